@@ -1,0 +1,1 @@
+"""Pixels from pixels: pure functions, no files."""

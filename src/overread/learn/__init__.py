@@ -1,0 +1,1 @@
+"""The only rooms that know Keras and the inference runtime."""

@@ -1,0 +1,1 @@
+"""The hospital and the doctor."""

@@ -1,0 +1,1 @@
+"""What numbers may be claimed: pure functions on arrays."""

@@ -1,0 +1,1 @@
+"""A person's verbs: one file, one verb, one command."""
