@@ -1,0 +1,177 @@
+"""Resample patients, not images: the cases behind a figure, and how its 95 % interval is found.
+
+Two films of one patient are not two independent cases. Where each patient has one image, closed forms serve; else
+whole patients are drawn with replacement.
+
+Arrays: ``truth`` (n,) holds 1 (present), 0 (absent) or NaN (unknown: left out); ``score`` (n,) or (n, levels);
+``patients`` (n,) holds pseudonyms, with None where unknown; each unknown one is then a patient of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from overread.domain import Estimate
+
+Z = float(stats.norm.ppf(0.975))
+REPLICATES = 2000
+_CHUNK = 4_000_000  # numbers held at once while resampling: about 30 MB
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The cases of one label: truth, score, and which patient each belongs to.
+
+    Parameters
+    ----------
+    truth : ndarray of int, (n,)
+    score : ndarray of float, (n,) or (n, levels)
+    patient : ndarray of int, (n,)
+        Index of the patient, 0 … patients − 1.
+    known : bool
+        False where at least one patient is unknown.
+    """
+
+    truth: np.ndarray
+    score: np.ndarray
+    patient: np.ndarray
+    known: bool
+
+    @property
+    def patients(self) -> int:
+        """Number of patients."""
+        return int(self.patient.max()) + 1 if len(self.patient) else 0
+
+    @property
+    def alone(self) -> bool:
+        """True when each patient has one image."""
+        return self.patients == len(self.truth)
+
+    def subset(self, rows: np.ndarray) -> Cases:
+        """Return the cases at ``rows`` with their patients counted anew."""
+        _, patient = np.unique(self.patient[rows], return_inverse=True)
+        return Cases(self.truth[rows], self.score[rows], patient, self.known)
+
+    def estimate(self, value: float, low: float, high: float, method: str) -> Estimate:
+        """Return a figure over these cases as an `Estimate`."""
+        n_patients = self.patients if self.known else None
+        return Estimate(float(value), float(low), float(high), n=len(self.truth), n_patients=n_patients, method=method)
+
+    def undefined(self, why: str) -> Estimate:
+        """Return a figure that these cases do not define, with the reason."""
+        return self.estimate(np.nan, np.nan, np.nan, f"not defined: {why}")
+
+
+def cases(truth: Sequence, score: np.ndarray, patients: Sequence[str | None] | None = None) -> Cases:
+    """Return the cases whose truth is known, with patients as numbers.
+
+    Examples
+    --------
+    >>> c = cases([1, 0, float("nan"), 0], np.array([0.9, 0.2, 0.5, 0.1]), ["P1", "P1", "P2", None])
+    >>> c.truth.tolist(), c.patient.tolist(), c.known
+    ([1, 0, 0], [1, 1, 0], False)
+    """
+    truth = np.asarray(truth, float)
+    score = np.asarray(score, float)
+    if len(truth) != len(score) or (patients is not None and len(patients) != len(truth)):
+        raise ValueError("truth, score and patients have different lengths")
+    keep = np.flatnonzero(~np.isnan(truth))
+    names = [None if patients is None else patients[i] for i in keep]
+    units = [f"?{i}" if p is None else f"P{p}" for i, p in zip(keep, names, strict=True)]
+    _, patient = np.unique(np.array(units, dtype=str), return_inverse=True)
+    return Cases(truth[keep].astype(int), score[keep], patient, all(p is not None for p in names))
+
+
+# --- resampling -------------------------------------------------------------------------------------------------------
+
+
+def _draws(c: Cases, rng: np.random.Generator, replicates: int):
+    """Yield blocks (replicates, patients) of how often each patient was drawn, with replacement."""
+    p = c.patients
+    block = max(1, min(replicates, _CHUNK // max(p, len(c.truth), 1)))
+    for start in range(0, replicates, block):
+        b = min(block, replicates - start)
+        drawn = rng.integers(0, p, size=(b, p)) + np.arange(b)[:, None] * p
+        yield np.bincount(drawn.ravel(), minlength=b * p).reshape(b, p).astype(float)
+
+
+def bootstrap(
+    c: Cases,
+    figure: Callable[[np.ndarray], np.ndarray],
+    *,
+    rng: np.random.Generator,
+    replicates: int = REPLICATES,
+    by_patient: bool = False,
+) -> np.ndarray:
+    """Return ``figure`` over samples of patients drawn with replacement.
+
+    ``figure`` maps weights (replicates, images), or (replicates, patients) with ``by_patient``, to (replicates,).
+    Samples in which it is not defined come back as NaN.
+    """
+    if c.patients < 2:  # one patient drawn again and again never differs: that is not certainty
+        return np.full(replicates, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.concatenate([figure(w if by_patient else w[:, c.patient]) for w in _draws(c, rng, replicates)])
+
+
+def interval(samples: np.ndarray) -> tuple[float, float, str]:
+    """Return the percentile interval of bootstrap samples, and the method in words."""
+    good = samples[np.isfinite(samples)]
+    told = f"patient bootstrap, {len(samples):,} replicates"
+    if len(good) < len(samples):
+        told += f" ({len(samples) - len(good):,} not defined, left out)"
+    if not len(good):
+        return np.nan, np.nan, told
+    low, high = np.percentile(good, [2.5, 97.5])
+    return float(low), float(high), told
+
+
+def per_patient(c: Cases, values: np.ndarray) -> np.ndarray:
+    """Sum ``values`` (n,) over each patient's images: (patients,)."""
+    return np.bincount(c.patient, weights=values, minlength=c.patients)
+
+
+# --- proportions ------------------------------------------------------------------------------------------------------
+
+
+def wilson(successes: float, n: float) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a proportion.
+
+    References
+    ----------
+    Wilson 1927, doi:10.1080/01621459.1927.10502953.
+
+    Examples
+    --------
+    >>> [round(v, 4) for v in wilson(8, 10)]
+    [0.4902, 0.9433]
+    """
+    if n == 0:
+        return np.nan, np.nan
+    p = successes / n
+    centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+    return float(max(0.0, min(centre - half, p))), float(min(1.0, max(centre + half, p)))
+
+
+def proportion(
+    c: Cases, hit: np.ndarray, of: np.ndarray, *, rng, replicates: int = REPLICATES, nobody: str
+) -> Estimate:
+    """Return the share of the cases ``of`` that are ``hit`` (both boolean, (n,)), over the patients behind them."""
+    rows = np.flatnonzero(of)
+    part = c.subset(rows)
+    n, k = len(rows), int(hit[rows].sum())
+    if n == 0:
+        return part.undefined(nobody)
+    if part.alone:
+        return part.estimate(k / n, *wilson(k, n), "Wilson")
+    if k in (0, n):  # resampling an unbroken series says ±0; so many patients, not so many images, bear witness
+        low, high = wilson(part.patients if k else 0, part.patients)
+        return part.estimate(k / n, low, high, f"Wilson on {part.patients:,} patients, as no case differs")
+    hits, ones = per_patient(part, hit[rows].astype(float)), per_patient(part, np.ones(n))
+    samples = bootstrap(part, lambda w: (w @ hits) / (w @ ones), rng=rng, replicates=replicates, by_patient=True)
+    return part.estimate(k / n, *interval(samples))
