@@ -1,0 +1,373 @@
+"""Images under their own hash, and the studies they belong to. Nothing with a name in it.
+
+An archive is a folder: ``archive.sqlite`` (what is known) and ``objects/ab/<hash>.npy`` (voxels). Beside it lies
+``<ARCHIVE>.names``, readable by its owner only: the pseudonym key and the crosswalk from source files to image
+hashes (:mod:`overread.store.crosswalk`). Delete that folder and the archive is anonymous.
+
+An object is written to a temporary file, forced to the disk, then renamed: a power cut or ``kill -9`` at any
+instant leaves either the whole object or none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from threading import RLock
+from typing import Self
+
+from overread.domain import Cohort, Geometry, Image, Study, canonical_json
+from overread.errors import ArchiveError
+from overread.store.database import connect, disk_full_told, transact
+from overread.store.objects import (
+    ImageRecord,
+    content_hash,
+    damaged,
+    read_object,
+    write_atomically,
+    write_object,
+)
+
+APPLICATION_ID = 0x6F766172  # "ovar"
+_MIGRATIONS = (
+    """
+    CREATE TABLE images (
+        hash TEXT PRIMARY KEY, bytes INTEGER NOT NULL, dtype TEXT NOT NULL, shape TEXT NOT NULL, unit TEXT NOT NULL,
+        full_range TEXT, geometry TEXT, spacing_mm TEXT, modality TEXT NOT NULL,
+        attributes TEXT NOT NULL, notes TEXT NOT NULL, low REAL, high REAL
+    ) WITHOUT ROWID;
+    CREATE TABLE studies (
+        first_image TEXT NOT NULL, pseudonym TEXT PRIMARY KEY, images TEXT NOT NULL, patient TEXT,
+        labels TEXT NOT NULL, strata TEXT NOT NULL, splits TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX studies_in_order ON studies (first_image, pseudonym)
+    """,
+)
+_IMAGE_COLUMNS = (
+    "hash, bytes, dtype, shape, unit, full_range, geometry, spacing_mm, modality, attributes, notes, low, high"
+)
+_STALE_AFTER_S = 24 * 3600
+
+
+class Archive:
+    """A folder of de-identified images and studies; open it with :meth:`open` or :meth:`create`.
+
+    Use it in a ``with`` block, or :meth:`close` it. Safe for several threads, and for several processes at once.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with Archive.create(Path(folder.name) / "archive") as archive:
+    ...     name = archive.put(Image(np.eye(4, dtype=np.uint8)[None]))
+    ...     archive.add(Study("S000000000001", (name,), labels={"fracture": True}))
+    ...     archive.image(name).voxels.shape, archive.verify(), len(archive.cohort())
+    ((1, 4, 4), 1, 1)
+    >>> folder.cleanup()
+    """
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        self.path = Path(path)
+        self.objects = self.path / "objects"
+        self._lock = RLock()
+        self._db = connect(
+            self.path / "archive.sqlite", application_id=APPLICATION_ID, migrations=_MIGRATIONS, create=create
+        )
+
+    # -- opening and closing ------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: str | Path) -> Archive:
+        """Open the archive in this folder, or make a new one where there is none.
+
+        Raises
+        ------
+        ArchiveError
+            When the folder holds other things, or is no folder, or cannot be written.
+        """
+        path = Path(path)
+        if path.exists() and not path.is_dir():
+            raise ArchiveError("a file where the archive should be", expected="a folder", do="choose another place")
+        try:
+            with disk_full_told():
+                known = path.is_dir() and (path / "archive.sqlite").exists()
+                if not known and path.is_dir() and any(p.name != "objects" for p in path.iterdir()):
+                    raise ArchiveError(
+                        "a folder that holds other things",
+                        expected="an archive, an empty folder, or a new name",
+                        do="choose another place",
+                    )
+                (path / "objects").mkdir(parents=True, exist_ok=True)
+                archive = cls(path, create=True)
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise ArchiveError(
+                f"the archive's folder cannot be made ({error.strerror})",
+                expected="a place that can be written",
+                do="choose another place",
+            ) from error
+        try:
+            archive._sweep()
+            archive._make_key()
+        except BaseException:
+            archive.close()
+            raise
+        return archive
+
+    @classmethod
+    def open(cls, path: str | Path) -> Archive:
+        """Open an archive that exists.
+
+        Raises
+        ------
+        ArchiveError
+            When there is none here, or it was made by a newer overread.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise ArchiveError(
+                "no archive here" if not path.exists() else "a file, not an archive",
+                expected="a folder made by overread collect",
+                do="check its name, or collect first",
+            )
+        return cls(path, create=False)
+
+    def close(self) -> None:
+        """Close the database; what was stored is on the disk already."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self):  # a worker process opens its own
+        return (Archive.open, (str(self.path),))
+
+    # -- images -------------------------------------------------------------------------------------------------
+
+    def put(self, image: Image) -> str:
+        """Store an image and return its content hash; storing it twice changes nothing."""
+        record = write_object(self.objects, image)
+        self.record([record])
+        return record.hash
+
+    def record(self, records: Iterable[ImageRecord]) -> None:
+        """Make objects that :func:`write_object` has written known to the archive, all at once."""
+        rows = [
+            (
+                r.hash,
+                r.bytes,
+                r.dtype,
+                canonical_json(r.shape),
+                r.unit,
+                _json_or_none(r.full_range),
+                None if r.geometry is None else canonical_json(r.geometry.affine),
+                _json_or_none(r.spacing_mm),
+                r.modality,
+                canonical_json(r.attributes),
+                canonical_json(r.notes),
+                r.low,
+                r.high,
+            )
+            for r in records
+        ]
+        with self._lock, transact(self._db) as db:
+            db.executemany(f"INSERT OR IGNORE INTO images ({_IMAGE_COLUMNS}) VALUES ({','.join('?' * 13)})", rows)
+
+    def image(self, hash: str) -> Image:
+        """Return a stored image; its voxels are read-only, and mapped from the disk when large.
+
+        Raises
+        ------
+        ArchiveError
+            When the archive does not know this hash.
+        IntegrityError
+            When its file is missing or has not the size it was stored with (:meth:`verify` checks every byte).
+        """
+        return read_object(self.objects, self.describe(hash))
+
+    def describe(self, hash: str) -> ImageRecord:
+        """Return all that is known of one image but its voxels."""
+        rows = self._rows(f"SELECT {_IMAGE_COLUMNS} FROM images WHERE hash = ?", hash)
+        if not rows:
+            raise ArchiveError(f"no image {hash[:12]} in this archive", expected="the hash of a stored image")
+        return _record_of(rows[0])
+
+    def images(self) -> Iterator[ImageRecord]:
+        """Stream what is known of every image but its voxels, ordered by hash."""
+        last = ""
+        while rows := self._rows(f"SELECT {_IMAGE_COLUMNS} FROM images WHERE hash > ? ORDER BY hash LIMIT 1000", last):
+            yield from map(_record_of, rows)
+            last = rows[-1][0]
+
+    def count(self) -> tuple[int, int]:
+        """Return how many images and how many studies there are."""
+        return self._rows("SELECT (SELECT count(*) FROM images), (SELECT count(*) FROM studies)")[0]
+
+    # -- studies ------------------------------------------------------------------------------------------------
+
+    def add(self, study: Study) -> None:
+        """Store a study, or replace what was known of it; its images must be stored already."""
+        self.change([study])
+
+    def change(self, studies: Iterable[Study], *, gone: Iterable[str] = ()) -> None:
+        """Store or replace several studies and drop others (by pseudonym), all at once."""
+        studies, gone = list(studies), list(gone)
+        with self._lock, transact(self._db) as db:
+            db.executemany("DELETE FROM studies WHERE pseudonym = ?", [(name,) for name in gone])
+            for study in studies:
+                marks = ",".join("?" * len(study.images))
+                known = db.execute(f"SELECT count(*) FROM images WHERE hash IN ({marks})", study.images).fetchone()[0]
+                if not study.images or known != len(study.images):
+                    raise ArchiveError(
+                        f"a study of {len(study.images)} images of which {known} are stored",
+                        expected="at least one image, each once, all of them stored",
+                        do="put the images first",
+                    )
+                db.execute(
+                    "INSERT OR REPLACE INTO studies (first_image, pseudonym, images, patient, labels, strata, splits) "
+                    "VALUES (?,?,?,?,?,?,?)",
+                    (
+                        min(study.images),
+                        study.pseudonym,
+                        canonical_json(study.images),
+                        study.patient,
+                        canonical_json(study.labels),
+                        canonical_json(study.strata),
+                        canonical_json(study.splits),
+                    ),
+                )
+
+    def studies(self) -> Iterator[Study]:
+        """Stream every study, ordered by the smallest hash of its images: the same for any pseudonym key."""
+        last = ("", "")
+        while rows := self._rows(
+            "SELECT first_image, pseudonym, images, patient, labels, strata, splits FROM studies "
+            "WHERE (first_image, pseudonym) > (?, ?) ORDER BY first_image, pseudonym LIMIT 1000",
+            *last,
+        ):
+            for _, pseudonym, images, patient, labels, strata, splits in rows:
+                yield Study(
+                    pseudonym,
+                    tuple(json.loads(images)),
+                    patient=patient,
+                    labels=json.loads(labels),
+                    strata=json.loads(strata),
+                    splits=json.loads(splits),
+                )
+            last = rows[-1][:2]
+
+    def cohort(self, name: str = "archive") -> Cohort:
+        """Return every study as one cohort."""
+        return Cohort(name, tuple(self.studies()))
+
+    # -- the names shelf ----------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> Path:
+        """Folder beside the archive that holds identity (mode 0700)."""
+        return self.path.absolute().with_name(self.path.absolute().name + ".names")
+
+    @property
+    def anonymous(self) -> bool:
+        """True when the names shelf has been deleted."""
+        return not (self.names / "key").is_file()
+
+    @property
+    def key(self) -> bytes:
+        """Secret key of the pseudonyms, from the names shelf.
+
+        Raises
+        ------
+        ArchiveError
+            When the names shelf has been deleted: nothing can then be added under the same pseudonyms.
+        """
+        if self.anonymous:
+            raise ArchiveError(
+                "this archive's names shelf has been deleted, so it is anonymous",
+                expected="the folder beside the archive that ends in .names",
+                do="collect into a new archive",
+            )
+        return (self.names / "key").read_bytes()
+
+    def _make_key(self) -> None:
+        """Make the pseudonym key once; an archive that holds images and has lost its key stays anonymous."""
+        if not self.anonymous or self.count() != (0, 0):
+            return
+        with disk_full_told():
+            self.names.mkdir(mode=0o700, exist_ok=True)
+            self.names.chmod(0o700)
+            fresh = self.names / f".key.{os.getpid()}.{secrets.token_hex(4)}"
+            write_atomically(fresh, secrets.token_bytes(32), mode=0o600)
+            try:
+                os.link(fresh, self.names / "key")  # never over another process's key
+            except FileExistsError:
+                pass  # two collectors began at once; the first one's key holds for both
+            finally:
+                fresh.unlink()
+
+    # -- care ---------------------------------------------------------------------------------------------------
+
+    def verify(self) -> int:
+        """Check every byte of every image against its hash; return how many images there are.
+
+        Raises
+        ------
+        IntegrityError
+            When one is missing or changed, or the database is damaged.
+        """
+        if self._rows("PRAGMA integrity_check") != [("ok",)]:
+            raise damaged("archive.sqlite does not pass its own check")
+        n = 0
+        for n, record in enumerate(self.images(), start=1):
+            if content_hash(self.image(record.hash)) != record.hash:
+                raise damaged(f"the bytes of image {record.hash[:12]} do not match their hash")
+        known = {record.hash for record in self.images()}
+        if any(not known.issuperset(study.images) for study in self.studies()):
+            raise damaged("a study names an image that is not stored")
+        return n
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left half-written more than a day ago."""
+        for temporary in self.objects.glob("*/.*.tmp"):
+            try:
+                if time.time() - temporary.stat().st_mtime > _STALE_AFTER_S:
+                    temporary.unlink()
+            except FileNotFoundError:
+                continue  # another process swept it, or finished it
+
+    def _rows(self, sql: str, *arguments: object) -> list[tuple]:
+        with self._lock:
+            return self._db.execute(sql, arguments).fetchall()
+
+
+def _record_of(row: tuple) -> ImageRecord:
+    hash, size, dtype, shape, unit, full_range, geometry, spacing, modality, attributes, notes, low, high = row
+    return ImageRecord(
+        hash=hash,
+        bytes=size,
+        dtype=dtype,
+        shape=tuple(json.loads(shape)),
+        unit=unit,
+        full_range=_tuple_or_none(full_range),
+        geometry=None if geometry is None else Geometry(tuple(tuple(r) for r in json.loads(geometry))),
+        spacing_mm=_tuple_or_none(spacing),
+        modality=modality,
+        attributes=json.loads(attributes),
+        notes=tuple(json.loads(notes)),
+        low=low,
+        high=high,
+    )
+
+
+def _json_or_none(values: tuple[float, ...] | None) -> str | None:
+    return None if values is None else canonical_json(values)
+
+
+def _tuple_or_none(text: str | None) -> tuple | None:
+    return None if text is None else tuple(json.loads(text))

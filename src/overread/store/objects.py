@@ -1,0 +1,192 @@
+"""Voxels as files under their own hash: written whole or not at all, and checked when they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from overread.domain import Geometry, Image, canonical_json
+from overread.errors import ArchiveError, IntegrityError
+from overread.store.database import disk_full_told
+
+_MAP_FROM_BYTES = 1 << 20  # a mapped file holds a file descriptor; thousands of small pictures would use them up
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """All that is known of a stored image but its voxels.
+
+    ``low`` and ``high`` are its smallest and largest finite value; None where no voxel is finite.
+    """
+
+    hash: str
+    bytes: int
+    dtype: str
+    shape: tuple[int, ...]
+    unit: str = "stored"
+    full_range: tuple[float, float] | None = None
+    geometry: Geometry | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    modality: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+
+def content_hash(image: Image) -> str:
+    """Return the SHA-256 of what an image *is*: voxels, unit, range, geometry, spacing and modality.
+
+    Attributes and notes do not count: the same pixels read with another remark are the same image.
+
+    Examples
+    --------
+    >>> a = Image(np.zeros((1, 2, 2), np.uint8))
+    >>> content_hash(a) == content_hash(Image(np.zeros((1, 2, 2), np.uint8), notes=("from a TIFF",)))
+    True
+    >>> content_hash(a) == content_hash(Image(np.zeros((1, 2, 2), np.uint8), unit="HU"))
+    False
+    """
+    voxels = _little_endian(image.voxels)
+    head = {
+        "dtype": voxels.dtype.str,
+        "shape": voxels.shape,
+        "unit": image.unit,
+        "full_range": floats(image.full_range),
+        "geometry": None if image.geometry is None else [floats(row) for row in image.geometry.affine],
+        "spacing_mm": floats(image.spacing_mm),
+        "modality": image.modality,
+    }
+    digest = hashlib.sha256(canonical_json(head).encode() + b"\n")
+    digest.update(voxels.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def write_object(objects: Path, image: Image) -> ImageRecord:
+    """Write an image's voxels under their hash and return its record; for worker processes.
+
+    The image is not known to the archive until :meth:`Archive.record` has been given the record.
+
+    Raises
+    ------
+    ArchiveError
+        When the voxels cannot be stored (no numbers, no voxels), or the disk is full.
+    """
+    if image.voxels.size == 0 or image.voxels.dtype.kind not in "buif":
+        raise ArchiveError(
+            f"voxels of type {image.voxels.dtype} and shape {image.voxels.shape}",
+            expected="at least one voxel, whole or real numbers",
+            do="read the file again with overread.read",
+        )
+    voxels = _little_endian(image.voxels)
+    name = content_hash(image)
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(voxels))
+    size = head.tell() + voxels.nbytes
+    target = objects / name[:2] / f"{name}.npy"
+    with disk_full_told():
+        if not (target.is_file() and target.stat().st_size == size):
+            write_atomically(target, head.getvalue(), voxels.reshape(-1).view(np.uint8).data)
+    low, high = _extremes(voxels)
+    return ImageRecord(
+        hash=name,
+        bytes=size,
+        dtype=voxels.dtype.str,
+        shape=tuple(voxels.shape),
+        unit=image.unit,
+        full_range=floats(image.full_range),
+        geometry=image.geometry,
+        spacing_mm=floats(image.spacing_mm),
+        modality=image.modality,
+        attributes={str(k): str(v) for k, v in image.attributes.items()},
+        notes=tuple(image.notes),
+        low=low,
+        high=high,
+    )
+
+
+def read_object(objects: Path, record: ImageRecord) -> Image:
+    """Return a stored image; its voxels are read-only, and mapped from the disk when large.
+
+    Raises
+    ------
+    IntegrityError
+        When its file is missing or is not what was stored.
+    """
+    file = objects / record.hash[:2] / f"{record.hash}.npy"
+    if not file.is_file() or file.stat().st_size != record.bytes:
+        raise damaged(f"the voxels of image {record.hash[:12]} are missing or cut short")
+    try:
+        voxels = np.load(file, mmap_mode="r" if record.bytes >= _MAP_FROM_BYTES else None, allow_pickle=False)
+    except ValueError as error:
+        raise damaged(f"the voxels of image {record.hash[:12]} cannot be read") from error
+    if voxels.shape != record.shape or voxels.dtype.str != record.dtype:
+        raise damaged(f"the voxels of image {record.hash[:12]} have another shape or type than was stored")
+    voxels.flags.writeable = False
+    return Image(
+        voxels,
+        unit=record.unit,
+        full_range=record.full_range,
+        geometry=record.geometry,
+        spacing_mm=record.spacing_mm,
+        modality=record.modality,
+        attributes=record.attributes,
+        notes=record.notes,
+    )
+
+
+def write_atomically(target: Path, *parts: bytes, mode: int = 0o644) -> None:
+    """Write a file so that it is there whole or not at all, even after a power cut."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)  # gone already unless something failed
+    _sync_folder(target.parent)
+
+
+def _little_endian(voxels: np.ndarray) -> np.ndarray:
+    """Return the voxels in C order and little-endian, so that one image has one hash on every machine."""
+    return np.ascontiguousarray(voxels, dtype=voxels.dtype.newbyteorder("<"))
+
+
+def _extremes(voxels: np.ndarray) -> tuple[float | None, float | None]:
+    """Return the smallest and largest finite value."""
+    if voxels.dtype.kind == "f":
+        voxels = voxels[np.isfinite(voxels)]
+    return (float(voxels.min()), float(voxels.max())) if voxels.size else (None, None)
+
+
+def floats(values: Iterable[float] | None) -> tuple[float, ...] | None:
+    """Return numbers as plain floats, so that 255 and 255.0 are one value."""
+    return None if values is None else tuple(float(v) for v in values)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force a folder's entries to the disk, where the system can."""
+    if os.name != "posix":
+        return  # Windows writes its directory entries through
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def damaged(came: str) -> IntegrityError:
+    """Return the refusal for stored bytes that are not what was stored."""
+    return IntegrityError(
+        came, expected="the bytes that were stored", do="restore the archive from a copy, or collect again"
+    )
