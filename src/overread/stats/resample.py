@@ -89,7 +89,7 @@ def cases(truth: Sequence, score: np.ndarray, patients: Sequence[str | None] | N
 # --- resampling -------------------------------------------------------------------------------------------------------
 
 
-def _draws(c: Cases, rng: np.random.Generator, replicates: int):
+def draws(c: Cases, rng: np.random.Generator, replicates: int):
     """Yield blocks (replicates, patients) of how often each patient was drawn, with replacement."""
     p = c.patients
     block = max(1, min(replicates, _CHUNK // max(p, len(c.truth), 1)))
@@ -115,7 +115,7 @@ def bootstrap(
     if c.patients < 2:  # one patient drawn again and again never differs: that is not certainty
         return np.full(replicates, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.concatenate([figure(w if by_patient else w[:, c.patient]) for w in _draws(c, rng, replicates)])
+        return np.concatenate([figure(w if by_patient else w[:, c.patient]) for w in draws(c, rng, replicates)])
 
 
 def interval(samples: np.ndarray) -> tuple[float, float, str]:
