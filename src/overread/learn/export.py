@@ -1,0 +1,97 @@
+"""A trained network → a graph that needs no training framework, checked against the network before it is saved."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from overread.errors import ExportError
+from overread.learn.networks import Built
+
+TOLERANCE = 1e-4
+"""Largest difference allowed between graph and network, in logits, relative to the larger of 1 and the logit."""
+
+
+def export(built: Built, into: Path, *, examples: np.ndarray) -> float:
+    """Write the network as ONNX with outputs ``logits`` and ``features``; return the largest difference seen.
+
+    The graph is run on real images, alone and in batches of several sizes, and compared with the network: a wrong
+    graph is refused, not saved. (A direct export of another format was seen to freeze the batch size and to return
+    garbage for any other, without an error.)
+
+    Parameters
+    ----------
+    built : Built
+    into : Path
+        ``model.onnx``
+    examples : ndarray, (n, …)
+        Network inputs made from real images, at least one.
+
+    Raises
+    ------
+    ExportError
+        When graph and network differ by more than ``TOLERANCE``.
+    """
+    part = into.with_suffix(".part.onnx")
+    built.exported(np.asarray(examples[:1]))  # Keras exports only what has been called
+    with warnings.catch_warnings():  # the converter's own use of a deprecated NumPy name; nothing of ours
+        warnings.simplefilter("ignore")
+        built.exported.export(part, format="onnx", verbose=False)
+    graph = _named(onnx.load(part))
+    part.unlink()
+    worst = check(graph.SerializeToString(deterministic=True), built, examples)
+    if not worst <= TOLERANCE:
+        raise ExportError(
+            f"the exported graph differs from the network by {worst:.2g}",
+            expected=f"at most {TOLERANCE:g}",
+            do="report this together with the versions of Keras and of the converter",
+        )
+    part.write_bytes(graph.SerializeToString(deterministic=True))
+    part.replace(into)
+    return worst
+
+
+def check(graph: bytes, built: Built, examples: np.ndarray) -> float:
+    """Return the largest difference between graph and network over logits, for batches of 1, 2, 7 and all examples."""
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for size in sorted({1, 2, 7, len(examples)}):
+        batch = np.resize(np.asarray(examples), (size, *examples.shape[1:]))  # repeats examples when there are few
+        want = [np.asarray(v, np.float64) for v in built.exported(batch, training=False)]
+        have = session.run(["logits", "features"], {"image": batch})
+        for w, h in zip(want, have, strict=True):
+            worst = max(worst, float(np.max(np.abs(w - h) / np.maximum(1.0, np.abs(w)))))
+            if w.shape != h.shape or not np.isfinite(h).all():
+                return float("inf")
+    return worst
+
+
+def head(built: Built) -> dict[str, np.ndarray]:
+    """Return how logits come from the last feature maps: the tail's kind and its dense layers, in order."""
+    names = ("head",) if built.tail == "mean" else ("hidden", "head")
+    model = built.trained
+    out: dict[str, np.ndarray] = {"tail": np.array(built.tail)}
+    for i, name in enumerate(names):
+        kernel, bias = model.get_layer(name).get_weights()
+        out |= {f"kernel{i}": kernel, f"bias{i}": bias}
+    return out
+
+
+def _named(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give the graph's ends names that mean something, and nothing that changes from one export to the next."""
+    graph = model.graph
+    new = {graph.input[0].name: "image", graph.output[0].name: "logits", graph.output[1].name: "features"}
+    for node in graph.node:
+        node.input[:] = [new.get(n, n) for n in node.input]
+        node.output[:] = [new.get(n, n) for n in node.output]
+    for end in (*graph.input, *graph.output):
+        end.name = new[end.name]
+        end.type.tensor_type.shape.dim[0].dim_param = "batch"
+    graph.name = "overread"
+    graph.doc_string = ""
+    del graph.value_info[:]
+    return model

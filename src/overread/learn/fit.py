@@ -1,0 +1,202 @@
+"""Train a planned network; stop and go on as if nothing had happened; return weights and history."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overread.learn import augment, batches, losses, networks
+from overread.learn.framework import keras
+from overread.learn.plan import Plan
+
+Tell = Callable[[dict[str, Any]], object]
+"""Told after every step: {"epoch", "epochs", "step", "steps", "loss"} and, at an epoch's end, the tuning figures."""
+
+
+@dataclass
+class Fitted:
+    """A trained network: its two faces, what happened epoch by epoch, and how long it took."""
+
+    built: networks.Built
+    history: list[dict[str, float]]
+    seconds: float
+
+
+def fit(
+    plan: Plan,
+    *,
+    training: tuple[np.ndarray, np.ndarray],
+    tuning: tuple[np.ndarray, np.ndarray],
+    score: Callable[[np.ndarray, np.ndarray], float],
+    checkpoint: Path,
+    tell: Tell = lambda news: None,
+) -> Fitted:
+    """Train the plan's network and return it with the averaged weights in place.
+
+    After every epoch all there is to know (weights, their average, the optimiser's memory, history) is written to
+    ``checkpoint``; when that file exists and fits the plan, training goes on from it to the same result.
+
+    Parameters
+    ----------
+    plan : Plan
+    training, tuning : (images, truth)
+        images (n, …) as the recipe made them; truth (n, outputs): 0, 1 or NaN, one-hot for classes.
+    score : callable
+        (logits, truth) → the figure watched on the tuning cohort.
+    checkpoint : Path
+    tell : callable
+    """
+    keras.utils.set_random_seed(plan.seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()  # the same seed gives the same weights on the same machine
+    built = networks.NETWORKS[plan.network](
+        input_shape=plan.input_shape, outputs=len(plan.task.labels), kind=plan.task.kind, **plan.build
+    )
+    model = _with_augmentation(built.trained, plan)
+    _compile(model, plan, training[1])
+    feed = batches.Batches(training[0], losses.targets(plan.task.kind, training[1]), batch=plan.batch, seed=plan.seed)
+    watch = _Watch(plan, built, tuning, score, checkpoint, feed, tell)
+    model.optimizer.build(model.trainable_variables)
+    start = watch.restore(model)
+    if start < plan.epochs:
+        model.fit(feed, epochs=plan.epochs, initial_epoch=start, shuffle=False, verbose=0, callbacks=[watch])
+    watch.use_average()
+    return Fitted(built, watch.history, watch.seconds)
+
+
+def logits(built: networks.Built, images: np.ndarray, *, batch: int = 64) -> np.ndarray:
+    """Return the network's logits, (n, outputs), a batch at a time."""
+    out = [
+        np.asarray(built.exported(np.asarray(images[i : i + batch]), training=False)[0])
+        for i in range(0, len(images), batch)
+    ]
+    return np.concatenate(out).astype(np.float64)
+
+
+def _with_augmentation(network: keras.Model, plan: Plan) -> keras.Model:
+    if not plan.augmentation:
+        return network
+    settings = {**plan.augmentation, "seed": plan.seed}
+    return keras.Sequential([keras.Input(plan.input_shape), augment.Augment(**settings), network])
+
+
+def _compile(model: keras.Model, plan: Plan, truth: np.ndarray) -> None:
+    if plan.optimiser["name"] == "adam":  # the article's own line
+        loss = "categorical_crossentropy" if plan.task.kind in ("multiclass", "ordinal") else "binary_crossentropy"
+        if np.isnan(truth).any():
+            loss = losses.MaskedCrossentropy()
+        model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
+        return
+    total = plan.epochs * batches.steps_an_epoch(len(truth), plan.batch)
+    warm = max(1, int(plan.optimiser["warmup"] * total))
+    peak = plan.optimiser["learning_rate"]
+    rate = keras.optimizers.schedules.CosineDecay(
+        peak / 20, max(1, total - warm), alpha=0.0, warmup_target=peak, warmup_steps=warm
+    )
+    optimiser = keras.optimizers.AdamW(rate, weight_decay=plan.optimiser["weight_decay"], clipnorm=1.0)
+    optimiser.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    weight = _positive_weight(truth) if plan.weigh_classes else None
+    model.compile(optimizer=optimiser, loss=losses.FromLogits(plan.task.kind, plan.smoothing, weight))
+
+
+def _positive_weight(truth: np.ndarray) -> list[float]:
+    """How much a positive counts against a negative: their inverse ratio, within 1/10 and 10."""
+    positive, negative = np.nansum(truth == 1, axis=0), np.nansum(truth == 0, axis=0)
+    return np.clip(negative / np.maximum(positive, 1), 0.1, 10.0).tolist()
+
+
+class _Watch(keras.callbacks.Callback):
+    """Keeps the average of the weights, checkpoints every epoch, and tells how it goes."""
+
+    def __init__(self, plan, built, tuning, score, checkpoint, feed, tell) -> None:
+        super().__init__()
+        self.plan, self.built, self.tuning, self.score = plan, built, tuning, score
+        self.checkpoint, self.feed, self.tell = checkpoint, feed, tell
+        self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self.updates = 0
+        self.average: list[np.ndarray] = []
+
+    def restore(self, model: keras.Model) -> int:
+        """Take up where the checkpoint left off; return the epoch to start with."""
+        weights = self.built.trained.weights
+        self.average = [keras.Variable(w, trainable=False) for w in weights] if self.plan.ema else []
+        if not self.checkpoint.exists():
+            return 0
+        with np.load(self.checkpoint, allow_pickle=False) as kept:
+            story = json.loads(str(kept["story"]))
+            for i, w in enumerate(weights):
+                w.assign(kept[f"w{i}"])
+            for i, a in enumerate(self.average):
+                a.assign(kept[f"a{i}"])
+            for i, o in enumerate(model.optimizer.variables):
+                o.assign(kept[f"o{i}"])
+        self.history, self.seconds, self.updates = story["history"], story["seconds"], story["updates"]
+        return len(self.history)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.feed.start(epoch)
+        augment.reseed(self.model, self.plan.seed, epoch)
+        self.began, self.epoch = time.monotonic(), epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.average:
+            self.updates += 1
+            keep = min(self.plan.ema, (1 + self.updates) / (10 + self.updates))
+            for a, w in zip(self.average, self.built.trained.weights, strict=True):
+                a.assign(a * keep + w * (1 - keep))
+        self.tell(
+            {
+                "epoch": self.epoch,
+                "epochs": self.plan.epochs,
+                "step": batch + 1,
+                "steps": len(self.feed),
+                "loss": float(logs["loss"]),
+            }
+        )
+
+    def on_epoch_end(self, epoch, logs=None):
+        raw = [np.asarray(w) for w in self.built.trained.weights]
+        self.use_average()
+        figure = float(self.score(logits(self.built, self.tuning[0]), self.tuning[1])) if len(self.tuning[0]) else None
+        for w, value in zip(self.built.trained.weights, raw, strict=True):
+            w.assign(value)
+        self.seconds += time.monotonic() - self.began
+        self.history.append({"epoch": epoch + 1, "loss": float(logs["loss"]), "tuning": figure})
+        self._keep()
+        self.tell(
+            {
+                "epoch": epoch,
+                "epochs": self.plan.epochs,
+                "step": len(self.feed),
+                "steps": len(self.feed),
+                "loss": float(logs["loss"]),
+                "tuning": figure,
+            }
+        )
+
+    def use_average(self) -> None:
+        """Put the averaged weights into the network."""
+        for a, w in zip(self.average, self.built.trained.weights, strict=bool(self.average)):
+            w.assign(a)
+
+    def _keep(self) -> None:
+        story = {"history": self.history, "seconds": self.seconds, "updates": self.updates}
+        arrays = {f"w{i}": np.asarray(w) for i, w in enumerate(self.built.trained.weights)}
+        arrays |= {f"a{i}": np.asarray(a) for i, a in enumerate(self.average)}
+        arrays |= {f"o{i}": np.asarray(o) for i, o in enumerate(self.model.optimizer.variables)}
+        part = self.checkpoint.with_suffix(".part")
+        with open(part, "wb") as out:
+            np.savez(out, story=np.array(json.dumps(story)), **arrays)
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(self.checkpoint)

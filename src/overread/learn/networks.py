@@ -1,0 +1,140 @@
+"""A table of networks and the functions that build them; two and three dimensions from the same code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from overread.learn.framework import keras
+
+layers = keras.layers
+
+_CONV = {2: layers.Conv2D, 3: layers.Conv3D}
+_MEAN = {2: layers.GlobalAveragePooling2D, 3: layers.GlobalAveragePooling3D}
+
+
+@dataclass(frozen=True)
+class Built:
+    """One network, two faces on the same weights.
+
+    Parameters
+    ----------
+    trained : keras.Model
+        Images → what the loss sees (probabilities for ``simple-cnn``, logits for the residual network).
+    exported : keras.Model
+        Images → (logits, last feature maps): what prediction and explanation need, without a training framework.
+    tail : str
+        How logits come from feature maps: "mean" (global average, one linear layer) or "flatten" (dense layers).
+    """
+
+    trained: keras.Model
+    exported: keras.Model
+    tail: str
+
+
+def residual(
+    *,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    kind: str,
+    widths: tuple[int, ...] = (24, 48, 96),
+    blocks: tuple[int, ...] = (1, 1, 1),
+    stem_stride: int = 2,
+    stem_kernel: int = 4,
+    dropout: float = 0.2,
+) -> Built:
+    """Return a small residual network: stem, stages that halve the grid, global average, one linear head.
+
+    With a global average and one linear layer the logit is exactly the mean of a class activation map plus a bias
+    (Zhou et al. 2016), so the heat-map is a decomposition of the answer and not an impression of it.
+
+    Parameters
+    ----------
+    input_shape : (rows, columns, channels) or (slices, rows, columns, channels)
+    outputs : int
+        Logits.
+    kind : str
+        binary, multiclass, multilabel or ordinal; the head gives logits for each of them.
+    widths, blocks : tuple of int
+        Channels and residual blocks of each stage; every stage but the first halves the grid.
+    stem_stride, stem_kernel : int
+        Even kernels at stride 2 keep the grid's centre where it was (a 3 × 3 kernel shifts it by half a pixel a
+        stage), so that feature maps lie over the pixels they came from.
+    dropout : float
+
+    References
+    ----------
+    He et al. 2016, arXiv 1512.03385; Zhou et al. 2016, arXiv 1512.04150.
+    """
+    nd = len(input_shape) - 1
+    inputs = layers.Input(input_shape, name="image")
+    x = _conv_bn(inputs, widths[0], stem_kernel, nd, stride=stem_stride)
+    x = layers.ReLU()(x)
+    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+        for block in range(count):
+            last = stage == len(widths) - 1 and block == count - 1
+            x = _residual_block(x, width, nd, stride=2 if stage and not block else 1, name="features" if last else None)
+    features = x
+    x = _MEAN[nd](name="mean")(features)
+    dropped = layers.Dropout(dropout, name="dropout")(x)
+    head = layers.Dense(outputs, name="head", dtype="float32")
+    trained = keras.Model(inputs, head(dropped), name="residual")
+    return Built(trained, keras.Model(inputs, [head(x), features]), "mean")
+
+
+def _conv_bn(x, width: int, kernel: int, nd: int, *, stride: int = 1):
+    x = _CONV[nd](width, kernel, strides=stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+    return layers.BatchNormalization(momentum=0.9)(x)
+
+
+def _residual_block(x, width: int, nd: int, *, stride: int, name: str | None):
+    y = layers.ReLU()(_conv_bn(x, width, 4 if stride == 2 else 3, nd, stride=stride))
+    y = _conv_bn(y, width, 3, nd)
+    if stride == 2 or x.shape[-1] != width:
+        x = _conv_bn(x, width, stride, nd, stride=stride)  # a 2 × 2 kernel at stride 2 sees every pixel
+    return layers.ReLU(name=name)(layers.Add()([x, y]))
+
+
+def simple_cnn(*, input_shape: tuple[int, ...], outputs: int, kind: str) -> Built:
+    """Return the article's network: one convolution, one pooling, two dense layers.
+
+    For one yes-or-no label on 64 × 64 × 3 it is the article's network exactly, with 3,937,409 parameters. More
+    outputs change only the last layer (sigmoid for several labels, softmax for one of several classes).
+    """
+    model = keras.Sequential(name="simple-cnn")
+    model.add(layers.Input(input_shape, name="image"))
+    model.add(layers.Conv2D(32, (3, 3), activation="relu"))
+    model.add(layers.MaxPooling2D(pool_size=(2, 2), name="features"))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(128, activation="relu", name="hidden"))
+    model.add(
+        layers.Dense(outputs, activation="softmax" if kind in ("multiclass", "ordinal") else "sigmoid", name="head")
+    )
+    return Built(model, _before_the_sigmoid(model, outputs), "flatten")
+
+
+def _before_the_sigmoid(model: keras.Model, outputs: int) -> keras.Model:
+    """The same weights, with the last layer's activation left off: logits instead of probabilities."""
+    head = model.get_layer("head")
+    x = model.get_layer("hidden").output
+    logits = _Linear(head, name="logits")(x)
+    return keras.Model(model.inputs, [logits, model.get_layer("features").output])
+
+
+class _Linear(layers.Layer):
+    """A dense layer's product and bias without its activation; it owns no weights."""
+
+    def __init__(self, dense: layers.Dense, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._dense = [dense]  # in a list, so that Keras does not count its weights twice
+
+    def call(self, x):
+        dense = self._dense[0]
+        return keras.ops.matmul(x, dense.kernel) + dense.bias
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self._dense[0].units)
+
+
+NETWORKS = {"residual": residual, "simple-cnn": simple_cnn}
+"""Name → builder. What each is for stands in ``learn.plan.ABOUT``, which loads without Keras."""

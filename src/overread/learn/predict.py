@@ -1,0 +1,226 @@
+"""Weights by hash → raw scores → calibrated findings. The exported graph, not the training framework."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from overread.domain import Finding, Image, ModelCard, Recipe, Step, Task
+from overread.errors import IntegrityError, RunError
+from overread.imaging import preprocess
+from overread.stats.calibration import Calibration
+
+NEEDED = ("plan.json", "calibration.json", "model.onnx", "head.npz")
+"""What a prediction depends on, beside the card; each is checked against ``manifest.json`` before it is used."""
+
+
+@dataclass
+class Model:
+    """A trained model as the clinic uses it.
+
+    Parameters
+    ----------
+    run : Path
+    card : ModelCard
+    task : Task
+    recipe : Recipe
+    calibration : Calibration
+    thresholds : dict of str to float
+        Operating point of each label, chosen on the calibration cohort.
+    tail : dict of str to ndarray
+        How logits come from feature maps (see ``learn.export.head``).
+    """
+
+    run: Path
+    card: ModelCard
+    task: Task
+    recipe: Recipe
+    calibration: Calibration
+    thresholds: dict[str, float]
+    tail: dict[str, np.ndarray]
+    session: onnxruntime.InferenceSession = field(repr=False)
+    workers: int = 2
+
+    @classmethod
+    def load(cls, run: str | Path, *, workers: int = 2) -> Model:
+        """Load a run after checking every file against the manifest.
+
+        Raises
+        ------
+        RunError
+            When the folder is not a finished run.
+        IntegrityError
+            When a file is not the one that was trained.
+        """
+        run = Path(run)
+        check_manifest(run)
+        plan = json.loads((run / "plan.json").read_text())
+        calibration = json.loads((run / "calibration.json").read_text())
+        with np.load(run / "head.npz", allow_pickle=False) as head:
+            tail = {k: head[k] for k in head.files}
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # images run side by side instead: the sums of one image never change order
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(
+            str(run / "model.onnx"), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+        return cls(
+            run=run,
+            card=_card(run),
+            task=Task(**{**plan["task"], "labels": tuple(plan["task"]["labels"])}),
+            recipe=recipe_from_json(plan["recipe"]),
+            calibration=Calibration.from_json(calibration["calibration"]),
+            thresholds={k: float(v["threshold"]) for k, v in calibration["operating_points"].items()},
+            tail=tail,
+            session=session,
+            workers=workers,
+        )
+
+    def logits(self, images: Iterable[Image]) -> np.ndarray:
+        """Return raw scores, (images, outputs) float64; each image is run alone, so company cannot change its score."""
+        return np.array([z for z, _ in self.run_all(images)]).reshape(-1, len(self.task.labels))
+
+    def run_all(self, images: Iterable[Image]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (logits, last feature maps) for each image, in order, a few at a time."""
+        return self.run_inputs(preprocess.apply(self.recipe, i) for i in images)
+
+    def run_inputs(self, inputs: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (logits, last feature maps) for each network input."""
+        inputs = iter(inputs)
+        with ThreadPoolExecutor(self.workers) as pool:
+            while some := list(islice(inputs, 16 * self.workers)):
+                yield from pool.map(self._one, some)
+
+    def _one(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits, features = self.session.run(["logits", "features"], {"image": x[None]})
+        return logits[0].astype(np.float64), features[0]
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities, (n, outputs)."""
+        return self.calibration.probabilities(logits)
+
+    def intervals(self, logits: np.ndarray) -> np.ndarray:
+        """Return the 95 % interval of each probability, (n, outputs, 2)."""
+        return self.calibration.interval(logits)
+
+    def findings(self, image: Image, *, hash: str = "") -> tuple[Finding, ...]:
+        """Return the answer to each label for one image: present, absent, or refer with a reason.
+
+        Parameters
+        ----------
+        image : Image
+        hash : str
+            Its content hash, as evidence.
+        """
+        return self.answer(self.logits([image]), image, hash=hash)
+
+    def answer(self, logits: np.ndarray, image: Image, *, hash: str = "") -> tuple[Finding, ...]:
+        """Return the findings that logits (1, outputs) mean for an image."""
+        p, between = self.probabilities(logits)[0], self.intervals(logits)[0]
+        doubt = self.doubt(image)
+        decide = self._decide_class if self.task.kind in ("multiclass", "ordinal") else self._decide_label
+        out = []
+        for i, label in enumerate(self.task.labels):
+            decision, reason = decide(p, between, i, self.thresholds.get(label, 0.5))
+            if doubt:
+                decision, reason = "refer", doubt
+            out.append(
+                Finding(
+                    label,
+                    _six(p[i]),
+                    _six(between[i, 0]),
+                    _six(between[i, 1]),
+                    self.thresholds.get(label, 0.5),
+                    decision,
+                    reason,
+                    hash,
+                )
+            )
+        return tuple(out)
+
+    def doubt(self, image: Image) -> str:
+        """Return why this image is none of the model's business, in words; empty when it is.
+
+        Header rules only (modality, contrast); whether the picture looks like the training pictures is a later gate.
+        """
+        known = set(filter(None, self.task.modality.split("+")))
+        if known and image.modality and image.modality not in known:
+            return f"the image is {image.modality}; this model has learned from {' and '.join(sorted(known))} only"
+        if image.voxels.size and image.voxels.min() == image.voxels.max():
+            return "the image has no contrast: every pixel has the same value"
+        return ""
+
+    @staticmethod
+    def _decide_label(p, between, i: int, threshold: float) -> tuple[str, str]:
+        low, high = between[i]
+        if low < threshold <= high:
+            return (
+                "refer",
+                f"too close to call: the interval {low:.2f}–{high:.2f} holds the operating point {threshold:.2f}",
+            )
+        return ("present" if p[i] >= threshold else "absent"), ""
+
+    @staticmethod
+    def _decide_class(p, between, i: int, threshold: float) -> tuple[str, str]:
+        first, second = np.argsort(-p, kind="stable")[:2]
+        if between[first, 0] <= p[second]:
+            return "refer", f"two answers are too close to call: {p[first]:.2f} and {p[second]:.2f}"
+        return ("present" if i == first else "absent"), ""
+
+
+def recipe_from_json(record: dict[str, Any]) -> Recipe:
+    """Return the recipe that ``plan.json`` holds."""
+    return Recipe(tuple(Step(s["name"], s["args"]) for s in record["steps"]))
+
+
+def check_manifest(run: Path) -> dict[str, str]:
+    """Compare a run's files with their recorded SHA-256 and return the record.
+
+    Raises
+    ------
+    RunError, IntegrityError
+    """
+    if not (run / "manifest.json").is_file():
+        raise RunError(
+            f"{run} is not a finished run", expected="a folder with manifest.json", do="train one with `overread train`"
+        )
+    manifest = json.loads((run / "manifest.json").read_text())["files"]
+    for name in (*NEEDED, *manifest):
+        if name not in manifest or not (run / name).is_file():
+            raise RunError(
+                f"the run has no {name}", expected="a complete run", do="train again, or copy the whole folder"
+            )
+        if sha256(run / name) != manifest[name]:
+            raise IntegrityError(
+                f"{name} is not the file that was trained",
+                expected="the recorded SHA-256",
+                do="restore the run from a copy you trust",
+            )
+    return manifest
+
+
+def sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def _card(run: Path) -> ModelCard:
+    record = json.loads((run / "card.json").read_text())
+    known = {k: v for k, v in record.items() if k in ModelCard.__dataclass_fields__}
+    return ModelCard(**{**known, "limits": tuple(known.get("limits", ()))})
+
+
+def _six(value: float) -> float:
+    """Six decimals are more than the data hold, and hide the last bits in which processors differ."""
+    return float(round(float(value), 6))
