@@ -253,7 +253,7 @@ def _temperature(c: Cases, weights: np.ndarray) -> np.ndarray:
         # the gradient rises steadily with the slope, so its zero stays between low and high
         low, high = np.where(gradient < 0, slope, low), np.where(gradient < 0, high, slope)
         newton = slope - gradient / np.maximum(curve, 1e-12)
-        fresh = np.where((newton > low) & (newton < high), newton, np.sqrt(low * high))
+        fresh = np.where((newton >= low) & (newton <= high), newton, np.sqrt(low * high))
         moved, slope = np.abs(fresh / slope - 1).max(), fresh
         if moved < 1e-10:
             break

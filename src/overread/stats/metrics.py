@@ -71,6 +71,19 @@ def weighted_ap(truth: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], 
     return figure
 
 
+def mean_auroc(truth: np.ndarray, score: np.ndarray) -> float:
+    """Return the mean AUROC over the outputs that are defined, without an interval: to watch training by.
+
+    ``truth`` (n, outputs) is 0, 1 or NaN; NaN comes back when no output has both answers.
+    """
+    found = []
+    for y, s in zip(np.atleast_2d(truth.T), np.atleast_2d(score.T), strict=True):
+        known = ~np.isnan(y)
+        if 0 < y[known].sum() < known.sum():
+            found.append(delong(y[known], s[known])[0])
+    return float(np.mean(found)) if found else float("nan")
+
+
 def _separated(m: int, n: int) -> float:
     """Return the lower 95 % limit of an AUROC of 1 seen on m positives and n negatives.
 
@@ -335,3 +348,38 @@ def _kappa(c: Cases, call: np.ndarray, k: int, *, rng, replicates: int) -> Estim
 
     samples = bootstrap(c, kappa, rng=rng, replicates=replicates, by_patient=True)
     return c.estimate(kappa(np.ones((1, c.patients)))[0], *interval(samples))
+
+
+def label_figures(
+    truth: np.ndarray,
+    probability: np.ndarray,
+    *,
+    name: str,
+    outputs: Sequence[str],
+    kind: str,
+    thresholds: Sequence[float],
+    patients: Sequence[str | None] | None,
+    rng: np.random.Generator,
+    replicates: int = REPLICATES,
+) -> dict[str, Figures]:
+    """Return the figures of every label of a task, as ``metrics.json`` holds them.
+
+    Parameters
+    ----------
+    truth, probability : ndarray, (n, outputs)
+        Truth is 1, 0 or NaN; one-hot for labels with several levels.
+    name : str
+        The label asked for; with several levels it holds the figures over all of them, beside one entry a level.
+    outputs : sequence of str
+    kind : {"binary", "multilabel", "multiclass", "ordinal"}
+    thresholds : sequence of float
+        One an output, fixed on the calibration cohort.
+    """
+    how = {"patients": patients, "rng": rng, "replicates": replicates}
+    every: dict[str, Figures] = {}
+    if kind in ("multiclass", "ordinal"):
+        level = np.where(np.isnan(truth).any(1), np.nan, truth.argmax(1))
+        every[name] = multiclass_figures(level, probability, levels=outputs, ordinal=kind == "ordinal", **how)
+    for j, output in enumerate(outputs):
+        every[output] = binary_figures(truth[:, j], probability[:, j], threshold=thresholds[j], **how)
+    return every
