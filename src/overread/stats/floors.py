@@ -53,7 +53,7 @@ def logistic(
 
     Examples
     --------
-    >>> x = np.linspace(-1, 1, 40)[:, None]
+    >>> x = np.linspace(-1, 1, 400)[:, None]
     >>> (p,) = logistic(x, (x > 0).astype(float), [np.array([[-0.9], [0.9]])], kind="binary", rng=np.random.default_rng(0))
     >>> bool(p[0, 0] < 0.2 and p[1, 0] > 0.8)
     True
@@ -85,7 +85,7 @@ def _probabilities(x: np.ndarray, y: np.ndarray, targets: list[np.ndarray], *, l
         for o in out:
             o[:, seen] = 1.0
         return out
-    model = LogisticRegression(C=0.01, max_iter=200)  # strong shrinkage: more numbers than a small cohort can carry
+    model = LogisticRegression(C=0.03, max_iter=200)  # strong shrinkage: more numbers than a small cohort can carry
     with warnings.catch_warnings():  # 200 steps are enough for a floor; that the last digit still moves is no news
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y)
