@@ -1,0 +1,217 @@
+"""Show an image as a reader would see it, and lay a heat-map over it, the right way up and with its scale.
+
+Orange and yellow speak for the finding, blue speaks against it, nothing is drawn where the map is near zero. The
+colours ("managua", Crameri) are perceptually uniform and differ for readers who cannot tell red from green.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+
+from overread.domain import Image
+from overread.imaging import intensity
+
+CT_WINDOWS = {"lung": (-600.0, 1500.0), "brain": (40.0, 80.0), "soft tissue": (40.0, 400.0)}
+"""Window centre and width in HU by what is looked at, when the file names no window."""
+
+UNITS = "contribution to the score (logit)"
+MOST_OPAQUE = 0.72
+COLOURS = colormaps["managua"].reversed()
+
+
+def window(image: Image) -> np.ndarray:
+    """Return the image as shown on a screen: grey or colour, 0 to 255.
+
+    The window that the file names (Window Center and Window Width), else a CT window by body part, else 8-bit
+    pictures as they are, else the 0.5th to the 99.5th percentile.
+
+    Parameters
+    ----------
+    image : Image
+
+    Returns
+    -------
+    ndarray of uint8, (slices, rows, columns), or (slices, rows, columns, 3) for colour.
+
+    References
+    ----------
+    DICOM PS3.3 C.11.2.1.2.
+
+    Examples
+    --------
+    >>> ct = Image(np.array([[[-1000.0, -160, 40, 240, 3000]]]), unit="HU", modality="CT")
+    >>> window(ct).tolist()
+    [[[0, 0, 128, 255, 255]]]
+    """
+    voxels = np.nan_to_num(np.asarray(image.voxels, np.float32))
+    if voxels.ndim == 4:
+        voxels = voxels[..., :3] if voxels.shape[-1] >= 3 else voxels[..., 0]
+    named = _named_window(image)
+    if named is not None:
+        shown = intensity.window(voxels, center=named[0], width=named[1])
+    elif voxels.ndim == 4 or (image.full_range == (0, 255) and not image.is_volume):
+        low, high = image.full_range or (float(voxels.min()), float(voxels.max()))
+        shown = intensity.normalise(voxels, low=low, high=high)
+    else:
+        low, high = intensity.percentile_range(voxels, lower=0.5, upper=99.5)
+        shown = intensity.normalise(voxels, low=low, high=high)
+    return np.floor(np.clip(shown, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _named_window(image: Image) -> tuple[float, float] | None:
+    """Return the centre and width that the file names, or a CT default; None when there is neither."""
+    try:  # several windows are separated by a backslash: the first is the one shown first
+        center = float(image.attributes["WindowCenter"].split("\\")[0])
+        width = float(image.attributes["WindowWidth"].split("\\")[0])
+    except (KeyError, ValueError):
+        center, width = 0.0, 0.0
+    if width > 0:
+        return center, width
+    if image.unit != "HU":
+        return None
+    part = image.attributes.get("BodyPartExamined", "").upper()
+    if any(word in part for word in ("CHEST", "LUNG", "THORAX")):
+        return CT_WINDOWS["lung"]
+    return CT_WINDOWS["brain" if any(word in part for word in ("HEAD", "BRAIN")) else "soft tissue"]
+
+
+def strongest_slice(heat: np.ndarray) -> int:
+    """Return the slice of a map (slices, rows, columns) that speaks loudest for the finding.
+
+    Examples
+    --------
+    >>> strongest_slice(np.array([[[0.0, 1]], [[0, 3]], [[-9, 0]]]))
+    1
+    """
+    return int(np.argmax(np.nan_to_num(heat).reshape(len(heat), -1).max(axis=1)))
+
+
+def scale_of(heat: np.ndarray) -> float:
+    """Return the value shown in full colour: the 99.9th percentile of the map's size, 1 for a map of zeros."""
+    top = float(np.percentile(np.abs(np.nan_to_num(heat)), 99.9))
+    return top if top > 0 else float(np.abs(np.nan_to_num(heat)).max()) or 1.0
+
+
+def _blend(grey: np.ndarray, heat: np.ndarray, top: float) -> np.ndarray:
+    """Lay one slice of a map (rows, columns) over a displayed slice: (rows, columns, 3), 0 to 1."""
+    base = grey.astype(np.float32) / 255
+    base = np.repeat(base[..., None], 3, axis=-1) if base.ndim == 2 else base
+    level = np.clip(np.nan_to_num(heat) / top, -1, 1)
+    alpha = (MOST_OPAQUE * np.abs(level))[..., None]
+    return base * (1 - alpha) + COLOURS((level + 1) / 2)[..., :3] * alpha
+
+
+def overlay_rgb(image: Image, heat: np.ndarray, *, slice: int | None = None) -> np.ndarray:
+    """Return one slice of the image with the map over it, on the original pixel grid and with nothing around it.
+
+    Parameters
+    ----------
+    image : Image
+    heat : ndarray, (slices, rows, columns)
+        On the image's grid.
+    slice : int, optional
+        Which slice; the one that speaks loudest when left out.
+
+    Returns
+    -------
+    ndarray of uint8, (rows, columns, 3)
+
+    Examples
+    --------
+    >>> image = Image(np.full((1, 2, 2), 128, np.uint8), full_range=(0, 255))
+    >>> overlay_rgb(image, np.zeros((1, 2, 2)))[0, 0].tolist()
+    [128, 128, 128]
+    """
+    _check(image, heat)
+    k = strongest_slice(heat) if slice is None else slice
+    return np.floor(_blend(window(image)[k], heat[k], scale_of(heat)) * 255 + 0.5).astype(np.uint8)
+
+
+def overlay_png(image: Image, heat: np.ndarray, *, title: str, slice: int | None = None) -> bytes:
+    """Return a picture of the image beside the same image under its map, with a colour bar, as PNG.
+
+    A volume is shown at the slice that speaks loudest (or at ``slice``), with a strip of slices around it below.
+
+    Parameters
+    ----------
+    image : Image
+    heat : ndarray, (slices, rows, columns)
+        On the image's grid, in logit units.
+    title : str
+    slice : int, optional
+
+    Returns
+    -------
+    bytes
+    """
+    _check(image, heat)
+    shown, top = window(image), scale_of(heat)
+    k = strongest_slice(heat) if slice is None else slice
+    spacing = image.spacing_mm or (1.0, 1.0, 1.0)
+    aspect = spacing[1] / spacing[2] if spacing[2] > 0 and spacing[1] > 0 else 1.0
+    high = shown.shape[1] * aspect / shown.shape[2]  # height of a panel whose width is 1
+    strip = _strip(len(heat), k) if image.is_volume else []
+    pad, wide, bar = 0.25, 3.6, 0.95
+    tall = wide * high
+    small = (2 * wide + pad - 0.1 * 5) / 6
+    below = small * high + 0.45 if strip else 0.0
+    width, height = 2 * wide + 3 * pad + bar, tall + below + 1.05
+    figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
+
+    def panel(left: float, bottom: float, w: float, h: float):
+        axes = figure.add_axes((left / width, bottom / height, w / width, h / height))
+        axes.set_axis_off()
+        return axes
+
+    floor = below + 0.3
+    where = f"slice {k + 1} of {len(heat)}" if image.is_volume else ""
+    for left, picture, told in (
+        (pad, shown[k], f"as displayed  {where}".strip()),
+        (2 * pad + wide, _blend(shown[k], heat[k], top), "what spoke for and against"),
+    ):
+        axes = panel(left, floor, wide, tall)
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, aspect=aspect, interpolation="bilinear")
+        axes.set_title(told, fontsize=9, color="#444444", loc="left", pad=4)
+    for i, s in enumerate(strip):
+        axes = panel(pad + i * (small + 0.1), 0.3, small, small * high)
+        axes.imshow(_blend(shown[s], heat[s], top), aspect=aspect, interpolation="bilinear")
+        axes.set_title(f"{s + 1}", fontsize=8, color="#0072B2" if s == k else "#444444", pad=2)
+    _colour_bar(
+        figure, figure.add_axes(((2 * wide + 2.6 * pad) / width, floor / height, 0.16 / width, tall / height)), top
+    )
+    figure.text(pad / width, 1 - 0.18 / height, title, fontsize=12, fontweight="bold", color="#111111", va="top")
+    figure.text(pad / width, 0.1 / height, "not for diagnosis · L and R as in the file", fontsize=7, color="#555555")
+    out = BytesIO()
+    figure.savefig(out, format="png", metadata={"Software": None})
+    return out.getvalue()
+
+
+def _strip(n: int, k: int) -> list[int]:
+    """Return six slices spread over the volume, with ``k`` among them."""
+    slices = sorted({round(v) for v in np.linspace(0, n - 1, min(n, 8))[1:-1]} or {0})
+    if k not in slices:
+        slices[int(np.argmin([abs(s - k) for s in slices]))] = k
+    return sorted(slices)[:6]
+
+
+def _colour_bar(figure: Figure, axes, top: float) -> None:
+    """Draw the scale as it looks over mid-grey, labelled with its unit."""
+    steps = np.linspace(-1, 1, 256)
+    over_grey = _blend(np.full((256, 1), 128, np.uint8), (steps * top)[:, None], top)[:, 0]
+    colours = ScalarMappable(Normalize(-top, top), ListedColormap(over_grey))
+    bar = figure.colorbar(colours, cax=axes, ticks=[-top, 0, top])
+    bar.ax.set_yticklabels([f"−{top:.2g}\nagainst", "0", f"+{top:.2g}\nfor"], fontsize=8, color="#222222")
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0)
+    bar.set_label(UNITS, fontsize=8, color="#444444", labelpad=-14)
+
+
+def _check(image: Image, heat: np.ndarray) -> None:
+    if heat.shape != image.voxels.shape[:3]:
+        raise ValueError(f"a map of shape {heat.shape} on an image of shape {image.voxels.shape[:3]}")
