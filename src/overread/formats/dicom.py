@@ -1,0 +1,368 @@
+"""One DICOM object: its header read safely, its numbers in physical units, and what of it identifies nobody."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.pixels import apply_modality_lut
+
+from overread.errors import UnreadableFile
+from overread.formats.limits import check_bytes, finite, smallest_integer, smallest_integer_or_float
+from overread.formats.pixels import decode, transfer_syntax
+
+ATTRIBUTES = (
+    "BodyPartExamined",
+    "ViewPosition",
+    "Laterality",
+    "ImageLaterality",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "PhotometricInterpretation",
+    "PresentationIntentType",
+    "PatientPosition",
+    "RescaleType",
+    "ImageType",
+    "KVP",
+    "SliceThickness",
+    "WindowCenter",
+    "WindowWidth",
+)
+"""Header facts that may leave this room with an image. No dates, names, UIDs, institutions or comments."""
+
+_NOT_IMAGES = {
+    "1.2.840.10008.5.1.4.1.1.66.4": "a Segmentation: marks on images",
+    "1.2.840.10008.5.1.4.1.1.66.7": "a Label Map Segmentation: marks on images",
+    "1.2.840.10008.5.1.4.1.1.481.2": "an RT Dose: a plan, not a picture",
+    "1.2.840.10008.5.1.4.1.1.77.1.6": "a whole-slide microscopy image, stored in tiles",
+}
+_NO_UNITS = ("LOCALIZER",)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Where one frame lies, as far as its header says, and how its stored values become physical ones.
+
+    Parameters
+    ----------
+    position : (3,) tuple or None
+        Image Position (Patient), mm.
+    orientation : (6,) tuple or None
+        Image Orientation (Patient).
+    pixel_spacing : (2,) tuple or None
+        Between rows, between columns, mm.
+    thickness : float or None
+        Spacing Between Slices, else Slice Thickness, mm.
+    slope, intercept : float
+        Rescale.
+    number : int or None
+        Instance Number; never used for order.
+    """
+
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    pixel_spacing: tuple[float, ...] | None
+    thickness: float | None
+    slope: float
+    intercept: float
+    number: int | None
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The numbers of one DICOM object in physical units: voxels (frames, rows, columns[, 3]) and what they mean."""
+
+    voxels: np.ndarray
+    unit: str
+    full_range: tuple[float, float] | None
+    attributes: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def parse(raw: bytes) -> Dataset:
+    """Read a DICOM file from its bytes, with its pixels, without decoding them.
+
+    Raises
+    ------
+    UnreadableFile
+        ``malformed``, ``no-pixels``, ``unsupported-object``, ``too-large`` (a deflated bomb).
+    """
+    _check_deflated(raw)
+    try:
+        ds = pydicom.dcmread(io.BytesIO(raw), force=True)
+        sop = str(ds.get("SOPClassUID", ""))
+        pixels = any(k in ds for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
+    except EOFError as error:
+        raise UnreadableFile("a DICOM file that ends too early", code="truncated", do="copy it again") from error
+    except Exception as error:  # a parser of foreign bytes (RecursionError among them): one refusal, never a crash
+        raise UnreadableFile(
+            "a DICOM file whose header cannot be read", code="malformed", do="export it again"
+        ) from error
+    if sop in _NOT_IMAGES:
+        raise UnreadableFile(
+            f"a DICOM object that is {_NOT_IMAGES[sop]}",
+            code="unsupported-object",
+            expected="an image",
+            do="leave it out",
+        )
+    if not pixels:
+        raise UnreadableFile(
+            f"a DICOM object without pixels ({_class_name(ds)})",
+            code="no-pixels",
+            expected="an image",
+            do="leave it out",
+        )
+    return ds
+
+
+def _class_name(ds: Dataset) -> str:
+    sop = ds.get("SOPClassUID") or getattr(ds, "file_meta", {}).get("MediaStorageSOPClassUID")
+    known = sop and pydicom.uid.UID(sop).name != str(sop)
+    return pydicom.uid.UID(sop).name if known else "of no known kind"
+
+
+def _check_deflated(raw: bytes) -> None:
+    """A deflated data set is inflated whole by the parser, so its true size is measured first, in constant memory."""
+    if pydicom.uid.DeflatedExplicitVRLittleEndian.encode() not in raw[:2048]:
+        return
+    start = 144 + int.from_bytes(raw[140:144], "little")  # preamble, DICM, and the group length's own 12 bytes
+    engine, size, left = zlib.decompressobj(-zlib.MAX_WBITS), 0, raw[start:]
+    try:
+        while left and not engine.eof:
+            size += len(engine.decompress(left, 1 << 24))
+            left = engine.unconsumed_tail
+            check_bytes(size)
+    except zlib.error as error:
+        raise UnreadableFile("a damaged deflated DICOM file", code="malformed", do="export it again") from error
+
+
+def planes(ds: Dataset) -> list[Plane]:
+    """Say where each frame lies: from the functional groups of an enhanced object, else from the header itself.
+
+    References
+    ----------
+    DICOM PS3.3 C.7.6.2 (Image Plane), C.7.6.16 (Multi-frame Functional Groups), C.11.1 (Modality LUT).
+    """
+    frames = int(ds.get("NumberOfFrames") or 1)
+    groups = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
+    shared = (list(ds.get("SharedFunctionalGroupsSequence") or []) or [Dataset()])[0]
+    if not groups:
+        return [_plane((ds,), ds) for _ in range(frames)]
+    return [_plane((group, shared), ds) for group in groups[:frames]]
+
+
+_MACROS = (
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelMeasuresSequence",
+    "PixelValueTransformationSequence",
+)
+
+
+def _plane(groups: tuple[Dataset, ...], ds: Dataset) -> Plane:
+    items = [ds] if groups[0] is ds else []
+    for group in groups:
+        items += [group[m].value[0] for m in _MACROS if m in group and len(group[m].value)]
+
+    def first(keyword: str, count: int) -> tuple[float, ...] | None:
+        for item in items:
+            value = item.get(keyword)
+            values = value if isinstance(value, MultiValue) else [value]
+            if value not in (None, "") and len(values) == count:
+                out = tuple(float(v) for v in values)
+                return out if np.isfinite(out).all() else None
+        return None
+
+    spacing = first("PixelSpacing", 2)
+    thickness = first("SpacingBetweenSlices", 1) or first("SliceThickness", 1) or (None,)
+    number = ds.get("InstanceNumber") if groups[0] is ds else None
+    return Plane(
+        position=first("ImagePositionPatient", 3),
+        orientation=first("ImageOrientationPatient", 6),
+        pixel_spacing=spacing if spacing and min(spacing) > 0 else None,
+        thickness=thickness[0] if thickness[0] and thickness[0] > 0 else None,
+        slope=(first("RescaleSlope", 1) or (1.0,))[0],
+        intercept=(first("RescaleIntercept", 1) or (0.0,))[0],
+        number=int(number) if number not in (None, "") else None,
+    )
+
+
+def physical(ds: Dataset, frames: list[Plane]) -> Pixels:
+    """Return an object's numbers in physical units: HU for CT, otherwise the values after the header's rescale.
+
+    MONOCHROME1 (low values shown bright) is inverted to MONOCHROME2, and the window with it, unless the numbers are HU.
+    No window is applied.
+
+    Parameters
+    ----------
+    ds : Dataset
+    frames : list of Plane
+        One for each frame.
+
+    Raises
+    ------
+    UnreadableFile
+        What ``pixels.decode`` raises, and ``not-finite``.
+    """
+    values, notes = decode(ds)
+    if len(frames) != len(values):
+        raise UnreadableFile(
+            f"{len(frames)} frame descriptions",
+            code="malformed",
+            expected=f"{len(values)}, one a frame",
+            do="export it again",
+        )
+    attributes = describe(ds)
+    if values.ndim == 4:
+        top = 255.0 if values.dtype == np.uint8 else 65535.0
+        return Pixels(values, "stored", (0.0, top), attributes, tuple(notes))
+    voxels, full_range = _rescaled(ds, values, frames)
+    unit = "HU" if _is_hu(ds, frames) else "stored"
+    if ds.get("PixelPaddingValue") is not None:
+        notes.append("the file names a padding value: pixels outside the field of view are not anatomy")
+    if ds.PhotometricInterpretation == "MONOCHROME1":
+        if unit == "HU":
+            notes.append("shown inverted by the header (MONOCHROME1); the HU were kept")
+        elif full_range is not None:
+            voxels = smallest_integer_or_float(sum(full_range) - voxels.astype(np.float64), full_range)
+            attributes = _inverted_window(attributes, full_range)
+            notes.append("MONOCHROME1 inverted to MONOCHROME2")
+    return Pixels(finite(voxels), unit, full_range, attributes, tuple(notes))
+
+
+def _is_hu(ds: Dataset, frames: list[Plane]) -> bool:
+    """CT numbers are HU where the header rescales them and does not say otherwise; a localizer's are not."""
+    if ds.get("Modality") != "CT" or "LOCALIZER" in [str(v) for v in _values(ds.get("ImageType"))]:
+        return False
+    rescaled = "RescaleIntercept" in ds or any(f.intercept or f.slope != 1 for f in frames)
+    return rescaled and str(ds.get("RescaleType") or "HU").upper() == "HU"
+
+
+def _rescaled(ds: Dataset, values: np.ndarray, frames: list[Plane]) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """Apply the modality LUT or the rescale of each frame; whole numbers stay whole."""
+    if ds.get("ModalityLUTSequence"):
+        table = apply_modality_lut(values, ds)
+        return smallest_integer(table), (0.0, float(2 ** (8 * table.dtype.itemsize) - 1))
+    if values.dtype.kind == "f":
+        exact = values.astype(np.float32)
+        return exact, None
+    low, high = stored_range(ds)
+    slopes, intercepts = np.array([f.slope for f in frames]), np.array([f.intercept for f in frames])
+    ends = np.concatenate([low * slopes + intercepts, high * slopes + intercepts])
+    full_range = (float(ends.min()), float(ends.max()))
+    if np.all(slopes == 1) and np.all(intercepts == 0):
+        return smallest_integer(values, *full_range), full_range
+    shape = (-1, 1, 1)
+    scaled = values * slopes.reshape(shape) + intercepts.reshape(shape)  # float64: exact for every stored integer
+    return smallest_integer_or_float(scaled, full_range), full_range
+
+
+def stored_range(ds: Dataset) -> tuple[int, int]:
+    """Lowest and highest value that Bits Stored and Pixel Representation allow.
+
+    Examples
+    --------
+    >>> ds = Dataset(); ds.BitsStored = 12; ds.PixelRepresentation = 0
+    >>> stored_range(ds)
+    (0, 4095)
+    """
+    bits = int(ds.get("BitsStored") or ds.BitsAllocated)
+    if ds.get("PixelRepresentation") == 1:
+        return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    return 0, 2**bits - 1
+
+
+def _inverted_window(attributes: dict[str, str], full_range: tuple[float, float]) -> dict[str, str]:
+    if "WindowCenter" not in attributes:
+        return attributes
+    centres = [sum(full_range) - float(c) for c in attributes["WindowCenter"].split("\\")]
+    return {**attributes, "WindowCenter": "\\".join(f"{c:g}" for c in centres)}
+
+
+def describe(ds: Dataset) -> dict[str, str]:
+    """Return the header facts of ``ATTRIBUTES`` that are there, as text, and the encoding's name.
+
+    Examples
+    --------
+    >>> ds = Dataset(); ds.PatientName = "Doe^Jane"; ds.ViewPosition = "PA"; ds.BitsStored = 12
+    >>> ds.file_meta = pydicom.dataset.FileMetaDataset(); ds.file_meta.TransferSyntaxUID = pydicom.uid.RLELossless
+    >>> describe(ds)
+    {'format': 'DICOM', 'bits': '12', 'TransferSyntax': 'RLE Lossless', 'ViewPosition': 'PA'}
+    """
+    found = {"format": "DICOM"}
+    if ds.get("BitsStored") is not None:
+        found["bits"] = str(ds.BitsStored)
+    found["TransferSyntax"] = transfer_syntax(ds)[0].name
+    for keyword in ATTRIBUTES:
+        value = "\\".join(str(v) for v in _values(ds.get(keyword)))
+        if value:
+            found[keyword] = value[:64]
+    return found
+
+
+def strata(ds: Dataset) -> dict[str, str]:
+    """Return the groups a result may be broken down by: sex, age band, scanner, view.
+
+    Examples
+    --------
+    >>> ds = Dataset(); ds.PatientSex = "F"; ds.PatientAge = "093Y"; ds.Manufacturer = "ACME"
+    >>> strata(ds)
+    {'sex': 'F', 'age': '80+', 'scanner': 'ACME'}
+    """
+    sex, age = str(ds.get("PatientSex") or ""), age_band(str(ds.get("PatientAge") or ""))
+    scanner, view = str(ds.get("Manufacturer") or "").strip()[:64], str(ds.get("ViewPosition") or "").strip()[:16]
+    said = {"sex": sex if sex in ("F", "M", "O") else "", "age": age, "scanner": scanner, "view": view}
+    return {name: value for name, value in said.items() if value}
+
+
+def age_band(age: str) -> str:
+    """Return the band of a DICOM age string (AS: nnnD, nnnW, nnnM, nnnY); "" where it is none.
+
+    Examples
+    --------
+    >>> age_band("045Y"), age_band("006M"), age_band("091Y"), age_band("?")
+    ('40-64', '<18', '80+', '')
+    """
+    match = re.fullmatch(r"(\d{3})([DWMY])", age.strip())
+    if not match:
+        return ""
+    years = int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[match[2]]
+    return next(
+        (band for below, band in ((18, "<18"), (40, "18-39"), (65, "40-64"), (80, "65-79")) if years < below), "80+"
+    )
+
+
+def told(caught: list[warnings.WarningMessage]) -> list[str]:
+    """Turn the parser's warnings into notes. Their own words are not kept: they quote header values.
+
+    Examples
+    --------
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warnings.warn("Invalid value for VR UI: '1.2.3.04'")
+    >>> told(caught)
+    ['a header value breaks the rules of its type (UI)']
+    """
+    notes = []
+    for warning in caught:
+        kind = re.search(r"for VR ([A-Z]{2})\b", str(warning.message))
+        note = (
+            f"a header value breaks the rules of its type ({kind[1]})"
+            if kind
+            else "the header breaks rules of the Standard"
+        )
+        if note not in notes:
+            notes.append(note)
+    return notes
+
+
+def _values(value: object) -> list:
+    return [] if value in (None, "") else list(value) if isinstance(value, (MultiValue, list, tuple)) else [value]

@@ -1,0 +1,205 @@
+"""Pictures: PNG, JPEG, TIFF, BMP, GIF, WebP, in 8 and 16 bit, with the values the file holds."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
+
+from overread.domain import Image
+from overread.errors import UnreadableFile
+from overread.formats.limits import LARGEST, check_size, finite, one_channel, smallest_integer
+
+KINDS = ("png", "jpeg", "tiff", "bmp", "gif", "webp")
+_SUFFIXES = {
+    "jpg": "jpeg", "jpeg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "png": "png", "tif": "tiff", "tiff": "tiff",
+    "bmp": "bmp", "dib": "bmp", "gif": "gif", "webp": "webp",
+}  # fmt: skip
+_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I": 32, "F": 32}
+_GREY_TOLERANCE = 2  # what chroma subsampling and rounding leave of "equal" channels in a JPEG
+
+
+def read_picture(raw: bytes, *, kind: str, suffix: str = "") -> Image:
+    """Read one picture as the values its file holds: (1, rows, columns) for grey, (1, rows, columns, 3) for colour.
+
+    Nothing is scaled: a 16-bit PNG keeps 0–65535, and ``full_range`` says so. A colour picture whose channels are equal
+    (for a JPEG: within 2) becomes one channel. What was changed stands in the notes.
+
+    Parameters
+    ----------
+    raw : bytes
+        The whole file.
+    kind : str
+        A word of ``KINDS``, as ``sniff`` said.
+    suffix : str
+        The file name's ending without the dot, only to say in a note that it was wrong.
+
+    Raises
+    ------
+    UnreadableFile
+        ``too-small``, ``too-large``, ``truncated``, ``several-pages``, ``unsupported-format``, ``not-finite``,
+        ``malformed``.
+    """
+    notes = []
+    claimed = _SUFFIXES.get(suffix.lower())
+    if claimed != kind and suffix:
+        notes.append(f"named .{suffix.lower()[:8]}, but it is a {kind.upper()}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            picture = _open(raw, kind)
+            attributes = _attributes(raw, picture, kind)
+            picture, turned = _upright(_load(picture))
+            voxels, full_range, changed = _values(picture, kind)
+        except UnreadableFile:
+            raise
+        except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError) as error:
+            raise _refusal(error) from error
+        except (MemoryError, RecursionError, ZeroDivisionError, AttributeError, ArithmeticError, RuntimeError) as error:
+            raise UnreadableFile("a damaged picture", code="malformed", do="export it again") from error
+    notes += turned + changed
+    if any(not issubclass(w.category, Pillow.DecompressionBombWarning) for w in caught):
+        notes.append("the picture's metadata is damaged; its pixels were read")
+    if voxels.min() == voxels.max():
+        notes.append("every pixel has the same value")
+    return Image(voxels[np.newaxis], full_range=full_range, attributes=attributes, notes=tuple(notes))
+
+
+def _open(raw: bytes, kind: str) -> Pillow.Image:
+    """Read the header only, and refuse by it."""
+    try:
+        picture = Pillow.open(io.BytesIO(raw), formats=[kind.upper(), "MPO"] if kind == "jpeg" else [kind.upper()])
+    except Pillow.DecompressionBombError as error:
+        raise UnreadableFile(
+            f"an image of more than {LARGEST // 1_000_000} million pixels",
+            code="too-large",
+            expected=f"at most {LARGEST // 1_000_000} million pixels",
+            do="reduce it, or cut out the part that matters",
+        ) from error
+    check_size(picture.height, picture.width)
+    pages = getattr(picture, "n_frames", 1)
+    if pages > 1 and kind != "jpeg":  # a JPEG's further pictures are previews of the first
+        raise UnreadableFile(
+            f"a {kind.upper()} with {pages} pages",
+            code="several-pages",
+            expected="one",
+            do="save each page as its own file",
+        )
+    _refuse_deep_colour(picture, kind)
+    return picture
+
+
+def _refuse_deep_colour(picture: Pillow.Image, kind: str) -> None:
+    """16-bit colour would be cut to 8 bit by the decoder without a word, so it is refused by the header."""
+    deep = kind == "tiff" and max(picture.tag_v2.get(258, (1,))) > 8 and len(picture.getbands()) > 1
+    deep = deep or (kind == "png" and any("16" in str(t[3]) for t in picture.tile) and not picture.mode.startswith("I"))
+    if deep:
+        raise UnreadableFile(
+            "a colour picture with 16 bits a channel",
+            code="unsupported-format",
+            expected="8 bits a channel in colour, or 16 bits in grey",
+            do="save it as 16-bit grey, or as 8-bit colour",
+        )
+
+
+def _load(picture: Pillow.Image) -> Pillow.Image:
+    picture.load()
+    return picture
+
+
+def _attributes(raw: bytes, picture: Pillow.Image, kind: str) -> dict[str, str]:
+    bits = _BITS.get(picture.mode, 8)
+    if kind == "png" and len(raw) > 24:
+        bits = raw[24]  # IHDR bit depth: Pillow spreads 1, 2 and 4 bits over 0–255
+    attributes = {"format": kind.upper(), "mode": picture.mode, "bits": str(bits)}
+    tables = getattr(picture, "quantization", None)
+    if tables:
+        attributes["jpeg_quality"] = str(jpeg_quality(tables[min(tables)]))
+    return attributes
+
+
+def jpeg_quality(table: list[int]) -> int:
+    """Estimate the 1–100 quality a JPEG was saved with, from its luminance quantisation table.
+
+    The reference encoder scales the example table of ITU-T T.81 Annex K, whose 64 entries sum to 3,689; the scale is
+    undone here from the sum, which is exact to about a point between 10 and 95.
+
+    Examples
+    --------
+    >>> jpeg_quality([1] * 64), jpeg_quality([58] * 64)
+    (99, 50)
+    """
+    scale = 100 * sum(table) / 3689
+    return int(np.clip(round((200 - scale) / 2 if scale <= 100 else 5000 / scale), 1, 100))
+
+
+def _upright(picture: Pillow.Image) -> tuple[Pillow.Image, list[str]]:
+    try:
+        code = picture.getexif().get(0x0112, 1)
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError):
+        return picture, ["its EXIF block is damaged; the picture was taken as it lies"]
+    if code not in (2, 3, 4, 5, 6, 7, 8):
+        return picture, []
+    return ImageOps.exif_transpose(picture), [f"turned upright as its EXIF orientation {code} says"]
+
+
+def _values(picture: Pillow.Image, kind: str) -> tuple[np.ndarray, tuple[float, float] | None, list[str]]:
+    """Return voxels (rows, columns[, 3]), the range the format could have said, and what was changed."""
+    notes: list[str] = []
+    if picture.mode.startswith("I;16"):
+        values = np.asarray(picture).astype(np.uint16)
+        if kind == "tiff" and picture.tag_v2.get(262) == 0:
+            values, notes = 65535 - values, ["white-is-zero TIFF inverted"]
+        return values, (0.0, 65535.0), notes
+    if picture.mode == "I":
+        return smallest_integer(np.asarray(picture)), None, notes
+    if picture.mode == "F":
+        return finite(np.array(picture, np.float32)), None, notes
+    if picture.mode in ("1", "L"):
+        if "transparency" in picture.info:
+            notes.append("a transparent grey value was taken as that grey")
+        return np.array(picture.convert("L")), (0.0, 255.0), notes
+    return _colour(picture, kind)
+
+
+def _colour(picture: Pillow.Image, kind: str) -> tuple[np.ndarray, tuple[float, float] | None, list[str]]:
+    notes = []
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        picture, notes = _without_alpha(picture.convert("RGBA"))
+    elif picture.mode in ("P", "CMYK", "YCbCr", "RGBX"):
+        notes = [{"P": "palette", "RGBX": "RGB"}.get(picture.mode, picture.mode) + " converted to RGB"]
+        picture = picture.convert("RGB")
+    if picture.mode != "RGB":
+        raise UnreadableFile(
+            f"a picture in the {picture.mode} colour space",
+            code="unsupported-format",
+            expected="grey, RGB, RGBA, palette or CMYK",
+            do="save it as RGB",
+        )
+    values = np.array(picture)
+    values, note = one_channel(values, tolerance=_GREY_TOLERANCE if kind in ("jpeg", "webp") else 0)
+    return values, (0.0, 255.0), [*notes, note] if note else notes
+
+
+def _without_alpha(picture: Pillow.Image) -> tuple[Pillow.Image, list[str]]:
+    lowest = picture.getextrema()[3][0]
+    if lowest == 255:
+        return picture.convert("RGB"), ["a fully opaque alpha channel was dropped"]
+    black = Pillow.new("RGBA", picture.size, (0, 0, 0, 255))
+    black.alpha_composite(picture)
+    return black.convert("RGB"), ["transparent parts were laid on black"]
+
+
+def _refusal(error: Exception) -> UnreadableFile:
+    """Turn the decoder's complaint into one of our reasons."""
+    said = str(error).lower()
+    if "truncated" in said or isinstance(error, EOFError) or "unexpected end" in said:
+        return UnreadableFile(
+            "a picture that ends before its last pixel", code="truncated", do="copy or export it again"
+        )
+    if isinstance(error, UnidentifiedImageError):
+        return UnreadableFile("a picture whose header is damaged", code="malformed", do="export it again")
+    return UnreadableFile("a damaged picture", code="malformed", do="export it again")

@@ -1,0 +1,190 @@
+"""Where voxels lie in the patient: affine algebra in LPS millimetres.
+
+Every affine here maps (slice, row, column, 1) to (x, y, z, 1) in mm, in DICOM's patient space: +x to the patient's
+Left, +y Posterior, +z Superior (PS3.3 C.7.6.2.1.1). NIfTI's world is RAS+; ``flip_ras_lps`` is the one place where
+the two meet.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+from scipy import ndimage
+
+CANONICAL = "SPL"
+"""Slices towards Superior, rows towards Posterior, columns towards Left: an axial slice as a radiologist looks at it."""
+
+_AXES = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
+
+
+def flip_ras_lps(affine: np.ndarray) -> np.ndarray:
+    """Change an affine's millimetres from RAS+ (NIfTI) to LPS+ (DICOM), or back: x and y change sign.
+
+    Parameters
+    ----------
+    affine : ndarray, (4, 4)
+        Rows are x, y, z; whatever the columns index stays as it is.
+
+    Examples
+    --------
+    >>> flip_ras_lps(np.eye(4)).diagonal().tolist()
+    [-1.0, -1.0, 1.0, 1.0]
+
+    References
+    ----------
+    NIfTI-1.1 header, "orientation information"; DICOM PS3.3 C.7.6.2.1.1.
+    """
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(affine, float)
+
+
+def plane_affine(
+    position_mm: np.ndarray, *, orientation: np.ndarray, pixel_spacing_mm: np.ndarray, slice_step_mm: np.ndarray
+) -> np.ndarray:
+    """Return the affine of a stack of parallel slices.
+
+    Parameters
+    ----------
+    position_mm : (3,)
+        Image Position (Patient) (0020,0032) of slice 0: centre of its first pixel.
+    orientation : (6,)
+        Image Orientation (Patient) (0020,0037): direction of a row (along increasing column), then of a column
+        (along increasing row).
+    pixel_spacing_mm : (2,)
+        Pixel Spacing (0028,0030): between rows, then between columns.
+    slice_step_mm : (3,)
+        From slice 0 to slice 1.
+
+    Returns
+    -------
+    ndarray, (4, 4), float64
+
+    Examples
+    --------
+    >>> a = plane_affine([0, 0, 0], orientation=[1, 0, 0, 0, 1, 0], pixel_spacing_mm=[2, 3], slice_step_mm=[0, 0, 5])
+    >>> (a @ [1, 1, 1, 1]).tolist()  # one slice up, one row back, one column to the patient's left
+    [3.0, 2.0, 5.0, 1.0]
+
+    References
+    ----------
+    DICOM PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1.
+    """
+    orientation = np.asarray(orientation, float)
+    affine = np.eye(4)
+    affine[:3, 0] = slice_step_mm
+    affine[:3, 1] = orientation[3:] * float(pixel_spacing_mm[0])
+    affine[:3, 2] = orientation[:3] * float(pixel_spacing_mm[1])
+    affine[:3, 3] = position_mm
+    return affine
+
+
+def normal(orientation: np.ndarray) -> np.ndarray:
+    """Return the unit vector perpendicular to a slice: row direction × column direction.
+
+    Examples
+    --------
+    >>> normal([1, 0, 0, 0, 1, 0]).tolist()
+    [0.0, 0.0, 1.0]
+    """
+    orientation = np.asarray(orientation, float)
+    n = np.cross(orientation[:3], orientation[3:])
+    return n / np.linalg.norm(n)
+
+
+def axis_codes(affine: np.ndarray) -> str:
+    """Name where the slice, row and column index lead: "SPL" is an axial volume seen from the feet.
+
+    An oblique grid gets the nearest letters; each letter pair is used once.
+
+    Examples
+    --------
+    >>> axis_codes(np.eye(4))
+    'LPS'
+    """
+    directions = np.asarray(affine, float)[:3, :3]
+    directions = directions / np.linalg.norm(directions, axis=0)
+    best = max(permutations(range(3)), key=lambda p: sum(abs(directions[p[j], j]) for j in range(3)))
+    return "".join(("LPS" if directions[best[j], j] > 0 else "RAI")[best[j]] for j in range(3))
+
+
+def reorient(voxels: np.ndarray, affine: np.ndarray, *, to: str = CANONICAL) -> tuple[np.ndarray, np.ndarray]:
+    """Turn and flip a volume by whole axes, so that its indices lead where ``to`` says. No voxel value changes.
+
+    Parameters
+    ----------
+    voxels : ndarray, (slices, rows, columns[, channels])
+    affine : ndarray, (4, 4)
+    to : str
+        Three letters, e.g. "SPL".
+
+    Returns
+    -------
+    voxels : ndarray, contiguous
+    affine : ndarray, (4, 4)
+        Of the turned grid; every voxel keeps its place in mm.
+
+    Raises
+    ------
+    ValueError
+        If ``to`` does not name three different axes.
+
+    Examples
+    --------
+    >>> v, a = reorient(np.arange(2.0).reshape(2, 1, 1), np.diag([-1.0, 1, 1, 1]), to="LPS")
+    >>> v.ravel().tolist(), a[0, 3].item()
+    ([1.0, 0.0], -1.0)
+    """
+    if sorted(_AXES.get(c, (9, 0))[0] for c in to) != [0, 1, 2]:
+        raise ValueError(f"{to!r} is no orientation; expected three of the letter pairs L/R, P/A, S/I, e.g. 'SPL'")
+    have = axis_codes(affine)
+    order, flips = [], []
+    for letter in to:
+        axis = next(i for i, c in enumerate(have) if _AXES[c][0] == _AXES[letter][0])
+        order.append(axis)
+        flips.append(have[axis] != letter)
+    change = np.zeros((4, 4))
+    change[3, 3] = 1
+    for new, (old, flip) in enumerate(zip(order, flips, strict=True)):
+        change[old, new] = -1 if flip else 1
+        change[old, 3] = voxels.shape[old] - 1 if flip else 0
+    out = np.transpose(voxels, (*order, *range(3, voxels.ndim)))
+    out = out[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
+    return np.ascontiguousarray(out), np.asarray(affine, float) @ change
+
+
+def resample(
+    voxels: np.ndarray, affine: np.ndarray, *, spacing_mm: tuple[float, float, float], order: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interpolate a volume to another spacing; the outer faces of the block stay where they were.
+
+    Parameters
+    ----------
+    voxels : ndarray, (slices, rows, columns)
+    affine : ndarray, (4, 4)
+    spacing_mm : (float, float, float)
+        Wanted distance between slices, rows and columns. The nearest that fits a whole number of voxels is taken,
+        and the returned affine says which.
+    order : int
+        0 nearest (masks), 1 linear.
+
+    Returns
+    -------
+    voxels : ndarray, float32 (the input's dtype for ``order=0``)
+    affine : ndarray, (4, 4)
+
+    Examples
+    --------
+    >>> v, a = resample(np.ones((4, 4, 4)), np.eye(4), spacing_mm=(2, 2, 2))
+    >>> v.shape, a[0, 3].item()  # the first centre moves inwards by half a small voxel
+    ((2, 2, 2), 0.5)
+    """
+    affine = np.asarray(affine, float)
+    old = np.linalg.norm(affine[:3, :3], axis=0)
+    shape = np.maximum(1, np.round(np.array(voxels.shape[:3]) * old / np.asarray(spacing_mm, float))).astype(int)
+    step = np.array(voxels.shape[:3]) / shape  # old voxels for one new voxel
+    offset = (step - 1) / 2
+    source = voxels if order == 0 else voxels.astype(np.float32)
+    out = ndimage.affine_transform(source, step, offset=offset, output_shape=tuple(shape), order=order, mode="nearest")
+    change = np.diag([*step, 1.0])
+    change[:3, 3] = offset
+    return out, affine @ change
