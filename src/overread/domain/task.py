@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any, Literal
 
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
@@ -51,3 +54,36 @@ class Task:
     modality: str = ""
     side_matters: bool = True
     intended_use: str = ""
+
+
+@dataclass(frozen=True)
+class ReadyTask:
+    """A question that comes with the package: what is usually asked of one kind of study.
+
+    ``intended_use`` is empty on purpose: who may use a model, and for what, is for a human to say.
+    """
+
+    name: str
+    title: str
+    label: str
+    modalities: tuple[str, ...]
+    side_matters: bool
+    why_side_matters: str
+    intended_use: str = ""
+
+
+def ready_tasks() -> dict[str, ReadyTask]:
+    """Return the questions that come with the package, by name.
+
+    Examples
+    --------
+    >>> ready_tasks()["mammography-cancer"].side_matters
+    False
+    """
+    found = {}
+    for entry in sorted((resources.files(__package__) / "tasks").iterdir(), key=lambda e: e.name):
+        if entry.name.endswith(".toml"):
+            record = tomllib.loads(entry.read_text(encoding="utf-8"))
+            name = entry.name.removesuffix(".toml")
+            found[name] = ReadyTask(name, **{**record, "modalities": tuple(record["modalities"])})
+    return found

@@ -82,6 +82,42 @@ def logits(built: networks.Built, images: np.ndarray, *, batch: int = 64) -> np.
     return np.concatenate(out).astype(np.float64)
 
 
+def epochs_within(plan: Plan, seconds: float, *, n: int, most: float = 3.0) -> tuple[int, str]:
+    """Return how many epochs fit into a time, found by timing a few steps of a throwaway network, and the reason in words.
+
+    Parameters
+    ----------
+    plan : Plan
+    seconds : float
+        Left for training; a fifth is kept back for what comes after it.
+    n : int
+        Training images.
+    most : float
+        At most this many times the planned epochs: more time than that is better spent otherwise.
+    """
+    keras.utils.set_random_seed(plan.seed)
+    built = networks.NETWORKS[plan.network](
+        input_shape=plan.input_shape, outputs=len(plan.task.labels), kind=plan.task.kind, **plan.build
+    )
+    rng = np.random.default_rng(plan.seed)
+    x = rng.normal(size=(plan.batch, *plan.input_shape)).astype(np.float32)
+    y = np.eye(len(plan.task.labels), dtype=np.float32)[np.arange(plan.batch) % len(plan.task.labels)]
+    model = _with_augmentation(built.trained, plan)
+    _compile(model, plan, y)
+    each = []
+    for _ in range(8):
+        began = time.monotonic()
+        model.train_on_batch(x, y)
+        each.append(time.monotonic() - began)
+    step = float(np.median(each[3:]))
+    fit_in = int(0.8 * seconds / (step * batches.steps_an_epoch(n, plan.batch)))
+    epochs = int(np.clip(fit_in, 1, round(most * plan.epochs)))
+    return (
+        epochs,
+        f"{epochs} epochs instead of {plan.epochs}: a step takes {1000 * step:.0f} ms and {seconds:.0f} s are left",
+    )
+
+
 def _with_augmentation(network: keras.Model, plan: Plan) -> keras.Model:
     if not plan.augmentation:
         return network

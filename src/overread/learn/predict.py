@@ -67,13 +67,7 @@ class Model:
         calibration = json.loads((run / "calibration.json").read_text())
         with np.load(run / "head.npz", allow_pickle=False) as head:
             tail = {k: head[k] for k in head.files}
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # images run side by side instead: the sums of one image never change order
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(
-            str(run / "model.onnx"), sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        session = open_graph(run / "model.onnx")
         return cls(
             run=run,
             card=_card(run),
@@ -96,14 +90,7 @@ class Model:
 
     def run_inputs(self, inputs: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (logits, last feature maps) for each network input."""
-        inputs = iter(inputs)
-        with ThreadPoolExecutor(self.workers) as pool:
-            while some := list(islice(inputs, 16 * self.workers)):
-                yield from pool.map(self._one, some)
-
-    def _one(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        logits, features = self.session.run(["logits", "features"], {"image": x[None]})
-        return logits[0].astype(np.float64), features[0]
+        return run_graph(self.session, inputs, workers=self.workers)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities, (n, outputs)."""
@@ -176,6 +163,33 @@ class Model:
         if between[first, 0] <= p[second]:
             return "refer", f"two answers are too close to call: {p[first]:.2f} and {p[second]:.2f}"
         return ("present" if i == first else "absent"), ""
+
+
+def open_graph(path: Path) -> onnxruntime.InferenceSession:
+    """Open an exported graph for :func:`run_graph`."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # images run side by side instead: the sums of one image never change order
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
+
+
+def run_graph(
+    session: onnxruntime.InferenceSession, inputs: Iterable[np.ndarray], *, workers: int = 2
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (logits, last feature maps) for each network input, in order; each is run alone.
+
+    The same input then gives the same bytes whatever else is in the batch.
+    """
+
+    def one(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits, features = session.run(["logits", "features"], {"image": np.asarray(x)[None]})
+        return logits[0].astype(np.float64), features[0]
+
+    inputs = iter(inputs)
+    with ThreadPoolExecutor(workers) as pool:
+        while some := list(islice(inputs, 16 * workers)):
+            yield from pool.map(one, some)
 
 
 def recipe_from_json(record: dict[str, Any]) -> Recipe:

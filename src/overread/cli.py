@@ -1,0 +1,370 @@
+"""The words a person types: one command for each step, nothing else.
+
+Results go to stdout (``--json`` for machines), the story and the progress bars to stderr.
+Exit 0 done · 1 refused, in one line · 2 misused · 3 our fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from overread import __version__
+from overread.errors import OverreadError
+
+ABOUT = "A second reader for medical images: from a folder of scans to a finding. AI assists; the doctor decides."
+
+Make = Callable[[argparse.ArgumentParser], object]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that is not UTF-8 gets "?" for "–", not a crash
+            stream.reconfigure(errors="replace")
+    options = parser().parse_args(arguments)
+    try:
+        result = options.run(options)
+    except OverreadError as refusal:
+        return _refuse(str(refusal))
+    except KeyboardInterrupt:
+        return _refuse("stopped by Ctrl-C; what was finished is kept, and the same command goes on from there")
+    except BrokenPipeError:
+        return 1
+    except OSError as error:
+        return _refuse(_system_told(error))
+    except Exception:
+        traceback.print_exc()
+        print("overread: this is our fault, not yours; please report the lines above", file=sys.stderr)
+        return 3
+    if result is not None:
+        json_wanted = getattr(options, "json", False)
+        print(json.dumps(result.to_json(), indent=1, ensure_ascii=False) if json_wanted else result)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the whole command line."""
+    top = argparse.ArgumentParser(prog="overread", description=ABOUT)
+    top.add_argument("--version", action="version", version=f"overread {__version__}")
+    verbs = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, (about, make) in COMMANDS.items():
+        sub = verbs.add_parser(name, help=about, description=about[:1].upper() + about[1:] + ".")
+        sub.set_defaults(run=make(sub))
+        if name not in ("networks", "tasks", "serve"):
+            sub.add_argument("--quiet", action="store_true", help="no progress, no story")
+    return top
+
+
+def _refuse(line: str) -> int:
+    print("overread: " + " ".join(line.split()), file=sys.stderr)
+    return 1
+
+
+def _system_told(error: OSError) -> str:
+    what = {
+        errno.ENOSPC: "the disk is full; expected room to write; free some, then run the same command again",
+        errno.EDQUOT: "the disk quota is used up; expected room to write; free some, then run the same command again",
+        errno.EACCES: f"no permission for {error.filename}; expected a folder you may write; name another",
+        errno.ENOENT: f"{error.filename} does not exist; expected an existing file or folder; check the path",
+    }
+    return what.get(error.errno or 0, f"{error.strerror or error} {error.filename or ''}".strip())
+
+
+def _json(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--json", action="store_true", help="the result for machines, on stdout")
+
+
+def _demo(p):
+    p.add_argument("--out", required=True, metavar="DIR")
+    p.add_argument("--data", default="phantom", help="phantom (default, made here), or medmnist:NAME")
+    p.add_argument("--file", metavar="NPZ", help="the MedMNIST file, where there is no network")
+    p.add_argument("--seed", type=int, default=0)
+
+    def run(o):
+        from overread.steps.demo import demo
+
+        return demo(out=o.out, data=o.data, file=o.file, seed=o.seed, progress=not o.quiet)
+
+    return run
+
+
+def _collect(p):
+    p.add_argument("sources", nargs="+", metavar="SOURCE", help="folders, files, zip files, .npz")
+    p.add_argument("--into", required=True, metavar="ARCHIVE")
+    p.add_argument("--labels", metavar="CSV", help="a table with the column `file` and one column for each label")
+    p.add_argument("--labels-from-folders", action="store_true", help="a picture's folder is its class")
+    p.add_argument("--patient", metavar="COLUMN|REGEX", help="who it is: a column of the table, or a part of the path")
+    p.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
+    _json(p)
+
+    def run(o):
+        from overread.steps.collect import collect
+
+        return collect(
+            *o.sources,
+            into=o.into,
+            labels=o.labels,
+            labels_from_folders=o.labels_from_folders,
+            patient=o.patient,
+            workers=o.workers,
+            progress=not o.quiet,
+        )
+
+    return run
+
+
+def _inspect(p):
+    p.add_argument("archive", metavar="ARCHIVE")
+    _json(p)
+
+    def run(o):
+        from overread.steps.inspect import inspect
+
+        return inspect(o.archive, progress=not o.quiet)
+
+    return run
+
+
+def _train(p):
+    p.add_argument("archive", metavar="ARCHIVE")
+    p.add_argument("--label", required=True, metavar="NAME", help="a label; several yes-or-no labels with commas")
+    p.add_argument("--out", required=True, metavar="RUN")
+    p.add_argument("--network", default="residual", metavar="NAME", help="see `overread networks`")
+    p.add_argument("--task", metavar="NAME", help="a ready-made question; see `overread tasks`")
+    p.add_argument("--split-column", metavar="NAME", help="use this published split")
+    p.add_argument("--budget", metavar="TIME", help="90s, 10m, 1h, overnight")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--resume", action="store_true", help="go on with an unfinished training")
+    p.add_argument("--kind", default="auto", choices=("auto", "binary", "multiclass", "multilabel", "ordinal"))
+    p.add_argument("--sensitivity", type=float, default=0.95, help="what the operating point must reach (0.95)")
+    p.add_argument("--side-matters", choices=("yes", "no"), help="no: left-right flips are allowed in augmentation")
+    p.add_argument("--intended-use", default="", metavar="TEXT", help="for the model card, in your words")
+    p.add_argument("--no-baseline", action="store_true", help="leave out the article's network")
+    _json(p)
+
+    def run(o):
+        from overread.steps.train import train
+
+        ready = _ready(o.task)
+        side = o.side_matters == "yes" if o.side_matters else ready.side_matters if ready else True
+        return train(
+            o.archive,
+            label=o.label,
+            out=o.out,
+            network=o.network,
+            split_column=o.split_column,
+            budget=o.budget,
+            seed=o.seed,
+            resume=o.resume,
+            kind=o.kind,
+            sensitivity=o.sensitivity,
+            side_matters=side,
+            intended_use=o.intended_use,
+            baseline=not o.no_baseline,
+            progress=not o.quiet,
+        )
+
+    return run
+
+
+def _ready(name: str | None):
+    from overread.domain.task import ready_tasks
+
+    if name is None:
+        return None
+    if name not in ready_tasks():
+        raise OverreadError(
+            f"the task {name!r}", expected="one of " + ", ".join(ready_tasks()), do="see `overread tasks`"
+        )
+    return ready_tasks()[name]
+
+
+def _evaluate(p):
+    p.add_argument("run_folder", metavar="RUN")
+    p.add_argument("--on", metavar="ARCHIVE", help="another archive (default: the run's own testing cohort)")
+    _json(p)
+
+    def run(o):
+        from overread.steps.evaluate import evaluate
+
+        return evaluate(o.run_folder, on=o.on, progress=not o.quiet)
+
+    return run
+
+
+def _explain(p):
+    p.add_argument("run_folder", metavar="RUN")
+    p.add_argument("sources", nargs="+", metavar="SOURCE")
+    p.add_argument("--out", required=True, metavar="DIR")
+    p.add_argument("--method", action="append", metavar="NAME", help="grad-cam, occlusion (default: both)")
+    p.add_argument("--label", metavar="NAME")
+    _json(p)
+
+    def run(o):
+        from overread.steps.explain import explain
+
+        return explain(
+            o.run_folder,
+            *o.sources,
+            out=o.out,
+            methods=o.method or ("grad-cam", "occlusion"),
+            label=o.label,
+            progress=not o.quiet,
+        )
+
+    return run
+
+
+def _predict(p):
+    p.add_argument("run_folder", metavar="RUN")
+    p.add_argument("sources", nargs="+", metavar="SOURCE")
+    p.add_argument("--out", required=True, metavar="DIR")
+    p.add_argument("--no-dicom", action="store_true", help="no draft SR and Secondary Capture for DICOM input")
+    _json(p)
+
+    def run(o):
+        from overread.steps.predict import predict
+
+        return predict(o.run_folder, *o.sources, out=o.out, dicom=not o.no_dicom, progress=not o.quiet)
+
+    return run
+
+
+def _export(p):
+    p.add_argument("run_folder", metavar="RUN")
+    p.add_argument("--format", default="onnx")
+    p.add_argument("--out", required=True, metavar="FILE")
+    _json(p)
+
+    def run(o):
+        from overread.steps.export import export
+
+        return export(o.run_folder, out=o.out, format=o.format)
+
+    return run
+
+
+def _deidentify(p):
+    p.add_argument("sources", nargs="+", metavar="SOURCE")
+    p.add_argument("--into", required=True, metavar="DIR")
+    _json(p)
+
+    def run(o):
+        from overread.steps.deidentify import deidentify
+
+        return deidentify(o.sources, into=o.into, progress=not o.quiet)
+
+    return run
+
+
+def _phantom(p):
+    p.add_argument("--out", required=True, metavar="DIR")
+    p.add_argument("--kind", default="chest", choices=("chest", "ct"))
+    p.add_argument("--patients", type=int, default=300)
+    p.add_argument("--size", type=int, default=None, help="pixels a side")
+    p.add_argument("--seed", type=int, default=0)
+    _json(p)
+
+    def run(o):
+        from overread.steps.phantom import phantom
+
+        size = {} if o.size is None else {"size": o.size}
+        return phantom(o.out, kind=o.kind, patients=o.patients, seed=o.seed, progress=not o.quiet, **size)
+
+    return run
+
+
+def _serve(p):
+    p.add_argument("run_folder", metavar="RUN")
+    p.add_argument("--inbox", metavar="DIR", help="where studies arrive (default: RUN/inbox)")
+    p.add_argument("--port", type=int, default=None, help="8080")
+    p.add_argument("--settings", metavar="TOML")
+    p.add_argument("--demo", action="store_true", help="mark every page as a demonstration")
+
+    def run(o):
+        from overread.serve.app import serve
+
+        return serve(o.run_folder, inbox=o.inbox, port=o.port, demo=o.demo, settings=o.settings)
+
+    return run
+
+
+def _verify(p):
+    p.add_argument("path", metavar="PATH", help="a journal, or the inbox or folder that holds one")
+    _json(p)
+
+    def run(o):
+        from overread.steps.verify import verify
+
+        return verify(o.path)
+
+    return run
+
+
+def _networks(p):
+    _json(p)
+
+    def run(o):
+        from overread.learn.plan import ABOUT as networks
+
+        return _Listing(dict(networks))
+
+    return run
+
+
+def _tasks(p):
+    _json(p)
+
+    def run(o):
+        from overread.domain.task import ready_tasks
+
+        return _Listing(
+            {
+                t.name: f"{t.title} ({'/'.join(t.modalities)}; label {t.label!r}; "
+                f"{'side matters' if t.side_matters else 'left-right flips allowed'}: {t.why_side_matters})"
+                for t in ready_tasks().values()
+            }
+        )
+
+    return run
+
+
+class _Listing:
+    """Names with a line each."""
+
+    def __init__(self, lines: dict[str, str]) -> None:
+        self.lines = lines
+
+    def to_json(self) -> dict[str, str]:
+        return self.lines
+
+    def __str__(self) -> str:
+        width = max(map(len, self.lines))
+        return "\n".join(f"{name:<{width}}  {line}" for name, line in self.lines.items())
+
+
+COMMANDS: dict[str, tuple[str, Make]] = {
+    "demo": ("the whole walk on simulated films, from phantom to reading page", _demo),
+    "collect": ("read scans into an archive without identities, with their labels", _collect),
+    "inspect": ("say what an archive holds", _inspect),
+    "train": ("train a network to answer one question, and report how well it does", _train),
+    "evaluate": ("measure a run on its testing cohort, or on another archive", _evaluate),
+    "explain": ("show where in the image an answer came from", _explain),
+    "predict": ("answer for new images, with draft DICOM reports", _predict),
+    "export": ("hand the trained graph to another program", _export),
+    "deidentify": ("write DICOM files without identities", _deidentify),
+    "serve": ("open the reading page: the doctor reads, compares, decides and signs", _serve),
+    "verify": ("check that a journal is whole", _verify),
+    "phantom": ("simulate films or CT of known truth, as DICOM", _phantom),
+    "networks": ("list the networks", _networks),
+    "tasks": ("list the ready-made questions", _tasks),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

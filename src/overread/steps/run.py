@@ -1,0 +1,150 @@
+"""A run on disk: its files by name, written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overread.domain.canonical import plain
+from overread.errors import RunError
+from overread.learn.predict import NEEDED, sha256
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: a folder that predicts, explains and reports.
+
+    Parameters
+    ----------
+    path : Path
+    metrics : mapping
+        What stands in ``metrics.json``.
+    summary : str
+        The closing lines.
+    """
+
+    path: Path
+    metrics: Mapping[str, Any]
+    summary: str = ""
+
+    @property
+    def report(self) -> Path:
+        """The page to open."""
+        return self.path / "report.html"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run for ``--json``."""
+        return {"run": str(self.path), "report": str(self.report), "metrics": plain(self.metrics)}
+
+    def __str__(self) -> str:
+        return self.summary
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all."""
+    data = content.encode() if isinstance(content, str) else content
+    part = path.with_name(path.name + ".part")
+    with open(part, "wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    part.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as readable JSON, whole or not at all."""
+    write(path, json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run; refuse a damaged one in one line."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunError(
+            f"{path.parent} has no {path.name}", expected="a finished run", do="train one with `overread train`"
+        ) from None
+    except ValueError:
+        raise RunError(
+            f"{path.name} is damaged", expected="a JSON file as `overread train` wrote it", do="train again"
+        ) from None
+
+
+def write_scores(
+    path: Path,
+    rows: Iterable[tuple[str, str, str, str | None]],
+    truth: np.ndarray,
+    logits: np.ndarray,
+    *,
+    labels: Sequence[str],
+) -> None:
+    """Write raw scores beside what is known, one image a line.
+
+    Parameters
+    ----------
+    path : Path
+    rows : iterable of (cohort, image, study, patient)
+    truth, logits : ndarray, (n, outputs)
+        truth is 1, 0 or NaN (unknown, written as an empty field).
+    labels : sequence of str
+    """
+    out = io.StringIO()
+    sheet = csv.writer(out, lineterminator="\n")
+    head = ["cohort", "image", "study", "patient"]
+    sheet.writerow([*head, *(f"truth:{n}" for n in labels), *(f"logit:{n}" for n in labels)])
+    for row, t, z in zip(rows, truth, logits, strict=True):
+        known = ["" if np.isnan(v) else int(v) for v in t]
+        sheet.writerow([*("" if v is None else v for v in row), *known, *(f"{v:.6f}" for v in z)])
+    write(path, out.getvalue())
+
+
+def seal(run: Path) -> dict[str, str]:
+    """Record the SHA-256 of every file that a prediction or its repetition depends on; return the record."""
+    names = (*NEEDED, "split.json", "weights.keras")
+    files = {name: sha256(run / name) for name in names if (run / name).exists()}
+    write_json(run / "manifest.json", {"files": files})
+    return files
+
+
+def code_fingerprint() -> str:
+    """Return the SHA-256 over this package's own source files, in the order of their names."""
+    root = Path(__file__).resolve().parents[1]
+    total = hashlib.sha256()
+    for source in sorted(root.rglob("*.py")):
+        total.update(str(source.relative_to(root)).encode() + b"\0" + source.read_bytes())
+    return total.hexdigest()
+
+
+def environment() -> dict[str, str]:
+    """Return the versions of the packages that decide what a number comes out as."""
+    names = (
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "pillow",
+        "pydicom",
+        "nibabel",
+        "onnxruntime",
+        "keras",
+        "onnx",
+        "tf2onnx",
+        "tensorflow",
+        "tensorflow-cpu",
+    )
+    have = {}
+    for name in names:
+        try:
+            have[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return have
