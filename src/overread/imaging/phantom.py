@@ -178,9 +178,8 @@ def crossing(shape: Ellipsoid, view: np.ndarray, u: np.ndarray, v: np.ndarray) -
     room = np.float32(1 / a) - du * du * np.float32(uu / a) - dv * dv * np.float32(vv / a)
     if uv:
         room = room - du * dv * np.float32(2 * uv / a)
-    half = np.sqrt(np.maximum(room, 0))
+    half = np.where(room > 0, np.sqrt(np.maximum(room, 0)), np.float32(-np.inf))
     middle = np.float32(cw) - du * np.float32(m[0, 1] / a) - dv * np.float32(m[1, 2] / a)
-    half[room <= 0] = -np.inf
     return middle - half, middle + half
 
 

@@ -10,14 +10,14 @@ import numpy as np
 
 from overread.imaging.phantom import LUNG, SOFT, Body, Ellipsoid, Tube, lung_length, view_matrix
 
-BONE, CANCELLOUS = 0.034, 0.010
+BONE, CANCELLOUS = 0.024, 0.009
 """Added attenuation of cortical and of cancellous bone over soft tissue, in 1/mm (on the axis of a tube, in a body)."""
 
-RADII_VESSELS = (6.5, 4.4, 3.0, 2.0)
+RADII_VESSELS = (5.5, 3.8, 2.6, 1.8)
 """Of the four generations of lung vessels, in mm."""
 
 
-def draw_body(rng: np.random.Generator, *, sex: str, nodules: int = 0, radius_mm: tuple = (7.0, 13.0)) -> Body:
+def draw_body(rng: np.random.Generator, *, sex: str, nodules: int = 0, radius_mm: tuple = (10.0, 17.0)) -> Body:
     """Draw a patient's chest.
 
     Parameters
@@ -216,5 +216,5 @@ def _nodule(body: Body, *, rng: np.random.Generator, radius_mm: tuple[float, flo
         if good.any():
             place = points[np.flatnonzero(good)[0]]
             break
-    solid = rng.uniform(0.75, 1.0)
+    solid = rng.uniform(1.0, 1.6)
     return Ellipsoid(tuple(map(float, place)), tuple(map(float, semi)), delta=float(solid * (SOFT - LUNG)))

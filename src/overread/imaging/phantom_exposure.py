@@ -129,7 +129,7 @@ def _fine_structure(body: Body, *, view: str, size: int, rng: np.random.Generato
 
 def _veil(primary: np.ndarray, *, share: float, pixel: float) -> np.ndarray:
     """Return the scattered light: a wide blur of the primary, made on a coarse grid because it has no detail."""
-    step = max(1, int(round(10 / pixel)))
+    step = max(1, round(10 / pixel))
     coarse = ndimage.gaussian_filter(primary[step // 2 :: step, step // 2 :: step], 28 / (pixel * step), mode="nearest")
     where = [(np.arange(n) - step // 2) / step for n in primary.shape]
     smooth = ndimage.map_coordinates(coarse, np.meshgrid(*where, indexing="ij"), order=1, mode="nearest")
@@ -228,12 +228,18 @@ def _counting_noise(mu: np.ndarray, *, photons: float, pixel: float, rng: np.ran
     line = (rays @ mu.reshape(slices, -1).T).T.reshape(slices, -1, size) * pixel
     mean = photons * np.exp(-np.maximum(line, 0))
     error = -np.log(np.maximum(rng.poisson(mean), 1) / mean)
-    ramp = np.abs(np.fft.rfftfreq(2 * size, pixel))
-    ramp *= np.cos(np.pi * ramp * pixel / 1.0 * 0.9) ** 2  # apodised, as a soft kernel is
-    filtered = np.fft.irfft(np.fft.rfft(error, 2 * size) * ramp, 2 * size)[..., :size]
-    angles = filtered.shape[1]
-    back = (rays.T @ filtered.reshape(slices, -1).T).T * (np.pi / angles)
-    return back.reshape(mu.shape).astype(np.float32)
+    return _back_projected(error, pixel=pixel).astype(np.float32)
+
+
+def _back_projected(line: np.ndarray, *, pixel: float) -> np.ndarray:
+    """Return slices from their line integrals (slices, angles, detectors): ramp filter, soft kernel, back-projection."""
+    slices, angles, size = line.shape
+    wide = 4 * size  # zeros beside the detector, for the ramp reaches far
+    frequency = np.fft.rfftfreq(wide, pixel)
+    ramp = frequency * np.cos(np.pi / 2 * frequency / frequency[-1]) ** 2
+    filtered = np.fft.irfft(np.fft.rfft(line, wide) * ramp, wide)[..., :size]
+    back = (_ray_matrix(size).T @ filtered.reshape(slices, -1).T).T * (np.pi / angles)
+    return back.reshape(slices, size, size)
 
 
 @lru_cache(maxsize=4)

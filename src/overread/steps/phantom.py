@@ -227,7 +227,7 @@ def _patient(number: int, *, seed: int, now: datetime, rng: np.random.Generator)
     age = int(np.clip(rng.normal(58, 14), 20, 89))
     site = str(rng.choice(list(SITES), p=(0.5, 0.3, 0.2)))
     seen = now - timedelta(days=int(rng.integers(400, 800)), minutes=int(rng.integers(0, 1440)))
-    count = int(rng.choice([1, 2, 3], p=(0.5, 0.3, 0.2)))
+    count = int(rng.choice([1, 2, 3, 4], p=(0.25, 0.35, 0.25, 0.15)))
     body = draw_body(rng, sex=sex, nodules=count if positive else 0)
     return _Patient(number, sex, age, site, body, positive, seen)
 
