@@ -1,0 +1,45 @@
+# Two commands on a fresh machine (Python 3.11 or newer, and make):
+#   make demo   sets up, then walks from simulated films to a draft report
+#   make test   sets up, then runs all tests
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.ready
+
+.PHONY: demo test test-slow bench setup lock lint clean
+
+demo: setup
+	$(BIN)/overread demo --out demo
+
+# The fast suite; `make test-slow` has the long ones.
+test: setup lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules src/overread
+
+test-slow: setup
+	$(BIN)/python -m pytest -q -m slow tests
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+lint: setup
+	$(BIN)/ruff check -q .
+	$(BIN)/ruff format -q --check .
+	$(BIN)/lint-imports --no-cache
+
+setup: $(STAMP)
+
+# Skipped when nothing has changed: the stamp holds what was installed.
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit('overread needs Python 3.11 or newer, this is ' + sys.version.split()[0]) if sys.version_info < (3, 11) else None"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# For maintainers: resolve the newest versions again (needs uv).
+lock:
+	uv pip compile pyproject.toml --extra train --group dev --universal --generate-hashes --python-version 3.11 \
+	  --no-header --no-annotate --quiet --upgrade -o requirements.lock
+
+clean:
+	rm -rf .venv demo build dist
