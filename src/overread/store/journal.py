@@ -20,6 +20,7 @@ from typing import Any
 
 from overread.domain import canonical_json, fingerprint
 from overread.errors import IntegrityError
+from overread.store.objects import write_atomically
 
 GENESIS = "0" * 64
 """What the first record gives as the hash of the record before it."""
@@ -218,7 +219,7 @@ class Journal:
         if not torn:
             return n, last
         aside = self.path.with_name(f"{self.path.name}.torn-{n + 1}")
-        replace_atomically(aside, torn)
+        write_atomically(aside, torn)
         with self.path.open("r+b") as file:
             file.truncate(end)
             os.fsync(file.fileno())
@@ -235,7 +236,7 @@ class Journal:
             raise _broken("the journal's head cannot be read", "a count, a hash and a size") from error
 
     def _write_head(self, n: int, last: str, size: int) -> None:
-        replace_atomically(self._head, canonical_json({"n": n, "hash": last, "bytes": size}).encode())
+        write_atomically(self._head, canonical_json({"n": n, "hash": last, "bytes": size}).encode())
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -273,31 +274,6 @@ def _broken(
     came: str, expected: str, *, do: str = "put the journal back from a copy, and find out who touched it"
 ) -> IntegrityError:
     return IntegrityError(came, expected=expected, do=do)
-
-
-def replace_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a crash leaves either the old one or the whole new one.
-
-    Raises
-    ------
-    OSError
-        If the disk is full or the folder cannot be written; the old file is then untouched.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    if os.name == "posix":  # the rename itself is only on the disk once its folder is
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 @contextlib.contextmanager
