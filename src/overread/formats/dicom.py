@@ -16,7 +16,7 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut
 
 from overread.errors import UnreadableFile
-from overread.formats.limits import check_bytes, finite, smallest_integer, smallest_integer_or_float
+from overread.formats.limits import check_bytes, finite, refusing, smallest_integer, smallest_integer_or_float
 from overread.formats.pixels import decode, transfer_syntax
 
 ATTRIBUTES = (
@@ -96,16 +96,13 @@ def parse(raw: bytes) -> Dataset:
         ``malformed``, ``no-pixels``, ``unsupported-object``, ``too-large`` (a deflated bomb).
     """
     _check_deflated(raw)
-    try:
-        ds = pydicom.dcmread(io.BytesIO(raw), force=True)
+    with refusing("a DICOM file whose header cannot be read"):  # RecursionError of nested sequences among it
+        try:
+            ds = pydicom.dcmread(io.BytesIO(raw), force=True)
+        except EOFError as error:
+            raise UnreadableFile("a DICOM file that ends too early", code="truncated", do="copy it again") from error
         sop = str(ds.get("SOPClassUID", ""))
         pixels = any(k in ds for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
-    except EOFError as error:
-        raise UnreadableFile("a DICOM file that ends too early", code="truncated", do="copy it again") from error
-    except Exception as error:  # a parser of foreign bytes (RecursionError among them): one refusal, never a crash
-        raise UnreadableFile(
-            "a DICOM file whose header cannot be read", code="malformed", do="export it again"
-        ) from error
     if sop in _NOT_IMAGES:
         raise UnreadableFile(
             f"a DICOM object that is {_NOT_IMAGES[sop]}",
@@ -129,9 +126,21 @@ def _class_name(ds: Dataset) -> str:
     return pydicom.uid.UID(sop).name if known else "of no known kind"
 
 
+def is_deflated(head: bytes) -> bool:
+    """True when a file's meta header names the deflated transfer syntax (its data set is one zlib stream).
+
+    Examples
+    --------
+    >>> is_deflated(bytes(128) + b"DICM" + b"\\x02\\0\\x10\\0UI\\x16\\x001.2.840.10008.1.2.1.99")
+    True
+    """
+    at = head.find(b"\x02\0\x10\0UI")
+    return at > 0 and head[at + 8 : at + 30] == pydicom.uid.DeflatedExplicitVRLittleEndian.encode()
+
+
 def _check_deflated(raw: bytes) -> None:
     """A deflated data set is inflated whole by the parser, so its true size is measured first, in constant memory."""
-    if pydicom.uid.DeflatedExplicitVRLittleEndian.encode() not in raw[:2048]:
+    if not is_deflated(raw):
         return
     start = 144 + int.from_bytes(raw[140:144], "little")  # preamble, DICM, and the group length's own 12 bytes
     engine, size, left = zlib.decompressobj(-zlib.MAX_WBITS), 0, raw[start:]

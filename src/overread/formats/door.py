@@ -13,6 +13,7 @@ from overread.domain import Image
 from overread.errors import UnreadableFile
 from overread.formats import arrays, nifti, raster, series
 from overread.formats.found import Found, Origin, Refused
+from overread.formats.limits import refusing
 from overread.formats.sniff import HEAD, sniff
 from overread.formats.walk import Job, Part, walk
 
@@ -147,21 +148,21 @@ def _bytes(parts: Iterable[Part], refused: list[Found | Refused]) -> Iterator[tu
 def _read_one(part: Part, raw: bytes) -> Found | Refused:
     """One picture or NIfTI file. A parser's stumble is a refusal, never a crash."""
     try:
-        kind = sniff(raw[:HEAD])
-        if kind == "nifti":
-            image = nifti.read_nifti(raw)
-        elif kind in raster.KINDS:
-            image = raster.read_picture(raw, kind=kind, suffix=Path(part.member or part.path).suffix[1:])
-        else:
-            raise UnreadableFile(
-                kind, code="not-an-image", expected="the image that was there before", do="offer it again"
-            )
+        with refusing("a damaged file"):
+            return Found(_image(part, raw), Origin((part.name,), hashlib.sha256(raw).hexdigest()))
     except UnreadableFile as error:
         return Refused(part.name, error.code, str(error))
-    except Exception:
-        refusal = UnreadableFile("a damaged file", code="malformed", do="export it again")
-        return Refused(part.name, refusal.code, str(refusal))
-    return Found(image, Origin((part.name,), hashlib.sha256(raw).hexdigest()))
+
+
+def _image(part: Part, raw: bytes) -> Image:
+    kind = sniff(raw[:HEAD])
+    if kind == "nifti":
+        return nifti.read_nifti(raw)
+    if kind in raster.KINDS:
+        return raster.read_picture(raw, kind=kind, suffix=Path(part.member or part.path).suffix[1:])
+    raise UnreadableFile(
+        kind, code="not-an-image", expected="the image that was there a moment ago", do="offer it again"
+    )
 
 
 def _read_array(job: Job) -> list[Found | Refused]:

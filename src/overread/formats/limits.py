@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from overread.errors import UnreadableFile
@@ -12,6 +15,30 @@ LARGEST = 100_000_000
 """Pixels of one picture above which it is refused before it is decoded."""
 LARGEST_BYTES = 2 << 30
 """Decoded bytes of one file, or of one volume, above which it is refused before it is decoded."""
+
+
+@contextmanager
+def refusing(came: str, *, do: str = "export it again") -> Iterator[None]:
+    """Turn whatever a parser of foreign bytes stumbles on into one refusal, without its words (they quote header values).
+
+    Raises
+    ------
+    UnreadableFile
+        ``malformed``, caused by the parser's own error; a refusal made inside is passed on as it is.
+
+    Examples
+    --------
+    >>> with refusing("a damaged file"):
+    ...     int("Doe^Jane")
+    Traceback (most recent call last):
+    overread.errors.UnreadableFile: a damaged file; export it again
+    """
+    try:
+        yield
+    except UnreadableFile:
+        raise
+    except Exception as error:
+        raise UnreadableFile(came, code="malformed", do=do) from error
 
 
 def check_size(rows: int, columns: int) -> None:

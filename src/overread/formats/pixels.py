@@ -166,6 +166,13 @@ def _decoded(ds: Dataset, syntax: uid.UID) -> np.ndarray:
         IndexError,
     ) as error:
         said = str(error).lower()
+        if "12-bit precision" in said:
+            raise UnreadableFile(
+                "pixels encoded as JPEG Extended with 12 bits, which no decoder here reads exactly",
+                code="unsupported-transfer-syntax",
+                expected="uncompressed, RLE, JPEG, JPEG-LS or JPEG 2000",
+                do="export the study uncompressed",
+            ) from error
         short = any(word in said for word in ("less than", "truncated", "shorter", "end of file", "not enough"))
         code = "truncated" if short else "malformed"
         came = "compressed pixels that end too early" if short else "pixels that cannot be decoded as the header says"

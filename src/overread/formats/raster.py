@@ -58,8 +58,6 @@ def read_picture(raw: bytes, *, kind: str, suffix: str = "") -> Image:
             raise
         except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError) as error:
             raise _refusal(error) from error
-        except (MemoryError, RecursionError, ZeroDivisionError, AttributeError, ArithmeticError, RuntimeError) as error:
-            raise UnreadableFile("a damaged picture", code="malformed", do="export it again") from error
     notes += turned + changed
     if any(not issubclass(w.category, Pillow.DecompressionBombWarning) for w in caught):
         notes.append("the picture's metadata is damaged; its pixels were read")

@@ -15,7 +15,7 @@ from overread.domain import Geometry, Image
 from overread.errors import UnreadableFile
 from overread.formats.dicom import Pixels, Plane, parse, physical, planes, strata, told
 from overread.formats.found import Found, Origin, Refused
-from overread.formats.limits import check_bytes, one_channel, smallest_integer_or_float
+from overread.formats.limits import check_bytes, one_channel, refusing, smallest_integer_or_float
 from overread.formats.stack import is_placed, single, stack
 
 VOLUMES = ("CT", "MR", "PT", "NM", "OT", "")
@@ -60,7 +60,7 @@ def read_series(files: Iterable[tuple[str, bytes]]) -> list[Found | Refused]:
             if _is_slice(file):
                 slices.append(file)
             else:
-                out.append(_guarded(lambda file=file: _alone(file), file))
+                out.append(_tried(_alone, [file]))
         except UnreadableFile as error:
             out.append(Refused(name, error.code, str(error)))
     return out + _stacks(slices)
@@ -72,8 +72,8 @@ def _stacks(slices: list[_File]) -> list[Found | Refused]:
     (A person who offers a folder with two exports of one series means two volumes, not one with doubled slices.)
     """
     if len(slices) < 2:
-        return [_guarded(lambda: _alone(file), file) for file in slices]
-    result = _guarded(lambda: _volume(slices), slices[0])
+        return [_tried(_alone, [file]) for file in slices]
+    result = _tried(_volume, slices)
     if isinstance(result, Found):
         return [result]
     folders: dict[str, list[_File]] = {}
@@ -88,14 +88,10 @@ def _parse(name: str, raw: bytes) -> _File:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         ds = parse(raw)
-        try:
+        with refusing("a DICOM header with damaged values"):
             where = planes(ds)
             for keyword in ("ImageType", "Modality", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"):
                 ds.get(keyword)  # pydicom converts on first touch: let a damaged value fail here
-        except Exception as error:  # a foreign header: any stumble is one refusal
-            raise UnreadableFile(
-                "a DICOM header with damaged values", code="malformed", do="export it again"
-            ) from error
     return _File(name, ds, where, hashlib.sha256(raw).hexdigest(), told(caught))
 
 
@@ -110,16 +106,13 @@ def _is_slice(file: _File) -> bool:
     )
 
 
-def _guarded(read: Callable[[], Found], file: _File) -> Found | Refused:
-    """Run ``read``; whatever a foreign file makes the decoders raise becomes one refusal, without their words."""
+def _tried(read: Callable[[list[_File]], Found], files: list[_File]) -> Found | Refused:
+    """Run ``read``; what a foreign file makes the decoders raise becomes one refusal, in the name of the first file."""
     try:
-        return read()
+        with refusing("a DICOM file with damaged values"):
+            return read(files)
     except UnreadableFile as error:
-        refusal = error
-    except Exception as error:
-        refusal = UnreadableFile("a DICOM file with damaged values", code="malformed", do="export it again")
-        refusal.__cause__ = error
-    return Refused(file.name, refusal.code, str(refusal))
+        return Refused(files[0].name, error.code, str(error))
 
 
 def _numbers(file: _File) -> Pixels:
@@ -133,8 +126,9 @@ def _numbers(file: _File) -> Pixels:
     return replace(pixels, notes=tuple(dict.fromkeys([*file.notes, *pixels.notes, *told(caught)])))
 
 
-def _alone(file: _File) -> Found:
+def _alone(files: list[_File]) -> Found:
     """One file: a picture, a single slice, or a multi-frame object."""
+    (file,) = files
     pixels = _numbers(file)
     voxels, notes = pixels.voxels, list(pixels.notes)
     affine, spacing = None, None

@@ -11,6 +11,11 @@ READABLE = ("png", "jpeg", "tiff", "bmp", "gif", "webp", "dicom", "nifti", "zip"
 """Kinds that overread opens; every other answer of ``sniff`` is a description for a person."""
 
 _MAGIC = (  # (offset, bytes, kind): the signature each format's own specification gives
+    (
+        128,
+        b"DICM",
+        "dicom",
+    ),  # first: the 128 bytes before it may belong to another format (PS3.10 7.1 allows a TIFF there)
     (0, b"\x89PNG\r\n\x1a\n", "png"),
     (0, b"\xff\xd8\xff", "jpeg"),
     (0, b"II*\0", "tiff"),
@@ -20,7 +25,6 @@ _MAGIC = (  # (offset, bytes, kind): the signature each format's own specificati
     (0, b"GIF87a", "gif"),
     (0, b"GIF89a", "gif"),
     (8, b"WEBP", "webp"),
-    (128, b"DICM", "dicom"),
     (344, b"n+1\0", "nifti"),
     (4, b"n+2\0\r\n\x1a\n", "nifti"),
     (344, b"ni1\0", "a NIfTI header whose voxels lie in a second file"),

@@ -16,7 +16,9 @@ import pydicom
 
 from overread.errors import UnreadableFile
 from overread.formats import arrays
+from overread.formats.dicom import is_deflated
 from overread.formats.found import Refused
+from overread.formats.limits import refusing
 from overread.formats.sniff import HEAD, READABLE, sniff
 
 LARGEST_FILE = 4 << 30
@@ -244,15 +246,16 @@ _KEY = ["PatientID", "StudyInstanceUID", "SeriesInstanceUID"]
 
 def series_key(stream: BinaryIO) -> tuple[str, ...] | None:
     """Return what a DICOM file belongs to (patient, study, series), from its header alone; None where it names no series."""
-    stream.seek(0)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # read_job reads the header again and tells
-            if pydicom.uid.DeflatedExplicitVRLittleEndian.encode() in stream.read(2048):
-                return None  # inflating needs a bound, which only read_job keeps; such a file is read alone
-            stream.seek(0)
-            ds = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=_KEY)
-            values = tuple(str(ds.get(k) or "") for k in _KEY)
-    except Exception:  # a foreign header: read_job says what is wrong with it
-        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # read_job reads the header again, and tells
+        try:
+            with refusing("a damaged DICOM header"):
+                stream.seek(0)
+                if is_deflated(stream.read(HEAD)):
+                    return None  # inflating needs a bound, which only read_job keeps: such a file is read alone
+                stream.seek(0)
+                ds = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=_KEY)
+                values = tuple(str(ds.get(k) or "") for k in _KEY)
+        except UnreadableFile:
+            return None  # read_job says what is wrong with it
     return values if values[2] else None

@@ -1,0 +1,166 @@
+"""Compressed pixels: every lossless encoding must give the values of its uncompressed twin."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
+
+from overread.errors import UnreadableFile
+from overread.formats import pixels
+from overread.formats.dicom import parse
+
+LOSSLESS = ("J2KR", "JLSL", "JPLL", "RLE")
+LOSSY = ("J2KI", "JLSN", "JPLY")
+
+
+def _pairs(root: Path, folders: tuple[str, ...]) -> list[tuple[Path, Path]]:
+    out = []
+    for folder in folders:
+        for path in sorted((root / "dicom_codecs" / folder).iterdir()):
+            out.append((path, root / "dicom_codecs" / "REF" / (path.name.split("_")[0] + "_UNC")))
+    return out
+
+
+def test_every_lossless_encoding_equals_its_uncompressed_twin(shared_data: Path) -> None:
+    pairs = _pairs(shared_data, LOSSLESS)
+    assert len(pairs) >= 28
+    for path, twin in pairs:
+        values, _ = pixels.decode(parse(path.read_bytes()))
+        expected = pydicom.dcmread(twin)
+        want = np.frombuffer(expected.PixelData, dtype=values.dtype)[: values.size].reshape(-1)
+        if expected.get("PlanarConfiguration"):
+            want = np.moveaxis(want.reshape(3, *values.shape[1:3]), 0, -1).reshape(-1)
+        assert np.array_equal(values.reshape(-1), want), path.name
+
+
+def test_the_twins_of_different_pictures_differ(shared_data: Path) -> None:
+    one, _ = pixels.decode(parse((shared_data / "dicom_codecs/RLE/CT1_RLE").read_bytes()))
+    two, _ = pixels.decode(parse((shared_data / "dicom_codecs/REF/CT2_UNC").read_bytes()))
+    assert not np.array_equal(one, two)
+
+
+def test_lossy_encodings_stay_near_or_are_refused_by_name(shared_data: Path) -> None:
+    refused = 0
+    for path, twin in _pairs(shared_data, LOSSY):
+        try:
+            values, _ = pixels.decode(parse(path.read_bytes()))
+        except UnreadableFile as error:
+            assert error.code == "unsupported-transfer-syntax"
+            assert "12 bits" in str(error)
+            refused += 1
+            continue
+        expected, _ = pixels.decode(parse(twin.read_bytes()))
+        span = float(np.ptp(expected.astype(float)))
+        assert np.abs(values.astype(float) - expected).mean() < 0.02 * span, path.name
+    assert refused == 4
+
+
+def test_a_picture_that_is_also_a_tiff_is_read_as_dicom(shared_data: Path) -> None:
+    raw = (shared_data / "dicom_codecs/RLE/CT1_RLE").read_bytes()
+    assert raw[:4] == b"II*\0"
+    assert parse(raw).Rows == 512
+
+
+def _saved(ds: pydicom.Dataset) -> bytes:
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def small(bits: int = 16, stored: int = 12, signed: int = 0, values: np.ndarray | None = None) -> pydicom.Dataset:
+    """A valid secondary capture of 8 × 10 pixels, of nobody."""
+    ds = pydicom.Dataset()
+    ds.file_meta = pydicom.dataset.FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7")
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = UID("2.25.1")
+    ds.SeriesInstanceUID, ds.StudyInstanceUID, ds.Modality = "2.25.2", "2.25.3", "OT"
+    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = 8, 10, 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = bits, stored, stored - 1, signed
+    values = np.arange(80) if values is None else values
+    ds.PixelData = values.astype(f"<u{bits // 8}").tobytes()
+    return ds
+
+
+def test_bits_above_the_stored_ones_are_masked() -> None:
+    ds = small(values=np.arange(80) | 0xF000)
+    values, _ = pixels.decode(parse(_saved(ds)))
+    assert values.max() == 79
+
+
+def test_twelve_bit_negative_numbers_are_sign_extended() -> None:
+    ds = small(signed=1, values=np.arange(80) | 0x0800)
+    values, _ = pixels.decode(parse(_saved(ds)))
+    assert values.min() == -2048
+    assert values.max() == -2048 + 79
+
+
+def test_short_pixels_are_truncated_and_long_ones_noted() -> None:
+    ds = small()
+    ds.PixelData = ds.PixelData[:-20]
+    with pytest.raises(UnreadableFile, match=r"140 bytes of pixels; expected 160") as caught:
+        pixels.decode(parse(_saved(ds)))
+    assert caught.value.code == "truncated"
+    ds = small()
+    ds.PixelData += b"\0" * 6
+    with pytest.warns(UserWarning, match="padding"):
+        _, notes = pixels.decode(parse(_saved(ds)))
+    assert notes == ["6 bytes after the last pixel were ignored"]
+
+
+def test_a_header_that_asks_for_gigabytes_is_refused_before_decoding() -> None:
+    ds = small()
+    ds.Rows = ds.Columns = 65535
+    with pytest.raises(UnreadableFile) as caught:
+        pixels.decode(parse(_saved(ds)))
+    assert caught.value.code == "too-large"
+    ds = small()
+    ds.Rows = ds.Columns = 8192
+    ds.NumberOfFrames = 60
+    with pytest.raises(UnreadableFile, match="GiB") as caught:
+        pixels.decode(parse(_saved(ds)))
+    assert caught.value.code == "too-large"
+
+
+def test_a_transfer_syntax_we_cannot_decode_is_named() -> None:
+    ds = small()
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.MPEG4HP41
+    ds.PixelData = encapsulate([b"\0" * 100])
+    with pytest.raises(UnreadableFile, match="MPEG-4") as caught:
+        pixels.decode(parse(_saved(ds)))
+    assert caught.value.code == "unsupported-transfer-syntax"
+
+
+def test_a_private_transfer_syntax_is_not_quoted() -> None:
+    ds = small()
+    ds.file_meta.TransferSyntaxUID = UID("1.3.6.1.4.1.99999.1")
+    ds.file_meta["TransferSyntaxUID"].value.set_private_encoding(False, True)
+    ds.PixelData = encapsulate([b"\0" * 100])
+    raw = _saved(ds)
+    with pytest.raises(UnreadableFile) as caught:
+        pixels.decode(parse(raw))
+    assert "99999" not in str(caught.value)
+
+
+def test_a_cut_rle_stream_is_refused() -> None:
+    ds = small()
+    ds.compress(RLELossless, encoding_plugin="pydicom")
+    whole, _ = pixels.decode(parse(_saved(ds)))
+    assert whole.max() == 79
+    frame = next(pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1))
+    ds.PixelData = encapsulate([frame[:80]])
+    with pytest.raises(UnreadableFile) as caught:
+        pixels.decode(parse(_saved(ds)))
+    assert caught.value.code in ("truncated", "malformed")
+
+
+def test_the_decoder_is_named_for_every_compressed_syntax() -> None:
+    assert set(pixels.DECODERS.values()) == {"pydicom", "gdcm"}
+    for syntax, plugin in pixels.DECODERS.items():
+        assert plugin in pydicom.pixels.get_decoder(syntax).available_plugins

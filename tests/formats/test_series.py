@@ -1,0 +1,172 @@
+"""DICOM series: real scanners, with the NIfTI volumes another program made of them as the oracle."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+
+from overread.formats.door import Found, Refused, candidates, read, read_job, scan
+from overread.formats.series import read_series
+from overread.imaging import geometry
+
+WITH_REFERENCE = {
+    "ge/anatomical/001": "ge/anatomical/001_ground_truth.nii.gz",
+    "generic/anatomical/001": "generic/anatomical/001_ground_truth.nii.gz",
+    "generic/anatomical/002_non_isotropic": "generic/anatomical/002_non_isotropic_ground_truth.nii.gz",
+    "generic/compressed/001": "generic/compressed/001_ground_truth.nii.gz",
+    "generic/compressed_j2k/001": "generic/compressed_j2k/001_ground_truth.nii.gz",
+    "generic/compressed_jpeg/001": "generic/compressed_jpeg/001_ground_truth.nii.gz",
+    "generic/compressed_jpegls/001": "generic/compressed_jpegls/001_ground_truth.nii.gz",
+    "generic/compressed_rle/001": "generic/compressed_rle/001_ground_truth.nii.gz",
+    "hitachi/anatomical/001": "hitachi/anatomical/001_ground_truth.nii.gz",
+    "hitachi/anatomical/001_implicit": "hitachi/anatomical/001_ground_truth.nii.gz",
+    "hyperfine/anatomical/001": "hyperfine/anatomical/001_ground_truth.nii.gz",
+    "siemens_multiframe/anatomical/001": "siemens_multiframe/anatomical/001_ground_truth.nii.gz",
+    "philips_enhanced/anatomical/001": "philips_enhanced/anatomical/001_ground_truth.nii.gz",
+    "generic/rgb/001": "generic/rgb/001_ground_truth.nii.gz",
+}
+
+REFUSED = {
+    "gantrytilting/001": ("gantry-tilt", "14.0°"),
+    "notavolume/001": ("duplicate-position", "4 slices at 1 position"),
+    "slicecount/001": ("missing-slices", "2 slices"),
+    "sliceincrement/001": ("uneven-spacing", "from 5.00 to 10.00 mm"),  # instance numbers run on: the step changed
+    "sliceincrement/002": ("missing-slices", "1 slice missing"),  # instance 4 is not there
+    "sliceorientation/001": ("mixed-orientation", "2 of 4 slices"),
+}
+
+
+def _reference(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The other program's volume, read by nibabel alone, on the axes (slices, rows, columns) in LPS."""
+    image = nib.load(path)
+    data = np.asanyarray(image.dataobj)
+    if data.dtype.names:
+        data = np.stack([data[c] for c in "RGB"], axis=-1)
+    data = data.reshape(*data.shape[:3], *([3] if data.ndim == 4 and data.shape[-1] == 3 else []))
+    data = np.swapaxes(data, 0, 2)
+    return geometry.reorient(data, (np.diag([-1.0, -1, 1, 1]) @ image.affine)[:, [2, 1, 0, 3]])
+
+
+@pytest.mark.parametrize("folder", sorted(WITH_REFERENCE))
+def test_a_volume_agrees_with_the_reference_voxel_by_voxel_and_mm_by_mm(shared_data: Path, folder: str) -> None:
+    root = shared_data / "dicom_series"
+    (image,) = read(root / folder)
+    assert image.geometry is not None
+    voxels, affine = geometry.reorient(image.voxels, np.array(image.geometry.affine))
+    expected, placed = _reference(root / WITH_REFERENCE[folder])
+    assert voxels.shape == expected.shape
+    if "philips" in folder:  # the reference undoes Philips' private scale; ours is the DICOM rescale: proportional
+        assert np.corrcoef(voxels.ravel(), expected.ravel())[0, 1] > 0.999999
+    elif expected.dtype.kind == "f":
+        assert np.allclose(voxels, expected, rtol=1e-5)
+    else:
+        assert np.array_equal(voxels, expected)
+    assert np.abs(placed - affine).max() < 2e-3  # mm; the references are stored in single precision
+
+
+def test_one_slice_without_a_thickness_gets_no_made_up_depth(shared_data: Path) -> None:
+    (image,) = read(shared_data / "dicom_series" / "ge/anatomical/001_single_slice")
+    assert image.geometry is None
+    assert image.spacing_mm == (0.0, 1.0, 1.0)
+    expected, _ = _reference(shared_data / "dicom_series" / "ge/anatomical/001_single_slice_ground_truth.nii.gz")
+    assert np.array_equal(np.sort(image.voxels, axis=None), np.sort(expected, axis=None))
+
+
+def test_the_reference_check_can_fail(shared_data: Path) -> None:
+    root = shared_data / "dicom_series"
+    (image,) = read(root / "generic/anatomical/001")
+    voxels, _ = geometry.reorient(image.voxels[::-1], np.array(image.geometry.affine))
+    assert not np.array_equal(voxels, _reference(root / WITH_REFERENCE["generic/anatomical/001"])[0])
+
+
+@pytest.mark.parametrize("folder", sorted(REFUSED))
+def test_a_stack_that_is_none_is_refused_with_its_numbers(shared_data: Path, folder: str) -> None:
+    code, said = REFUSED[folder]
+    path = shared_data / "dicom_series" / "failing" / folder
+    results = list(scan(path))
+    assert len(results) == len(list(path.iterdir()))
+    assert {r.code for r in results} == {code}
+    assert all(said in r.reason for r in results)
+
+
+@pytest.mark.parametrize(
+    "folder", ["ge/dti/001", "ge/fmri/001", "philips_enhanced/dti/001", "philips_enhanced/fmri/001"]
+)
+def test_several_volumes_in_one_series_are_refused(shared_data: Path, folder: str) -> None:
+    results = list(scan(shared_data / "dicom_series" / folder))
+    assert {r.code for r in results} == {"duplicate-position"}
+
+
+def test_order_comes_from_positions_and_not_from_names_or_numbers(shared_data: Path) -> None:
+    folder = shared_data / "dicom_series" / "generic" / "anatomical" / "001"
+    (expected,) = read(folder)
+    files = []
+    for n, path in enumerate(sorted(folder.iterdir())):
+        ds = pydicom.dcmread(path)
+        ds.InstanceNumber = 100 - 7 * n
+        buffer = io.BytesIO()
+        ds.save_as(buffer)
+        files.append((f"{(n * 2 + 1) % 4}.dcm", buffer.getvalue()))
+    (found,) = read_series(sorted(files, reverse=True))
+    assert isinstance(found, Found)
+    assert np.array_equal(found.image.voxels, expected.voxels)
+    assert found.image.geometry == expected.geometry
+
+
+def test_every_file_of_the_whole_tree_is_accounted_for_once(shared_data: Path) -> None:
+    root = shared_data / "dicom_series"
+    offered = sorted(str(p) for p in root.rglob("*") if p.is_file())
+    named = []
+    for result in scan(root):
+        named += [result.file] if isinstance(result, Refused) else result.origin.files
+    assert sorted(named) == offered
+
+
+def test_two_exports_of_one_series_in_two_folders_are_two_volumes(shared_data: Path) -> None:
+    root = shared_data / "dicom_series" / "generic"
+    found = list(scan(root / "compressed_rle" / "001", root / "compressed_jpegls" / "001"))
+    assert [len(f.origin.files) for f in found] == [4, 4]
+    assert np.array_equal(found[0].image.voxels, found[1].image.voxels)
+
+
+def test_a_file_twice_in_one_series_is_named_as_a_copy(shared_data: Path) -> None:
+    folder = shared_data / "dicom_series" / "hitachi" / "anatomical" / "001"
+    files = [(p.name, p.read_bytes()) for p in sorted(folder.iterdir())]
+    results = read_series([*files, ("again.dcm", files[0][1])])
+    assert [r.code for r in results if isinstance(r, Refused)] == ["copy"]
+    assert [len(r.origin.files) for r in results if isinstance(r, Found)] == [4]
+
+
+def test_one_broken_slice_refuses_its_volume(shared_data: Path) -> None:
+    folder = shared_data / "dicom_series" / "hitachi" / "anatomical" / "001"
+    files = [(p.name, p.read_bytes()) for p in sorted(folder.iterdir())]
+    files[1] = (files[1][0], files[1][1][:-100])
+    results = read_series(files)
+    assert len(results) == 4
+    assert all(isinstance(r, Refused) for r in results)
+    assert {r.code for r in results} == {"truncated"}
+
+
+def test_identity_stays_in_the_origin(shared_data: Path) -> None:
+    for result in scan(shared_data / "dicom_series" / "generic" / "anatomical" / "001"):
+        assert isinstance(result, Found)
+        assert result.origin.series_uid
+        said = repr((result.image.attributes, result.image.notes))
+        assert result.origin.series_uid not in said
+        assert (result.origin.patient_id or "no id") not in said
+
+
+def test_jobs_are_picklable_and_give_the_same_in_another_order(shared_data: Path) -> None:
+    import pickle
+
+    root = shared_data / "dicom_series" / "generic" / "compressed_rle"
+    jobs = pickle.loads(pickle.dumps(candidates(root)))
+    first = [r for job in jobs for r in read_job(job)]
+    second = [r for job in reversed(jobs) for r in read_job(job)]
+    digests = [sorted(f.origin.digest for f in run if isinstance(f, Found)) for run in (first, second)]
+    assert digests[0] == digests[1]
