@@ -13,9 +13,11 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 
 from overread.domain import Image
 from overread.imaging import intensity
+from overread.imaging.preprocess import resample
 
 CT_WINDOWS = {"lung": (-600.0, 1500.0), "brain": (40.0, 80.0), "soft tissue": (40.0, 400.0)}
 """Window centre and width in HU by what is looked at, when the file names no window."""
@@ -131,6 +133,29 @@ def overlay_rgb(image: Image, heat: np.ndarray, *, slice: int | None = None) -> 
     _check(image, heat)
     k = strongest_slice(heat) if slice is None else slice
     return np.floor(_blend(window(image)[k], heat[k], scale_of(heat)) * 255 + 0.5).astype(np.uint8)
+
+
+def small_png(picture: np.ndarray, *, spacing_mm: tuple[float, float, float] | None = None, side: int = 288) -> bytes:
+    """Return a displayed slice as a PNG of square pixels whose longer side is at most ``side``.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, (rows, columns) or (rows, columns, 3)
+    spacing_mm : (float, float, float), optional
+        Of the image it came from; rows are stretched where pixels are not square.
+    side : int
+    """
+    rows, columns = picture.shape[:2]
+    tall = rows * (spacing_mm[1] / spacing_mm[2] if spacing_mm and min(spacing_mm[1:]) > 0 else 1.0)
+    scale = min(1.0, side / max(tall, columns))
+    size = (1, max(1, round(tall * scale)), max(1, round(columns * scale)))
+    flat = resample(picture.reshape(1, rows, columns, -1).astype(np.float32), size)[0]
+    shown = np.floor(np.clip(flat, 0, 255) + 0.5).astype(np.uint8)
+    out = BytesIO()
+    imsave(
+        out, np.repeat(shown, 3, axis=-1) if shown.shape[-1] == 1 else shown, format="png", metadata={"Software": None}
+    )
+    return out.getvalue()
 
 
 def overlay_png(image: Image, heat: np.ndarray, *, title: str, slice: int | None = None) -> bytes:

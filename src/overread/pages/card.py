@@ -1,0 +1,127 @@
+"""The model card in words: what the program knows, and what a human must still write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from overread.domain import ModelCard
+from overread.domain.canonical import plain
+from overread.pages.plots import told
+
+HUMAN = {
+    "intended_use": "Intended use: for what, in whom, and what is out of scope",
+    "users": "Users: who reads with it",
+    "role": "Role: second reader, triage or concurrent reader",
+    "regulatory_status": "Regulatory status",
+    "reference_standard": "Reference standard: who read the training cases, how many readers, how well they agree",
+    "contact": "Contact, licence and funding",
+    "change_control": "Change control: who may change it, and what happens then",
+}
+"""What no program can know. A blank one stamps the card INCOMPLETE."""
+
+
+def blanks(card: ModelCard) -> list[str]:
+    """Return the items of `HUMAN` that nobody has written yet."""
+    return [key for key in HUMAN if not str(card.task.get(key, "")).strip()]
+
+
+def render_card(card: ModelCard) -> str:
+    """Return the card as Markdown; INCOMPLETE stands on top while any human item is blank.
+
+    Examples
+    --------
+    >>> card = ModelCard("mass (residual)", "1", task={"labels": ["mass"], "intended_use": ""}, recipe={}, network={},
+    ...                  hashes={}, cohorts={}, training={}, operating_points={}, calibration={})
+    >>> print(render_card(card).splitlines()[2][:30])
+    > **INCOMPLETE**: 7 of 7 items
+    """
+    missing = blanks(card)
+    parts = [f"# Model card: {card.name}, version {card.version}"]
+    if missing:
+        parts.append(
+            f"> **INCOMPLETE**: {len(missing)} of {len(HUMAN)} items that only a human can write are blank. "
+            "Not to be used on patients until they are written."
+        )
+    parts.append("**AI assists, the doctor decides; not for autonomous diagnosis.**")
+    parts.append(f"Fingerprint `{card.fingerprint}`")
+    parts.append("## Written by a human\n\n" + "\n".join(_human(card)))
+    parts.append("## The question\n\n" + _list(card.task, leave=tuple(HUMAN)))
+    parts.append("## The network\n\n" + _list(card.network))
+    parts.append("## What happens to an image before it is read\n\n" + _steps(card.recipe))
+    parts.append("## Cohorts\n\n" + _cohorts(card.cohorts))
+    parts.append("## Training\n\n" + _list(card.training))
+    parts.append("## Calibration\n\n" + _list(card.calibration))
+    parts.append("## Operating points\n\n" + _points(card.operating_points))
+    parts.append("## Performance on the testing cohort, with 95 % intervals\n\n" + _performance(card.performance))
+    limits = "\n".join(f"- {line}" for line in card.limits) or "none recorded by the program"
+    parts.append("## Limits\n\n" + limits)
+    parts.append("## Hashes (SHA-256)\n\n" + _list(card.hashes))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(value: Any) -> str:
+    """Return a value as one cell: no line breaks, no bars."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_cell(v)}" for k, v in value.items()) or "–"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_cell(v) for v in value) or "–"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value).replace("\n", " ").replace("|", "\\|")
+
+
+def _human(card: ModelCard) -> list[str]:
+    return [
+        f"- {words}: {_cell(card.task[key]) if card.task.get(key) else '**not written yet**'}"
+        for key, words in HUMAN.items()
+    ]
+
+
+def _list(record: Mapping[str, Any], *, leave: tuple[str, ...] = ()) -> str:
+    lines = [f"- {key.replace('_', ' ')}: {_cell(value)}" for key, value in plain(record).items() if key not in leave]
+    return "\n".join(lines) or "not recorded"
+
+
+def _steps(recipe: Mapping[str, Any]) -> str:
+    steps = recipe.get("steps", [])
+    return "\n".join(f"{i}. {s['name']} ({_cell(s['args'])})" for i, s in enumerate(steps, 1)) or "not recorded"
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    head = "| " + " | ".join(columns) + " |\n|" + "---|" * len(columns)
+    return "\n".join([head, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _cohorts(cohorts: Mapping[str, Any]) -> str:
+    if not cohorts:
+        return "not recorded"
+    rows = []
+    for name, c in cohorts.items():
+        labels = "; ".join(f"{k}: {_cell(v)}" for k, v in c.get("labels", {}).items())
+        patients = "unknown" if c.get("patients") is None else f"{c['patients']:,}"
+        rows.append((name, patients, f"{c.get('images', 0):,}", labels or "–", f"`{c.get('fingerprint', '')[:12]}`"))
+    return _table(("cohort", "patients", "images", "labels", "fingerprint"), rows)
+
+
+def _points(points: Mapping[str, Any]) -> str:
+    if not points:
+        return "not recorded"
+    rows = [(name, f"{p['threshold']:.4f}", _cell(p["rule"]), _cell(p["cohort"])) for name, p in points.items()]
+    return _table(("label", "threshold", "rule", "cohort"), rows)
+
+
+def _performance(performance: Mapping[str, Any]) -> str:
+    if not performance.get("labels"):
+        return "not tested yet"
+    keys = ("auroc", "ap", "sensitivity", "specificity", "accuracy", "brier_skill")
+    rows = []
+    for who, labels in {"this model": performance["labels"], **performance.get("floors", {})}.items():
+        for label, figures in labels.items():
+            if label == "absent":
+                rows.append((who, "–", str(figures), *([""] * (len(keys) - 1))))
+            else:
+                rows.append((who, label, *(told(figures[k]) if k in figures else "–" for k in keys)))
+    return _table(("model", "label", *keys), rows)

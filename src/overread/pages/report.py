@@ -1,0 +1,362 @@
+"""One page that a clinician can read: what was asked, of whom, how well, beside what, where it fails, how to repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from overread.pages import plots
+from overread.pages.plots import told
+
+USES = {
+    "training": "fit the network",
+    "tuning": "choose when to stop",
+    "calibration": "make probabilities honest, fix the threshold",
+    "testing": "report, once",
+}
+
+FIGURES = (
+    ("auroc", "AUROC", "ranking: chance that a case with it scores above one without"),
+    ("ap", "average precision", "share of true alarms over all alarm rates; a coin gets the prevalence"),
+    ("sensitivity", "sensitivity", "of those with it, how many are called"),
+    ("specificity", "specificity", "of those without it, how many are cleared"),
+    ("ppv", "positive predictive value", "of those called, how many have it, at this prevalence"),
+    ("npv", "negative predictive value", "of those cleared, how many are free of it, at this prevalence"),
+    ("accuracy", "accuracy", "share of right calls; look at the majority's before praising it"),
+    ("accuracy_at_half", "accuracy at 0.5", "only for comparison with published tables"),
+    ("balanced_accuracy", "balanced accuracy", "mean share of right calls over the answers"),
+    ("kappa_quadratic", "quadratic kappa", "agreement on an ordered scale, beyond chance"),
+    ("brier", "Brier score", "error of the probabilities; smaller is better"),
+    ("brier_skill", "Brier skill", "what is saved against always saying the prevalence; below 0 is worse"),
+)
+
+FLOORS = {"majority": "commonest answer", "logistic_thumbnails": "logistic on thumbnails", "simple-cnn": "simple-cnn"}
+
+ALWAYS_LIMITS = (
+    "The testing patients come from the same source as the training patients. Another hospital, scanner or time may "
+    "give other figures; only a test there tells.",
+    "The interval holds for patients like these. It does not cover a change of scanner, of protocol or of prevalence.",
+    "Predictive values hold at the prevalence of this cohort, which may not be that of your clinic.",
+    "A heat-map shows what the score was made of. It is evidence about the model, not proof of a finding.",
+    "Nobody's reading got better or faster in this test: no reader took part in it.",
+)
+
+
+def render_report(evaluation: Mapping[str, Any]) -> str:
+    """Return the report as one HTML file that fetches nothing.
+
+    Parameters
+    ----------
+    evaluation : mapping
+        What ``steps.evaluate`` gathers: ``labels``, ``floors``, ``split``, ``operating_points``, ``calibration`` and
+        ``subgroups`` as in ``metrics.json``; ``name``, ``task``, ``network``, ``cohorts``, ``card``,
+        ``card_fingerprint``, ``strata``, ``curves`` (label → truth, probability, beside), ``gallery``, ``warnings``,
+        ``reads``, ``now``, ``external``, ``overread``.
+
+    Returns
+    -------
+    str
+    """
+    name, task, labels = evaluation["name"], evaluation["task"], evaluation["labels"]
+    levels = task["kind"] in ("multiclass", "ordinal")
+    page = {
+        "style": resources.files("overread.pages").joinpath("templates/report.css").read_text("utf-8"),
+        "overread": evaluation["overread"],
+        "title": _title(evaluation),
+        "made": evaluation["now"],
+        "answer": _answer(evaluation),
+        "warnings": evaluation["warnings"],
+        "asked": _asked(evaluation),
+        "split_told": _split_told(evaluation),
+        "reads": {1: "once", 2: "twice"}.get(evaluation["reads"], f"{evaluation['reads']} times"),
+        "cohorts": _cohorts(evaluation),
+        "cohort_names": list(evaluation["cohorts"]),
+        "cohort_labels": [_short(label, task) for label in task["labels"]],
+        "strata": evaluation["strata"],
+        "tested_on": "other archive" if evaluation["external"] else "testing cohort",
+        "several": len(labels) > 1,
+        "several_labels": len(task["labels"]) > 1,
+        "name": name,
+        **_beside(evaluation),
+        "methods": _methods(labels[name]),
+        "parts": _levels_part(evaluation) if levels else [_label_part(evaluation, n) for n in task["labels"]],
+        "subgroups": _subgroups(evaluation),
+        "gallery": _gallery(evaluation),
+        "limits": [*(w for w in evaluation["card"]["limits"] if w not in evaluation["warnings"]), *ALWAYS_LIMITS],
+        "repeat": _repeat(evaluation),
+    }
+    page["contents"] = _contents(page)
+    shelf = Environment(
+        loader=PackageLoader("overread.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return shelf.get_template("report.html").render(page)
+
+
+def _short(label: str, task: Mapping[str, Any]) -> str:
+    """Return a level without the label's name before it."""
+    return label.removeprefix(task["name"] + "=")
+
+
+def _title(evaluation: Mapping[str, Any]) -> str:
+    task = evaluation["task"]
+    where = f" on {task['modality'].replace('+', ' and ')}" if task["modality"] else ""
+    return f"How well does a model read {task['name'].replace(',', ', ')}{where}?"
+
+
+def _whom(n: int, patients: int | None) -> str:
+    return f"{n:,} images of {patients:,} patients" if patients is not None else f"{n:,} images"
+
+
+def _answer(evaluation: Mapping[str, Any]) -> str:
+    """Return the result in one sentence, with how it stands against the floor."""
+    name, figures = evaluation["name"], evaluation["labels"][evaluation["name"]]
+    auroc = figures["auroc"]
+    whom = _whom(auroc["n"], auroc["n_patients"])
+    unseen = " it had never seen" if not evaluation["warnings"] else ""
+    if auroc["value"] is None:
+        return f"On {whom} nothing can be said: the AUROC is {auroc['method']}."
+    span = f"{auroc['value']:.3f} (95 % interval {auroc['low']:.3f} to {auroc['high']:.3f})"
+    if "confusion" in figures and "tp" in figures["confusion"]:
+        found, cleared = figures["sensitivity"], figures["specificity"]
+        first = (
+            f"On {whom}{unseen}, it found {found['value']:.0%} of those with {name} and cleared {cleared['value']:.0%} "
+            f"of those without, at a threshold fixed beforehand; its AUROC is {span}."
+        )
+    else:
+        first = f"On {whom}{unseen}, it called {figures['accuracy']['value']:.0%} rightly; its mean AUROC is {span}."
+    floor = evaluation["floors"].get("logistic_thumbnails", {}).get(name, {}).get("auroc")
+    if not floor or floor["value"] is None:
+        return first
+    if auroc["low"] > floor["high"]:
+        against = "clearly above"
+    elif auroc["value"] > floor["value"]:
+        against = "not clearly above"
+    else:
+        against = "no better than"
+    return f"{first} That is {against} a logistic regression on thumbnails ({floor['value']:.3f})."
+
+
+def _asked(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    task = evaluation["task"]
+    kinds = {
+        "binary": "is it there or not",
+        "multilabel": "for each label, is it there or not",
+        "multiclass": "which of these",
+        "ordinal": "which of these, in their order",
+    }
+    answers = ", ".join(_short(label, task) for label in task["labels"])
+    return [
+        ("question", f"{task['name'].replace(',', ', ')}: {kinds[task['kind']]}"),
+        *([("answers", answers)] if len(task["labels"]) > 1 else []),
+        ("images", task["modality"].replace("+", ", ") or "pictures that do not say their modality"),
+        ("network", _network(evaluation)),
+        (
+            "reference standard",
+            "the labels as they were given; who read them, and how well they agree, is not recorded",
+        ),
+        ("intended use", task["intended_use"] or "not written yet: a human must say for whom and for what"),
+    ]
+
+
+def _network(evaluation: Mapping[str, Any]) -> str:
+    network = evaluation["card"]["network"]
+    size = " × ".join(str(v) for v in network.get("input_shape", ()))
+    numbers = f", {network['parameters']:,} parameters" if "parameters" in network else ""
+    return f"{network.get('name', evaluation['network'])}" + (f" on {size} inputs" if size else "") + numbers
+
+
+def _split_told(evaluation: Mapping[str, Any]) -> str:
+    split = evaluation["split"]
+    unit = "by patient" if split["unit"] == "patient" else "by study, as the patients are not known"
+    both = split["overlap"]
+    shared = ", ".join(f"{both[k]:,} {k}" for k in ("patients", "studies", "images"))
+    return f"Divided {unit} ({split['source']}). In more than one cohort: {shared} (counted, not assumed)."
+
+
+def _cohorts(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for name, cohort in evaluation["cohorts"].items():
+        counts = [cohort["labels"][label] for label in evaluation["task"]["labels"]]
+        patients = cohort["patients"]
+        rows.append(
+            {
+                "name": name,
+                "use": USES.get(name, ""),
+                "patients": f"{patients:,}" if patients is not None else "unknown",
+                "images": f"{cohort['images']:,}",
+                "labels": [f"{c['true']:,}" + (f" ({c['unknown']:,} unknown)" if c["unknown"] else "") for c in counts],
+            }
+        )
+    return rows
+
+
+def _beside(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ladder of AUROCs and the table of figures, the model first and the floors after it."""
+    name = evaluation["name"]
+    ours = evaluation["labels"][name]
+    there = [(FLOORS[k], f[name]) for k, f in evaluation["floors"].items() if name in f]
+    absent = [f"{FLOORS[k]}: {f['absent']}." for k, f in evaluation["floors"].items() if "absent" in f]
+    columns = [("this model", ours), *there]
+    rows = [
+        {
+            "name": words,
+            "cells": [told(figures.get(key)) if key in figures else "–" for _, figures in columns],
+            "says": says,
+        }
+        for key, words, says in FIGURES
+        if key in ours
+    ]
+    ladder = plots.ladder([(who, figures["auroc"]) for who, figures in columns], name="AUROC").svg
+    return {"ladder": ladder, "absent": absent, "columns": [who for who, _ in columns], "figures": rows}
+
+
+def _methods(figures: Mapping[str, Any]) -> str:
+    """Say how the intervals were found, figures with one method together."""
+    by_method: dict[str, list[str]] = {}
+    for key, words, _ in FIGURES:
+        if key in figures and figures[key].get("method"):
+            by_method.setdefault(figures[key]["method"], []).append(words)
+    told_so = "; ".join(f"{method}: {', '.join(words)}" for method, words in by_method.items())
+    return f"How the intervals were found: {told_so}. Patients are resampled, not images."
+
+
+def _curves(evaluation: Mapping[str, Any], label: str) -> list[tuple[str, plots.Plot]]:
+    """Return ROC, reliability and score distribution of one label; empty where one answer is missing."""
+    curve = evaluation["curves"][label]
+    y, p = np.asarray(curve["truth"], float), np.asarray(curve["probability"], float)
+    known = ~np.isnan(y)
+    if not 0 < y[known].sum() < known.sum():
+        return []
+    threshold = evaluation["operating_points"][label]["threshold"]
+    beside = {}
+    for who, (other_y, other_p) in curve["beside"].items():
+        other_y = np.asarray(other_y, float)
+        beside[who] = (other_y[~np.isnan(other_y)], np.asarray(other_p, float)[~np.isnan(other_y)])
+    y, p = y[known], p[known]
+    return [
+        ("Ranking (ROC)", plots.roc(y, p, threshold=threshold, name=label, beside=beside)),
+        ("Honesty of the probabilities", plots.reliability(y, p, name=label)),
+        ("Spread of the scores", plots.distribution(y, p, threshold=threshold, name=label)),
+    ]
+
+
+def _label_part(evaluation: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """Return the section of one yes-or-no label."""
+    figures, point = evaluation["labels"][label], evaluation["operating_points"][label]
+    counts = figures["confusion"]
+    natural = []
+    for key, of, verb in (
+        ("sensitivity", "100 cases with it", "found"),
+        ("specificity", "100 without it", "cleared"),
+        ("ppv", "100 that it calls", "truly have it"),
+    ):
+        e = figures[key]
+        if e["value"] is not None and e["low"] is not None:
+            natural.append(
+                f"Of {of}, about {e['value'] * 100:.0f} {'are ' if verb != 'truly have it' else ''}{verb} "
+                f"({e['low'] * 100:.0f} to {e['high'] * 100:.0f})."
+            )
+    return {
+        "heading": f"{label}: at work, and across thresholds",
+        "point": f"Threshold {point['threshold']:.3f}: {point['rule']}. Testing only applied it.",
+        "natural": natural,
+        "confusion": {k: f"{counts[k]:,}" for k in ("tp", "fp", "fn", "tn")},
+        "plots": _curves(evaluation, label),
+        "table": None,
+        "matrix": None,
+        "more": None,
+    }
+
+
+def _levels_part(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the section of a label with several levels: the table of calls, and each level against the rest."""
+    name, task = evaluation["name"], evaluation["task"]
+    counts = evaluation["labels"][name]["confusion"]["counts"]
+    shown = [_short(level, task) for level in task["labels"]]
+    matrix = {
+        "levels": shown,
+        "rows": [
+            {"level": level, "cells": [{"count": f"{n:,}", "share": round(n / max(sum(row), 1), 2)} for n in row]}
+            for level, row in zip(shown, counts, strict=True)
+        ],
+    }
+    rows = []
+    for level in task["labels"]:
+        f = evaluation["labels"][level]
+        rows.append((_short(level, task), f"{f['prevalence']['value']:.1%}" if f["prevalence"]["value"] is not None else "–",
+                     told(f["auroc"]), told(f["ap"]), told(f["brier_skill"], 2)))  # fmt: skip
+    return [
+        {
+            "heading": f"{name}: level by level",
+            "caption": "Each level against the rest.",
+            "table": {
+                "columns": ("level", "share of images", "AUROC", "average precision", "Brier skill"),
+                "rows": rows,
+            },
+            "matrix": matrix,
+            "confusion": None,
+            "plots": None,
+            "more": [(_short(level, task), _curves(evaluation, level)) for level in task["labels"]],
+        }
+    ]
+
+
+def _subgroups(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for g in evaluation["subgroups"]:
+        share = g["prevalence"]
+        rows.append(
+            {
+                "group": f"{g['stratum']}: {g['value']}",
+                "label": g["label"],
+                "few": g["few"],
+                "cells": [
+                    f"{share['n_patients']:,}" if share["n_patients"] is not None else "–",
+                    f"{share['n']:,}",
+                    f"{round((share['value'] or 0) * share['n']):,}",
+                    told(g["auroc"], 2),
+                    told(g["sensitivity"], 2),
+                    told(g["specificity"], 2),
+                ],
+            }
+        )
+    return rows
+
+
+def _gallery(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    groups = []
+    for group in evaluation["gallery"]:
+        cases = [
+            {**c, "alt": f"Image of a case; the model said {c['said']}, it was {c['was']}"} for c in group["cases"]
+        ]
+        shown = f"{len(cases)} of {group['total']:,}" if group["total"] else ""
+        groups.append({**group, "cases": cases, "told": shown})
+    return groups
+
+
+def _repeat(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    card = evaluation["card"]
+    rows = [("model card", evaluation["card_fingerprint"]), ("split", evaluation["split"]["hash"])]
+    rows += [(k.removeprefix("file:"), v) for k, v in card["hashes"].items() if k != "split"]
+    plan = card["training"].get("plan", {})
+    if "seed" in plan:
+        rows.append(("seed", str(plan["seed"])))
+    versions = card["training"].get("versions", {})
+    rows.append(("versions", ", ".join(f"{k} {v}" for k, v in versions.items())))
+    return [(term, words) for term, words in rows if words]
+
+
+def _contents(page: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [("asked", "What was asked"), ("whom", "Of whom"), ("well", "How well")]
+    rows += [(f"label-{i}", part["heading"].split(":")[0]) for i, part in enumerate(page["parts"], 1)]
+    rows += [("groups", "Subgroups")] if page["subgroups"] else []
+    rows += [("cases", "Cases")] if page["gallery"] else []
+    return [*rows, ("limits", "Limits"), ("repeat", "How to repeat it")]

@@ -1,0 +1,433 @@
+"""Evaluate: read the testing cohort, give every figure its interval beside the floors, and write the report."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overread import __version__
+from overread.domain import Image, ModelCard, Recipe, Step, Study, Task, fingerprint
+from overread.domain.canonical import plain
+from overread.errors import CohortError, RunError
+from overread.imaging import preprocess
+from overread.learn.predict import Model
+from overread.pages.card import render_card
+from overread.pages.plots import told
+from overread.pages.report import render_report
+from overread.stats import calibration as calibrating
+from overread.stats import floors, metrics
+from overread.stats.splits import Split
+from overread.steps.gallery import gallery
+from overread.steps.progress import progress as bar
+from overread.steps.question import truth as truth_of
+from overread.steps.run import read_json, write, write_json
+from overread.store.archive import Archive
+
+THUMBNAIL = {2: (16, 16), 3: (8, 8, 8)}
+"""Size of the thumbnails that logistic regression reads, for pictures and for volumes."""
+
+FEWEST_IN_GROUP = 30
+"""Figures of a subgroup with fewer patients than this are shown in grey: their intervals say why."""
+
+_SHORT = ("auroc", "ap", "sensitivity", "specificity", "accuracy", "accuracy_at_half", "balanced_accuracy", "brier")
+_SHORT += ("brier_skill", "kappa_quadratic")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Raw scores beside what is known, one row an image.
+
+    Parameters
+    ----------
+    entries : tuple of (cohort, image, study, patient or None)
+    truth, logits : ndarray, (n, outputs)
+    """
+
+    entries: tuple[tuple[str, str, str, str | None], ...]
+    truth: np.ndarray
+    logits: np.ndarray
+
+    @property
+    def patients(self) -> list[str | None]:
+        """Pseudonym of each row's patient."""
+        return [patient for _, _, _, patient in self.entries]
+
+    def of(self, cohort: str) -> Scores:
+        """Return the rows of one cohort."""
+        rows = [i for i, entry in enumerate(self.entries) if entry[0] == cohort]
+        return Scores(tuple(self.entries[i] for i in rows), self.truth[rows], self.logits[rows])
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found: the figures, and all that the report shows.
+
+    Parameters
+    ----------
+    run : Path
+    metrics : mapping
+        As written to ``metrics.json``.
+    page : mapping
+        What `overread.pages.report.render_report` was given.
+    report : Path
+    """
+
+    run: Path
+    metrics: Mapping[str, Any]
+    page: Mapping[str, Any]
+    report: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures for ``--json``."""
+        return {"run": str(self.run), "report": str(self.report), **plain(self.metrics)}
+
+    def __str__(self) -> str:
+        first = self.page["name"]
+        figures = self.metrics["labels"][first]
+        n, patients = figures["auroc"]["n"], figures["auroc"]["n_patients"]
+        whom = f"{n:,} images of {patients:,} patients" if patients is not None else f"{n:,} images (patients unknown)"
+        beside = self.metrics["floors"]["logistic_thumbnails"].get(first, {}).get("auroc")
+        lines = [
+            f"{first}: AUROC {told(figures['auroc'])} on {whom} the model had never seen",
+            f"logistic regression on thumbnails: AUROC {told(beside)}" if beside else "no floor could be computed",
+        ]
+        if "sensitivity" in figures:
+            lines.append(
+                f"at the operating point: sensitivity {told(figures['sensitivity'])}, "
+                f"specificity {told(figures['specificity'])}"
+            )
+        else:
+            lines.append(f"accuracy {told(figures['accuracy'])}")
+        return "\n".join(lines)
+
+
+def read_scores(path: Path, labels: Sequence[str]) -> Scores:
+    """Read the raw scores that ``train`` wrote.
+
+    Raises
+    ------
+    RunError
+        When the file is missing or not for these labels.
+    """
+    if not path.is_file():
+        raise RunError(f"the run has no {path.name}", expected="a finished run", do="train one with `overread train`")
+    with open(path, newline="", encoding="utf-8") as sheet:
+        rows = list(csv.DictReader(sheet))
+    columns = [f"{kind}:{label}" for kind in ("truth", "logit") for label in labels]
+    if not rows or any(c not in rows[0] for c in columns):
+        raise RunError(f"{path.name} does not fit the task", expected="a truth and a logit column for each label")
+    truth = np.array([[float(r[f"truth:{n}"]) if r[f"truth:{n}"] else np.nan for n in labels] for r in rows])
+    logits = np.array([[float(r[f"logit:{n}"]) for n in labels] for r in rows])
+    return Scores(tuple((r["cohort"], r["image"], r["study"], r["patient"] or None) for r in rows), truth, logits)
+
+
+def evaluate(
+    run: str | Path, *, on: str | Path | None = None, now: datetime | None = None, progress: bool = False
+) -> Evaluation:
+    """Say how well a run reads the testing cohort, or another archive, and write figures, report and card.
+
+    Writes ``metrics.json``, ``report.html``, ``card.json``, ``card.md`` and ``reads.json`` (how often testing was
+    read) into the run; with ``on``, figures and report go to the folder ``on-<fingerprint>`` in it instead.
+
+    Parameters
+    ----------
+    run : path
+        A trained run.
+    on : path, optional
+        Another archive with the same label; all its labelled studies are read.
+    now : datetime, optional
+        The time that the records carry.
+    progress : bool
+        Show progress on stderr.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    RunError, ArchiveError, CohortError
+    """
+    run, now = Path(run), now or datetime.now().astimezone()
+    plan = read_json(run / "plan.json")
+    task = Task(**{**plan["task"], "labels": tuple(plan["task"]["labels"])})
+    split = Split.from_json(read_json(run / "split.json"))
+    kept = read_json(run / "calibration.json")
+    fitted = calibrating.Calibration.from_json(kept["calibration"])
+    points = kept["operating_points"]
+    model = Model.load(run)
+    scores = read_scores(run / "scores.csv", task.labels)
+    warnings = list(split.warnings)
+    with ExitStack() as stack:
+        home = stack.enter_context(Archive.open(plan["archive"]))
+        studies = {s.pseudonym: s for s in home.studies()}
+        _refuse_changed(split, studies)
+        if on is None:
+            archive, testing, there = home, scores.of("testing"), studies
+        else:
+            archive = stack.enter_context(Archive.open(on))
+            there = {s.pseudonym: s for s in archive.studies()}
+            testing = _read(archive, there, model, task, progress=progress)
+            warnings += _seen_before(testing, split)
+        how = _Ask(task, split, points, int(plan["seed"]))
+        probability = fitted.probabilities(testing.logits)
+        labels = how.figures(testing, probability)
+        lower, beside = _floors(home, archive, studies, scores, testing, how, run, progress=progress)
+        pictures = gallery(archive, model, testing.entries, testing.truth, probability, task, points)
+        subgroups = _subgroups(testing, probability, there, how)
+    measured = {
+        "labels": labels,
+        "split": {k: v for k, v in split.to_json().items() if k != "cohorts"},
+        "floors": lower,
+        "operating_points": points,
+        "calibration": {k: v for k, v in fitted.to_json().items() if k != "refits"},
+        "subgroups": subgroups,
+        "on": "testing cohort" if on is None else "another archive",
+        "overread": __version__,
+    }
+    measured = plain(measured)
+    out = run if on is None else run / f"on-{fingerprint(sorted(e[1] for e in testing.entries))[:12]}"
+    out.mkdir(exist_ok=True)
+    reads = _count_read(run, testing, now, own=on is None)
+    card = _card(run, measured) if on is None else model.card
+    page = {
+        **measured,
+        "name": task.name if task.name in labels else task.labels[0],
+        "task": plain(task),
+        "network": plan["network"],
+        "cohorts": card.cohorts,
+        "card": plain(card),
+        "card_fingerprint": card.fingerprint,
+        "strata": _strata(split, studies, task),
+        "curves": {
+            label: {"truth": testing.truth[:, j], "probability": probability[:, j], "beside": beside.get(label, {})}
+            for j, label in enumerate(task.labels)
+        },
+        "gallery": pictures,
+        "warnings": [*warnings, *fitted.notes],
+        "reads": reads,
+        "now": now.isoformat(timespec="seconds"),
+        "external": on is not None,
+    }
+    write_json(out / "metrics.json", measured)
+    write(out / "report.html", render_report(page))
+    if on is None:
+        write_json(run / "card.json", {**plain(card), "fingerprint": card.fingerprint})
+        write(run / "card.md", render_card(card))
+    return Evaluation(run, measured, page, out / "report.html")
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """The question, and the settings that every set of figures shares."""
+
+    task: Task
+    split: Split
+    points: Mapping[str, Mapping[str, Any]]
+    seed: int
+
+    def figures(self, cases: Scores, probability: np.ndarray, *, thresholds: Sequence[float] | None = None):
+        """Return the figures of every label, from a generator of their own: the order of asking changes nothing."""
+        return metrics.label_figures(
+            cases.truth,
+            probability,
+            name=self.task.name,
+            outputs=self.task.labels,
+            kind=self.task.kind,
+            thresholds=thresholds or [self.points[label]["threshold"] for label in self.task.labels],
+            patients=cases.patients,
+            rng=np.random.default_rng(self.seed),
+        )
+
+    def thresholds(self, probability: np.ndarray, truth: np.ndarray) -> list[float]:
+        """Return another model's operating points, chosen by the same rule on the same calibration cohort."""
+        return [
+            calibrating.operating_point(
+                probability[:, j], truth[:, j], sensitivity=self.points[label].get("asked", 0.95)
+            )["threshold"]
+            for j, label in enumerate(self.task.labels)
+        ]
+
+
+def _refuse_changed(split: Split, studies: Mapping[str, Study]) -> None:
+    """Raise when studies of the split are no longer in the archive."""
+    gone = {study for entries in split.cohorts.values() for _, study, _ in entries} - set(studies)
+    if gone:
+        raise RunError(
+            f"the archive no longer holds {len(gone):,} studies of this run's split",
+            expected="the archive the run was trained on",
+            do="restore it, or train again",
+        )
+
+
+def _read(archive: Archive, studies: Mapping[str, Study], model: Model, task: Task, *, progress: bool) -> Scores:
+    """Score every labelled study of another archive."""
+    known = truth_of(list(studies.values()), task)
+    rows = [
+        (("testing", image, study.pseudonym, study.patient), t)
+        for study, t in zip(studies.values(), known, strict=True)
+        if not np.isnan(t).all()
+        for image in study.images
+    ]
+    if not rows:
+        raise CohortError(
+            f"no study of this archive has the label {task.name!r}", expected="the label the run was trained for"
+        )
+    with bar(total=len(rows), what="read", unit="image", show=progress) as line:
+
+        def images():
+            for (_, image, _, _), _ in rows:
+                line.update(1)
+                yield archive.image(image)
+
+        logits = model.logits(images())
+    return Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits)
+
+
+def _seen_before(testing: Scores, split: Split) -> list[str]:
+    """Return a warning when images of another archive were seen in training, tuning or calibration."""
+    used = {image for name, entries in split.cohorts.items() if name != "testing" for image, _, _ in entries}
+    both = sum(1 for _, image, _, _ in testing.entries if image in used)
+    return (
+        [f"{both:,} of these images were seen in training, tuning or calibration: the figures are too good."]
+        if both
+        else []
+    )
+
+
+def _thumbnails(archive: Archive, images: Sequence[str], *, progress: bool) -> np.ndarray:
+    """Return each image as a row of numbers: grey, on the range of its format, 16 × 16 or 8 × 8 × 8."""
+    rows = []
+    with bar(total=len(images), what="thumbnails", unit="image", show=progress) as line:
+        for name in images:
+            rows.append(_thumbnail(archive.image(name)))
+            line.update(1)
+    return np.stack(rows) if rows else np.empty((0, 0))
+
+
+def _thumbnail(image: Image) -> np.ndarray:
+    size = THUMBNAIL[3 if image.is_volume else 2]
+    steps = (Step("channels", {"count": 1}), Step("normalise", {"by": "full_range"}), Step("resize", {"size": size}))
+    return preprocess.apply(Recipe(steps), image).ravel()
+
+
+def _floors(
+    home: Archive,
+    archive: Archive,
+    studies: Mapping[str, Study],
+    scores: Scores,
+    testing: Scores,
+    how: _Ask,
+    run: Path,
+    *,
+    progress: bool,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the figures of the floors, and their probabilities for the plots: {label: {name: (truth, p)}}."""
+    training = how.split.cohorts["training"]
+    known = truth_of([studies[study] for _, study, _ in training], how.task)
+    calibration = scores.of("calibration")
+    commonest = floors.majority(known, len(testing.truth))
+    seen = _thumbnails(home, [image for image, _, _ in training], progress=progress)
+    held = _thumbnails(home, [e[1] for e in calibration.entries], progress=progress)
+    asked = _thumbnails(archive, [e[1] for e in testing.entries], progress=progress)
+    line, tested = floors.logistic(seen, known, [held, asked], kind=how.task.kind, rng=np.random.default_rng(how.seed))
+    limits = how.thresholds(line, calibration.truth)
+    found: dict[str, Any] = {
+        "majority": how.figures(testing, commonest, thresholds=[0.5] * len(how.task.labels)),
+        "logistic_thumbnails": how.figures(testing, tested, thresholds=limits),
+    }
+    beside = {
+        label: {"logistic on thumbnails": (testing.truth[:, j], tested[:, j])}
+        for j, label in enumerate(how.task.labels)
+    }
+    found["simple-cnn"], its = _simple_cnn(run, testing, how, other=archive is not home)
+    for j, label in enumerate(how.task.labels):
+        if its is not None:
+            beside[label]["simple-cnn"] = (its[0][:, j], its[1][:, j])
+    return {name: _shorten(figures) for name, figures in found.items()}, beside
+
+
+def _simple_cnn(run: Path, testing: Scores, how: _Ask, *, other: bool) -> tuple[dict, tuple | None]:
+    """Return the figures of the article's network on the same cohort, or why there are none."""
+    path = run / "scores.simple-cnn.csv"
+    if read_json(run / "plan.json")["network"] == "simple-cnn":
+        return {"absent": "this run is simple-cnn itself"}, None
+    if other:
+        return {"absent": "its scores are kept for the run's own testing cohort only"}, None
+    if not path.is_file():
+        return {"absent": "it was not trained beside this run"}, None
+    scores = read_scores(path, how.task.labels)
+    its, held = scores.of("testing"), scores.of("calibration")
+    rng = np.random.default_rng(how.seed)
+    fitted = calibrating.fit(held.logits, held.truth, held.patients, kind=how.task.kind, rng=rng)
+    p = fitted.probabilities(its.logits)
+    limits = how.thresholds(fitted.probabilities(held.logits), held.truth)
+    return how.figures(its, p, thresholds=limits), (its.truth, p)
+
+
+def _shorten(figures: Mapping[str, Any]) -> dict[str, Any]:
+    if "absent" in figures:
+        return dict(figures)
+    return {label: {k: v for k, v in f.items() if k in _SHORT} for label, f in figures.items()}
+
+
+def _subgroups(
+    testing: Scores, probability: np.ndarray, studies: Mapping[str, Study], how: _Ask
+) -> list[dict[str, Any]]:
+    """Return the figures of each stratum with 2 to 12 values, at the same threshold, for yes-or-no labels."""
+    if how.task.kind not in ("binary", "multilabel"):
+        return []
+    rows = []
+    strata = [studies[study].strata for _, _, study, _ in testing.entries]
+    for name in sorted({key for s in strata for key in s}):
+        values = sorted({s[name] for s in strata if name in s})
+        if not 2 <= len(values) <= 12:
+            continue
+        for value in values:
+            chosen = [i for i, s in enumerate(strata) if s.get(name) == value]
+            part = Scores(tuple(testing.entries[i] for i in chosen), testing.truth[chosen], testing.logits[chosen])
+            figures = how.figures(part, probability[chosen])
+            for label in how.task.labels:
+                f = figures[label]
+                n_patients = f["prevalence"].n_patients
+                few = (f["prevalence"].n if n_patients is None else n_patients) < FEWEST_IN_GROUP
+                rows.append({"stratum": name, "value": value, "label": label, "few": few}
+                            | {k: f[k] for k in ("prevalence", "auroc", "sensitivity", "specificity")})  # fmt: skip
+    return rows
+
+
+def _strata(split: Split, studies: Mapping[str, Study], task: Task) -> list[dict[str, Any]]:
+    """Return how many images of each stratum stand in each cohort."""
+    rows: dict[tuple[str, str], dict[str, int]] = {}
+    for cohort, entries in split.cohorts.items():
+        for _, study, _ in entries:
+            for key in studies[study].strata.items():
+                counts = rows.setdefault(key, dict.fromkeys(split.cohorts, 0))
+                counts[cohort] += 1
+    many = {name for name in {n for n, _ in rows} if sum(1 for n, _ in rows if n == name) > 12}
+    return [{"stratum": n, "value": v, "counts": rows[n, v]} for n, v in sorted(rows) if n not in many]
+
+
+def _count_read(run: Path, testing: Scores, now: datetime, *, own: bool) -> int:
+    """Record that a cohort was read, and return how often this one has been."""
+    path = run / "reads.json"
+    cohort = fingerprint(sorted(entry[1] for entry in testing.entries))
+    reads = read_json(path) if path.exists() else []
+    reads.append({"time": now.isoformat(timespec="seconds"), "cohort": cohort, "own": own, "overread": __version__})
+    write_json(path, reads)
+    return sum(1 for r in reads if r["cohort"] == cohort)
+
+
+def _card(run: Path, measured: Mapping[str, Any]) -> ModelCard:
+    """Return the run's card with its performance filled in."""
+    record = read_json(run / "card.json")
+    known = {k: v for k, v in record.items() if k in ModelCard.__dataclass_fields__}
+    performance = {"labels": _shorten(measured["labels"]), "floors": measured["floors"]}
+    return ModelCard(**{**known, "limits": tuple(known["limits"]), "performance": performance})

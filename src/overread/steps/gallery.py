@@ -1,0 +1,130 @@
+"""Choose right and wrong cases of a testing cohort, and show where the score came from."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from overread.domain import Task
+from overread.learn.predict import Model
+from overread.learn.saliency import grad_cam
+from overread.pages.overlay import overlay_rgb, small_png, strongest_slice, window
+from overread.store.archive import Archive
+
+RIGHT, WRONG, MOST_LABELS = 3, 4, 4
+
+Entry = tuple[str, str, str, str | None]
+
+
+def gallery(
+    archive: Archive,
+    model: Model,
+    entries: Sequence[Entry],
+    truth: np.ndarray,
+    probability: np.ndarray,
+    task: Task,
+    points: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Return groups of cases, each with its picture and the same picture under its heat-map.
+
+    The wrong ones are the most confident mistakes: nobody chose the pretty ones. The right ones are spread from sure
+    to barely.
+
+    Parameters
+    ----------
+    archive : Archive
+    model : Model
+    entries : sequence of (cohort, image, study, patient)
+    truth, probability : ndarray, (n, outputs)
+    task : Task
+    points : mapping of label to operating point
+
+    Returns
+    -------
+    list of dict
+        ``{"label", "title", "total", "cases": [{"study", "said", "was", "picture", "heat"}]}``; pictures are data URIs.
+    """
+    if task.kind in ("multiclass", "ordinal"):
+        chosen = _levels(truth, probability, task)
+    else:
+        chosen = [
+            group
+            for j, label in list(enumerate(task.labels))[:MOST_LABELS]
+            for group in _yes_or_no(truth[:, j], probability[:, j], points[label]["threshold"], label, j)
+        ]
+    groups = []
+    for label, title, total, rows in chosen:
+        shown = [_case(archive, model, entries[i], truth[i], probability[i], task, j) for i, j in rows]
+        groups.append({"label": label, "title": title, "total": total, "cases": shown})
+    return groups
+
+
+def _spread(rows: np.ndarray, count: int) -> np.ndarray:
+    """Return ``count`` of the rows, evenly spread from first to last."""
+    return (
+        rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))] if len(rows) else rows
+    )
+
+
+def _yes_or_no(y: np.ndarray, p: np.ndarray, threshold: float, label: str, j: int) -> list[tuple]:
+    """Return (label, title, total, [(row, output)]) for hits, misses, false alarms and clear cases."""
+    call = p >= threshold
+    surest, weakest = np.argsort(-p, kind="stable"), np.argsort(p, kind="stable")
+    parts = (
+        ("Found: it was there and was called", [i for i in surest if y[i] == 1 and call[i]], RIGHT, True),
+        ("Missed: it was there and was not called", [i for i in weakest if y[i] == 1 and not call[i]], WRONG, False),
+        ("False alarm: called, but it was not there", [i for i in surest if y[i] == 0 and call[i]], WRONG, False),
+        (
+            "Cleared: it was not there and was not called",
+            [i for i in weakest if y[i] == 0 and not call[i]],
+            RIGHT,
+            True,
+        ),
+    )
+    out = []
+    for title, rows, count, spread in parts:
+        rows = np.array(rows, int)
+        some = _spread(rows, count) if spread else rows[:count]
+        out.append((label, title, len(rows), [(int(i), j) for i in some]))
+    return out
+
+
+def _levels(truth: np.ndarray, probability: np.ndarray, task: Task) -> list[tuple]:
+    """Return right and wrong cases of a label with several levels, the map being that of the level called."""
+    known = np.flatnonzero(~np.isnan(truth).any(1))
+    call, was = probability.argmax(1), np.nan_to_num(truth).argmax(1)
+    sure = known[np.argsort(-probability[known].max(1), kind="stable")]
+    right, wrong = sure[call[sure] == was[sure]], sure[call[sure] != was[sure]]
+    one_each = [
+        int(right[call[right] == level][0]) for level in range(len(task.labels)) if (call[right] == level).any()
+    ]
+    return [
+        (task.name, "Called rightly: the surest of each level", len(right), [(i, int(call[i])) for i in one_each[:8]]),
+        (task.name, "Called wrongly: the surest mistakes", len(wrong), [(int(i), int(call[i])) for i in wrong[:8]]),
+    ]
+
+
+def _case(
+    archive: Archive, model: Model, entry: Entry, truth: np.ndarray, probability: np.ndarray, task: Task, j: int
+) -> dict[str, Any]:
+    """Return one case with its two pictures; a volume is shown at the slice that speaks loudest."""
+    image = archive.image(entry[1])
+    heat = grad_cam(model, image, task.labels[j])
+    k = strongest_slice(heat)
+    several = task.kind in ("multiclass", "ordinal")
+    was = task.labels[int(np.nan_to_num(truth).argmax())] if several else ("there" if truth[j] == 1 else "not there")
+    return {
+        "study": entry[2],
+        "said": f"{task.labels[j]} {probability[j]:.1%}" if several else f"{probability[j]:.1%}",
+        "was": was,
+        "slice": f"slice {k + 1} of {len(heat)}" if image.is_volume else "",
+        "picture": _uri(small_png(window(image)[k], spacing_mm=image.spacing_mm)),
+        "heat": _uri(small_png(overlay_rgb(image, heat, slice=k), spacing_mm=image.spacing_mm)),
+    }
+
+
+def _uri(png: bytes) -> str:
+    return "data:image/png;base64," + b64encode(png).decode()
