@@ -1,0 +1,142 @@
+"""What came of collecting, for a person and for a machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from overread.domain import Study
+from overread.domain.canonical import plain
+
+_NAMED = 5  # files of one reason that the summary names; all of them stand in ``refused``
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What came of one run of collect.
+
+    Parameters
+    ----------
+    archive : Path
+    read, already : int
+        Files read now; files that were in the archive before.
+    refused : tuple of {"file", "code", "reason"}
+        Files that could not be read, and rows of the label table whose file was not offered.
+    ignored : int
+        Hidden files and what operating systems leave behind.
+    images, studies, patients : int
+        In the whole archive now; patients counts those whose pseudonym is known.
+    duplicates : int
+        Files whose picture another file had already; it is stored once.
+    studies_without_patient : int
+        Examinations whose source does not say who it was.
+    labels : mapping
+        See :func:`label_counts`.
+    notes : tuple of str
+    seconds : float
+    """
+
+    archive: Path
+    read: int
+    already: int
+    refused: tuple[Mapping[str, str], ...]
+    ignored: int
+    images: int
+    studies: int
+    duplicates: int
+    patients: int
+    studies_without_patient: int
+    labels: Mapping[str, Any]
+    notes: tuple[str, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain JSON values."""
+        return plain({**self.__dict__, "archive": str(self.archive)})
+
+    def __str__(self) -> str:
+        refused = [r for r in self.refused if r["code"] not in ("label-table", "missing-file")]
+        missing = sum(r["code"] == "missing-file" for r in self.refused)
+        lines = [
+            f"Collected into {self.archive} in {self.seconds:.0f} s",
+            f"  files      {counted(self.read, 'read')}, {counted(self.already, 'there already')}, "
+            f"{counted(len(refused), 'refused')}"
+            + (f", {counted(self.ignored, 'hidden ones passed over')}" if self.ignored else ""),
+            f"  images     {self.images:,} stored"
+            + (f", {self.duplicates:,} files hold a picture that another one had already" if self.duplicates else ""),
+            f"  studies    {self.studies:,}",
+            f"  patients   {patients_told(self.patients, self.studies_without_patient)}",
+        ]
+        lines += label_lines(self.labels)
+        lines += refused_lines(refused)
+        if missing:
+            lines += refused_lines([r for r in self.refused if r["code"] == "missing-file"], title="missing")
+        lines += [f"  note       {note}" for note in self.notes]
+        return "\n".join(lines)
+
+
+def label_counts(studies: Iterable[Study]) -> dict[str, dict[str, Any]]:
+    """Count, for each label, the examinations where it is true, false or unknown, and those at each level.
+
+    Examples
+    --------
+    >>> label_counts([Study("S1", ("a",), labels={"mass": True, "grade": "2"}), Study("S2", ("b",), labels={"mass": None})])
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'grade': {'true': 0, 'false': 0, 'unknown': 1, 'kind': 'categorical', 'values': {'2': 1}},
+     'mass': {'true': 1, 'false': 0, 'unknown': 1}}
+    """
+    studies = list(studies)
+    counts = {}
+    for name in sorted({name for study in studies for name in study.labels}):
+        values = Counter(study.labels.get(name) for study in studies)
+        counts[name] = {"true": values.pop(True, 0), "false": values.pop(False, 0), "unknown": values.pop(None, 0)}
+        if values:
+            counts[name] |= {"kind": "categorical", "values": {level: values[level] for level in sorted(values)}}
+    return counts
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number and what it counts, with thousands marked."""
+    return f"{number:,} {what}"
+
+
+def patients_told(known: int, studies_without: int) -> str:
+    """Say how many patients there are, and warn where the sources do not say who they were."""
+    if not studies_without:
+        return f"{known:,}"
+    warning = "images of one patient may fall on both sides of a split; give --patient"
+    if not known:
+        return f"not known: {warning}"
+    return f"{known:,}; {studies_without:,} studies do not say whose they are: {warning}"
+
+
+def label_lines(labels: Mapping[str, Any]) -> list[str]:
+    """Return one line a label."""
+    lines = []
+    for name, count in labels.items():
+        if count.get("kind") == "categorical":
+            said = [f"{level} {n:,}" for level, n in count["values"].items()]
+        else:
+            said = [f"true {count['true']:,}", f"false {count['false']:,}"]
+        said.append(f"unknown {count['unknown']:,}")
+        lines.append(f"  label      {name}: {' · '.join(said)}")
+    return lines
+
+
+def refused_lines(refused: Iterable[Mapping[str, str]], *, title: str = "refused") -> list[str]:
+    """Return what was refused, by reason, naming the first few files of each."""
+    by_code: dict[str, list[Mapping[str, str]]] = {}
+    for entry in refused:
+        by_code.setdefault(entry["code"], []).append(entry)
+    lines = []
+    for code, entries in sorted(by_code.items(), key=lambda c: -len(c[1])):
+        lines.append(f"  {title:<10} {len(entries):,} × {code}")
+        lines += [f"             {entry['file']}: {entry['reason']}" for entry in entries[:_NAMED]]
+        if len(entries) > _NAMED:
+            lines.append(
+                f"             … and {len(entries) - _NAMED:,} more; all are listed by overread inspect --json"
+            )
+    return lines

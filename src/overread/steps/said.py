@@ -1,0 +1,108 @@
+"""What a label table, the folders and a patient pattern say of each file that is collected."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from overread.errors import LabelError
+from overread.formats.deid import pseudonym
+from overread.formats.door import Job
+from overread.formats.label_match import Matched, match
+from overread.formats.labels import LabelRow, LabelTable, read_table
+
+
+class Said:
+    """What the label table, the folders and the patient pattern say of each file."""
+
+    def __init__(
+        self,
+        sources: Iterable[str | os.PathLike],
+        jobs: list[Job],
+        *,
+        labels: str | os.PathLike | None,
+        folders: bool,
+        patient: str | None,
+    ) -> None:
+        self.key = b""
+        self.table: LabelTable | None = None
+        self.matched = Matched({}, ())
+        self.pattern: re.Pattern | None = None
+        self.notes: list[str] = []
+        files = [part.name for job in jobs if job.kind != "ignored" for part in job.parts]
+        if labels is not None:
+            self.table, self.pattern = _table_and_pattern(labels, patient)
+            self.matched = match(self.table, dict.fromkeys(files), roots=[str(s) for s in sources])
+            self.notes += self.table.notes
+        elif patient is not None:
+            self.pattern = _pattern(patient)
+        self.folders = _classes(sources, files) if folders else {}
+
+    @property
+    def any(self) -> bool:
+        """True when this run says something that earlier ones may not have said."""
+        return bool(self.table or self.folders or self.pattern)
+
+    def of(self, files: Iterable[str]) -> dict[str, Any]:
+        """Return what is said of an image that was read from these files (as offered)."""
+        files = list(files)
+        words: dict[str, Any] = {}
+        rows = {r.line: r for f in files if (r := self.matched.rows.get(f))}
+        if rows:
+            words |= self._rows(list(rows.values()))
+        if self.folders and files[0] in self.folders:
+            words["folder"] = self.folders[files[0]]
+        if self.pattern and (found := self.pattern.search(files[0].replace(os.sep, "/"))) and found[1]:
+            words["patient"] = pseudonym("P", found[1], key=self.key)
+        return words
+
+    def _rows(self, rows: list[LabelRow]) -> dict[str, Any]:
+        """Join the rows of one image (several files of a series may be named); what they contradict is unknown."""
+        labels = dict(rows[0].labels)
+        for row in rows[1:]:
+            labels = {n: v if v == row.labels[n] or row.labels[n] is None else None for n, v in labels.items()}
+        words: dict[str, Any] = {"labels": labels, "strata": dict(rows[0].strata), "splits": dict(rows[0].splits)}
+        if rows[0].patient:
+            words["patient"] = pseudonym("P", rows[0].patient, key=self.key)
+        if rows[0].study:
+            words["study"] = pseudonym("S", f"{rows[0].patient or ''}\0{rows[0].study}", key=self.key)
+        return words
+
+
+def _table_and_pattern(labels: str | os.PathLike, patient: str | None) -> tuple[LabelTable, re.Pattern | None]:
+    """Read the table; ``patient`` is one of its columns, or else a pattern on the path."""
+    try:
+        return read_table(labels, patient=patient), None
+    except LabelError as error:
+        if patient is None or not error.came.startswith("no such patient column") or "(" not in patient:
+            raise
+        return read_table(labels), _pattern(patient)
+
+
+def _pattern(patient: str) -> re.Pattern:
+    try:
+        pattern = re.compile(patient)
+    except re.error as error:
+        raise LabelError(
+            f"a patient pattern that is no regular expression ({error})", expected="such as '(P[0-9]+)_'", do="mend it"
+        ) from error
+    if pattern.groups < 1:
+        raise LabelError(
+            "a patient pattern without a group, and no such column",
+            expected="a column of the label table, or a regular expression with the patient in parentheses",
+            do="write it such as '(P[0-9]+)_'",
+        )
+    return pattern
+
+
+def _classes(sources: Iterable[str | os.PathLike], files: list[str]) -> dict[str, str]:
+    """Return the class of each file: the name of the folder it lies in."""
+    roots = {str(Path(s)) for s in sources}
+    folder = {f: f.replace("!", "/").replace(os.sep, "/").rpartition("/")[0] for f in files}
+    nested = {
+        root for root in roots if any(p != root and p.startswith(root.rstrip("/") + "/") for p in folder.values())
+    }
+    return {f: os.path.basename(os.path.abspath(p or ".")) for f, p in folder.items() if p not in nested}

@@ -1,0 +1,218 @@
+"""The names shelf's book: which source file became which image. It never lies inside the archive.
+
+File names may hold names of people, so this book lies in ``<ARCHIVE>.names``, readable by its owner only. It makes
+collecting idempotent (a file whose size and time are known is not read again) and keeps, for every source, what it says
+of itself and what a label table or a folder says of it; the studies of the archive are made from that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from overread.domain import canonical_json
+from overread.store.database import connect, transact
+
+APPLICATION_ID = 0x6F76786B  # "ovxk"
+_MIGRATIONS = (
+    """
+    CREATE TABLE offered (
+        key TEXT PRIMARY KEY, name TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+        code TEXT, reason TEXT, reader TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE sources (
+        id INTEGER PRIMARY KEY, file TEXT NOT NULL, base TEXT NOT NULL, digest TEXT NOT NULL, image TEXT NOT NULL,
+        own TEXT NOT NULL, said TEXT NOT NULL
+    );
+    CREATE INDEX sources_by_digest ON sources (digest, base);
+    CREATE TABLE members (
+        key TEXT NOT NULL, source INTEGER NOT NULL REFERENCES sources (id) ON DELETE CASCADE, PRIMARY KEY (key, source)
+    ) WITHOUT ROWID;
+    CREATE INDEX members_by_source ON members (source)
+    """,
+)
+
+
+@dataclass(frozen=True)
+class Offered:
+    """One file, zip member or chunk of an array that was offered; ``code`` and ``reason`` say why it was refused."""
+
+    key: str
+    name: str
+    size: int
+    mtime_ns: int
+    code: str | None = None
+    reason: str | None = None
+    reader: str = ""
+
+    @property
+    def within(self) -> str:
+        """The file on disk that it is a part of, or the label table that names it."""
+        return self.key.partition("?")[0] if self.code == "missing-file" else self.key.partition("!")[0]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image's origin.
+
+    Parameters
+    ----------
+    file : str
+        Absolute path of its first file (``…!member`` in an archive).
+    digest, image : str
+        SHA-256 of the source bytes; content hash of the image.
+    own, said : mapping
+        What the file says of itself, and what a table or a folder says of it: ``patient`` and ``study`` (pseudonyms),
+        ``labels``, ``strata``, ``splits``, ``folder``.
+    keys : tuple of str
+        Of everything offered that it was read from.
+    """
+
+    file: str
+    digest: str
+    image: str
+    own: Mapping[str, Any] = field(default_factory=dict)
+    said: Mapping[str, Any] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+
+    @property
+    def base(self) -> str:
+        """The file's bare name."""
+        return self.file.replace("!", "/").rsplit("/", 1)[-1]
+
+
+class Crosswalk:
+    """The book of one archive; use it in a ``with`` block."""
+
+    def __init__(self, names: Path) -> None:
+        self._db = connect(
+            names / "crosswalk.sqlite", application_id=APPLICATION_ID, migrations=_MIGRATIONS, create=True
+        )
+        (names / "crosswalk.sqlite").chmod(0o600)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def offered(self) -> dict[str, Offered]:
+        """Return everything ever offered, by key."""
+        return {row[0]: Offered(*row) for row in self._db.execute("SELECT * FROM offered ORDER BY key")}
+
+    def sources(self) -> Iterator[Source]:
+        """Return the origin of every image, ordered by file."""
+        rows = self._db.execute(
+            "SELECT file, digest, image, own, said FROM sources ORDER BY file, image, id"
+        ).fetchall()
+        for file, digest, image, own, said in rows:
+            yield Source(file, digest, image, json.loads(own), json.loads(said))
+
+    def store(self, offered: Iterable[Offered], sources: Iterable[Source], *, present: Mapping[str, Any]) -> int:
+        """Keep what some files were read as, all at once; what the same files were read as before is replaced.
+
+        Parameters
+        ----------
+        offered, sources : iterables
+        present : mapping
+            Its keys are those of everything offered in this run: a known source with the same bytes and bare name that is
+            not among them is the same file at a new place, not a second one.
+
+        Returns
+        -------
+        int
+            How many of the sources were known already, at another place.
+        """
+        moved = 0
+        with transact(self._db) as db:
+            for entry in offered:
+                self._forget(entry.key)
+                db.execute(
+                    "INSERT OR REPLACE INTO offered VALUES (?,?,?,?,?,?,?)",
+                    (entry.key, entry.name, entry.size, entry.mtime_ns, entry.code, entry.reason, entry.reader),
+                )
+            for source in sources:
+                known = self._elsewhere(source, present)
+                moved += known is not None
+                if known is None:
+                    known = db.execute(
+                        "INSERT INTO sources (file, base, digest, image, own, said) VALUES (?,?,?,?,?,?)",
+                        (
+                            source.file,
+                            source.base,
+                            source.digest,
+                            source.image,
+                            canonical_json(source.own),
+                            canonical_json(source.said),
+                        ),
+                    ).lastrowid
+                else:
+                    self._add_to_said(known, source.said)
+                db.executemany("INSERT OR IGNORE INTO members VALUES (?,?)", [(key, known) for key in source.keys])
+        return moved
+
+    def say(self, said: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add what a label table or folders say now of sources that are known already (file → what is said)."""
+        with transact(self._db) as db:
+            for file, words in said.items():
+                for (source,) in db.execute("SELECT id FROM sources WHERE file = ?", (file,)).fetchall():
+                    self._add_to_said(source, words)
+
+    def note_table(self, table: str, missing: Iterable[tuple[str, str, str]]) -> None:
+        """Remember that a file is a label table, and the (file, code, reason) of the rows whose file was not offered."""
+        reason = "the label table: its answers are read, it is no image"
+        with transact(self._db) as db:
+            db.execute("UPDATE offered SET code = 'label-table', reason = ? WHERE key = ?", (reason, table))
+            db.execute(
+                "DELETE FROM offered WHERE code = 'missing-file' AND substr(key, 1, ?) = ?",
+                (len(table) + 1, f"{table}?"),
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO offered VALUES (?,?,0,0,?,?,'')",
+                [(f"{table}?{file}", file, code, reason) for file, code, reason in missing],
+            )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other collectors waiting while the studies are made from this book."""
+        with transact(self._db):
+            yield
+
+    def files_of(self, keys: Iterable[str]) -> dict[str, list[str]]:
+        """Return, for each key, the first files of the sources that were read from it."""
+        query = "SELECT file FROM sources JOIN members ON source = id WHERE key = ?"
+        return {key: [file for (file,) in self._db.execute(query, (key,))] for key in keys}
+
+    def _forget(self, key: str) -> None:
+        """Drop the sources whose first file this was; the file is being read anew."""
+        self._db.execute(
+            "DELETE FROM sources WHERE id IN (SELECT source FROM members WHERE key = ?) AND (file = ? OR 1 = "
+            "(SELECT count(*) FROM members WHERE source = id))",
+            (key, key),
+        )
+        self._db.execute("DELETE FROM members WHERE key = ?", (key,))
+
+    def _elsewhere(self, source: Source, present: Mapping[str, Any]) -> int | None:
+        """Return the id of the known source that this one is, when it was only moved."""
+        rows = self._db.execute(
+            "SELECT id FROM sources WHERE digest = ? AND base = ? AND image = ?",
+            (source.digest, source.base, source.image),
+        )
+        for (known,) in rows.fetchall():
+            keys = {key for (key,) in self._db.execute("SELECT key FROM members WHERE source = ?", (known,))}
+            if not any(key in present for key in keys):
+                return known
+        return None
+
+    def _add_to_said(self, source: int, words: Mapping[str, Any]) -> None:
+        before = json.loads(self._db.execute("SELECT said FROM sources WHERE id = ?", (source,)).fetchone()[0])
+        after = {**before, **{k: v for k, v in words.items() if not isinstance(v, Mapping)}}
+        for name in ("labels", "strata", "splits"):
+            if name in words:
+                after[name] = {**before.get(name, {}), **words[name]}
+        if after != before:
+            self._db.execute("UPDATE sources SET said = ? WHERE id = ?", (canonical_json(after), source))
