@@ -97,7 +97,8 @@ def _native(ds: Dataset, *, big_endian: bool) -> bytes:
     if ds.PhotometricInterpretation in ("YBR_FULL_422", "YBR_PARTIAL_422"):
         values = values * 2 // 3
     size = (values * allocated + 7) // 8
-    data = bytes(ds.PixelData)
+    words = big_endian and allocated <= 8 and ds["PixelData"].VR == "OW"  # bytes lie swapped in pairs
+    data = _swap(bytes(ds.PixelData)) if words else bytes(ds.PixelData)
     if len(data) < size or allocated not in (1, 8, 16, 32, 64) or not 0 < stored <= high + 1 <= allocated:
         raise IdentityRefused(
             "pixel data that do not fit their description",
@@ -107,7 +108,12 @@ def _native(ds: Dataset, *, big_endian: bool) -> bytes:
     data = data[:size]
     if stored < allocated and allocated > 1:
         data = _used_bits(data, allocated, stored, high, signed=bool(int(ds.PixelRepresentation)), big=big_endian)
-    return data + b"\0" * (size % 2)
+    data += b"\0" * (size % 2)
+    return _swap(data) if words else data
+
+
+def _swap(data: bytes) -> bytes:
+    return np.frombuffer(data[: len(data) // 2 * 2], "<u2").byteswap().tobytes()
 
 
 def _used_bits(data: bytes, allocated: int, stored: int, high: int, *, signed: bool, big: bool) -> bytes:

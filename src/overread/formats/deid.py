@@ -132,8 +132,9 @@ def deidentify(ds: Dataset, *, key: bytes) -> Dataset:
                 do="export it again from the archive it came from",
             )
         _stamp(out)
-        packed = syntax.is_compressed or (out.BitsAllocated <= 8 and not syntax.is_implicit_VR)
-        out.add_new("PixelData", "OB" if packed else "OW", scrub_pixels(ds, syntax))
+        given = ds["PixelData"].VR  # kept: in big endian, OW bytes are swapped and OB bytes are not
+        vr = "OB" if syntax.is_compressed else given if given in ("OB", "OW") else "OW"
+        out.add_new("PixelData", vr, scrub_pixels(ds, syntax))
     out.preamble = bytes(128)
     out.file_meta = _meta(out, syntax)
     return out

@@ -1,0 +1,104 @@
+"""What every object that overread files has in common: where it belongs, when it was made, by what."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+import unicodedata
+from importlib.metadata import version
+from pathlib import Path
+
+import pydicom
+from pydicom import Dataset
+
+from overread.errors import UnreadableFile
+
+SCHEME = "99OVERREAD"  # DICOM PS3.16 section 8.2: private schemes begin with 99
+_TYPE_2 = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+
+
+def uid_of(*parts: str) -> str:
+    """Return a UID that follows from its parts alone, so that the same report gives the same bytes."""
+    number = bytearray(hashlib.sha256("\0".join(parts).encode()).digest()[:16])
+    number[6], number[8] = number[6] & 0x0F | 0x80, number[8] & 0x3F | 0x80  # RFC 9562: version 8, custom
+    return f"2.25.{int.from_bytes(number, 'big')}"
+
+
+def plain_text(text: str, most: int) -> str:
+    """Return ``text`` in ASCII, on one line, at most so long: what any archive can show.
+
+    Examples
+    --------
+    >>> plain_text("Größe\\n 3", 64)
+    'Groe 3'
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()
+    return re.sub(r"[\\\s]+", " ", plain).strip()[:most] or "-"
+
+
+def header(path: Path) -> Dataset:
+    """Return a source's header, its texts decoded, with the attributes that every DICOM object must have, empty where it lacks them."""
+    ds = pydicom.dcmread(path, stop_before_pixels=True)
+    ds.decode()
+    lacking = [k for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID") if not ds.get(k)]
+    if lacking:
+        raise UnreadableFile(
+            f"a DICOM file without {', '.join(lacking)}",
+            code="dicom-no-uid",
+            expected="the UIDs that say which study a report belongs to",
+            do="export it again from the archive it came from",
+        )
+    for keyword in _TYPE_2:
+        if keyword not in ds:
+            setattr(ds, keyword, "")
+    _leave_out_invalid(ds)
+    return ds
+
+
+def _leave_out_invalid(ds: Dataset) -> None:
+    """Take out of a header what would make a new object invalid: it is left empty, never guessed.
+
+    Old files write dates and times with points and colons (ACR-NEMA); these are the same dates and times.
+    """
+    ds.StudyDate = str(ds.StudyDate or "").replace(".", "")
+    ds.StudyTime = str(ds.StudyTime or "").replace(":", "")
+    for keyword, form in (("StudyDate", r"\d{8}"), ("StudyTime", r"(\d{2}){1,3}(\.\d{1,6})?")):
+        if not re.fullmatch(form, ds[keyword].value):
+            ds[keyword].value = ""
+    if "PatientAge" in ds and not re.fullmatch(r"\d{3}[DWMY]", str(ds.PatientAge or "")):
+        del ds.PatientAge
+    if "PatientIdentityRemoved" in ds and "DeidentificationMethod" not in ds:
+        del ds.PatientIdentityRemoved  # it may be said only together with how
+
+
+def machine() -> str:
+    """Return the name and version overread gives itself."""
+    return plain_text(f"overread {version('overread')}", 64)
+
+
+def dated(ds: Dataset, now: datetime.datetime) -> None:
+    """Write ``now`` wherever the library has written the time of the wall clock, and name the private codes."""
+    day, clock = now.strftime("%Y%m%d"), now.strftime("%H%M%S.%f")
+    ds.ContentDate, ds.ContentTime = day, clock
+    ds.InstanceCreationDate, ds.InstanceCreationTime = day, clock
+    ds.SeriesDate, ds.SeriesTime = day, clock
+    if now.utcoffset() is not None and "TimezoneOffsetFromUTC" in ds:
+        del ds.TimezoneOffsetFromUTC
+    for equipment in ds.get("ContributingEquipmentSequence", []):
+        if "ContributionDateTime" in equipment:
+            equipment.ContributionDateTime = day + clock
+    item = Dataset()
+    item.CodingSchemeDesignator, item.CodingSchemeName = SCHEME, "overread private codes"
+    item.CodingSchemeResponsibleOrganization = "overread"
+    ds.CodingSchemeIdentificationSequence = [item]

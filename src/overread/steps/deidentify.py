@@ -1,0 +1,246 @@
+"""Write de-identified copies of DICOM images; name every file that could not be made safe, and why."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+from tqdm import tqdm
+
+from overread.errors import IdentityRefused, NothingToDo, OverreadError
+from overread.formats.deid import deidentify as deidentified
+from overread.formats.deid import pseudonym
+
+_LARGEST = 4 << 30  # bytes; one file is held in memory while it is read
+
+
+@dataclass(frozen=True)
+class Deidentified:
+    """What one run wrote, what was there already, and what it refused.
+
+    Parameters
+    ----------
+    into : Path
+        The folder of the copies.
+    written, already : int
+        Files written now; files a former run with the same key had written.
+    refused : tuple of (file, code, reason)
+        Every file that did not leave, as the user named it.
+    patients, studies, series : int
+        How many pseudonyms the accepted files belong to.
+    """
+
+    into: Path
+    written: int
+    already: int
+    refused: tuple[tuple[str, str, str], ...]
+    patients: int
+    studies: int
+    series: int
+
+    def to_json(self) -> str:
+        """Return the account as JSON; the refused files are named as the user named them, so it is not anonymous."""
+        return json.dumps(
+            {
+                "into": str(self.into),
+                "written": self.written,
+                "already": self.already,
+                "refused": [{"file": f, "code": c, "reason": r} for f, c, r in self.refused],
+                "patients": self.patients,
+                "studies": self.studies,
+                "series": self.series,
+            },
+            ensure_ascii=False,
+            indent=2,
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.written} images written, {self.already} already there, {len(self.refused)} files refused; "
+            f"{self.patients} patients, {self.studies} studies, {self.series} series",
+            *(f"refused {f}: {r}" for f, _, r in self.refused),
+        ]
+        return "\n".join(lines)
+
+
+def deidentify(
+    sources: Iterable[str | Path] | str | Path,
+    *,
+    into: str | Path,
+    key: bytes | None = None,
+    progress: Callable[[Iterable[Path]], Iterable[Path]] | None = None,
+) -> Deidentified:
+    """Copy DICOM images into a folder with the patient, the people and the place taken out.
+
+    Parameters
+    ----------
+    sources : path or iterable of paths
+        DICOM files, or folders that are walked. Any other file is refused by name.
+    into : path
+        Made if absent: ``patient/study/series/instance.dcm``, all of them pseudonyms.
+    key : bytes, optional
+        Secret for the pseudonyms, 16 bytes or more. By default one is drawn and kept in the folder ``INTO.names``
+        beside ``into`` (readable by you alone), so that a later run gives the same pseudonyms. Who has it can test
+        whether a known patient is in the copies: delete the folder and nobody can.
+    progress : callable, optional
+        Wraps the files for display; by default a bar on stderr when the run takes longer than two seconds.
+
+    Returns
+    -------
+    Deidentified
+
+    Raises
+    ------
+    NothingToDo
+        When the sources hold no file.
+    IdentityRefused
+        When ``into`` lies inside a source (the copies would be read as originals), or the kept key is damaged.
+    """
+    into = Path(into)
+    given = [Path(s) for s in ([sources] if isinstance(sources, (str, Path)) else sources)]
+    files = list(_files(given, into=into))
+    if not files:
+        raise NothingToDo("sources without a file", expected="DICOM files or folders of them", do="check the path")
+    key = _kept_key(into) if key is None else key
+    counts, refused, seen = {"written": 0, "already": 0}, [], {}
+    show = progress or (lambda them: tqdm(them, desc="de-identifying", unit="file", delay=2))
+    for file in show(files):
+        try:
+            ds = _read(file)
+            where = _place(ds, key)
+            clean = deidentified(ds, key=key)
+            target = into / where / f"{clean.SOPInstanceUID}.dcm"
+            if target in seen and target.exists():
+                raise IdentityRefused(
+                    "a second file of the same instance", expected="each instance once", do="keep one of the two"
+                )
+            seen[target] = where
+            counts[_write(clean, target)] += 1
+        except _Refused as e:
+            refused.append((str(file), e.code, str(e)))
+        except OverreadError as e:
+            refused.append((str(file), "identity", str(e)))
+    return Deidentified(
+        into=into,
+        written=counts["written"],
+        already=counts["already"],
+        refused=tuple(refused),
+        patients=len({w.parts[:1] for w in seen.values()}),
+        studies=len({w.parts[:2] for w in seen.values()}),
+        series=len({w.parts for w in seen.values()}),
+    )
+
+
+class _Refused(OverreadError):
+    def __init__(self, came: str, *, code: str, expected: str = "", do: str = "") -> None:
+        self.code = code
+        super().__init__(came, expected=expected, do=do)
+
+
+def _files(given: list[Path], *, into: Path) -> Iterator[Path]:
+    """Yield the files of the sources in a fixed order; hidden ones are files too."""
+    for source in given:
+        if source.is_dir() and into.resolve().is_relative_to(source.resolve()):
+            raise IdentityRefused(
+                "a target folder inside the source folder",
+                expected="a folder elsewhere, so that copies are not read as originals",
+                do="choose another --into",
+            )
+        if source.is_dir():
+            yield from sorted(p for p in source.rglob("*") if p.is_file())
+        else:
+            yield source
+
+
+def _kept_key(into: Path) -> bytes:
+    """Return the key of this target folder, drawn at the first run and kept beside it for the owner alone."""
+    shelf = into.parent / f"{into.name}.names"
+    path = shelf / "key"
+    shelf.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.chmod(shelf, 0o700)
+    if not path.exists():
+        _atomically(path, secrets.token_bytes(32).hex().encode() + b"\n", mode=0o600)
+    try:
+        key = bytes.fromhex(path.read_text().strip())
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise IdentityRefused(
+            "a damaged key beside the target folder",
+            expected="64 hexadecimal digits",
+            do="restore it, or choose a new target folder: other pseudonyms must not mix with these",
+        )
+    return key
+
+
+def _read(file: Path) -> pydicom.Dataset:
+    """Return a DICOM file whole; what is no DICOM file is refused with its kind."""
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise _Refused("a file of more than 4 GiB", code="too-large", expected="one image", do="split it")
+        ds = pydicom.dcmread(file)
+    except InvalidDicomError:
+        raise _Refused(
+            "a file that is not DICOM",
+            code="not-dicom",
+            expected="a DICOM file (other formats have no header to clean, and may show a name)",
+            do="leave it out",
+        ) from None
+    except OSError as e:
+        raise _Refused(f"a file that cannot be opened ({e.strerror or 'cut short'})", code="unreadable") from None
+    except OverreadError:
+        raise
+    except Exception:
+        raise _Refused(
+            "a damaged DICOM file", code="damaged", expected="elements to the end of the file", do="export it again"
+        ) from None
+    return ds
+
+
+def _place(ds: pydicom.Dataset, key: bytes) -> Path:
+    """Return patient/study/series as pseudonyms."""
+    study = str(ds.get("StudyInstanceUID") or "")
+    patient = str(ds.get("PatientID") or "").strip(" \0") or study
+    return Path(
+        pseudonym("P", patient, key=key),
+        pseudonym("S", study, key=key),
+        pseudonym("E", str(ds.get("SeriesInstanceUID") or ""), key=key),
+    )
+
+
+def _write(ds: pydicom.Dataset, target: Path) -> str:
+    """Write the copy whole or not at all; a file that is there already with these bytes is left alone."""
+    buffer = pydicom.filebase.DicomBytesIO()
+    pydicom.dcmwrite(buffer, ds, enforce_file_format=True)
+    data = buffer.getvalue()
+    if target.exists() and target.read_bytes() == data:
+        return "already"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _atomically(target, data)
+    return "written"
+
+
+def _atomically(target: Path, data: bytes, *, mode: int = 0o644) -> None:
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".part-")
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.chmod(name, mode)
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
