@@ -143,6 +143,8 @@ def _normalise(values, image, *, by="image", lower=0.0, upper=100.0, clip=False)
         low, high = image.full_range
     else:
         low, high = intensity.percentile_range(values, lower=lower, upper=upper)
+        if low == high:  # a thin mask: all but a few voxels are background, and the few are what matters
+            low, high = float(values.min()), float(values.max())
     out = intensity.normalise(values, low=low, high=high)
     return np.clip(out, 0.0, 1.0) if clip else out
 

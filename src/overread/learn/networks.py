@@ -118,7 +118,7 @@ def _before_the_sigmoid(model: keras.Model, outputs: int) -> keras.Model:
     head = model.get_layer("head")
     x = model.get_layer("hidden").output
     logits = _Linear(head, name="logits")(x)
-    return keras.Model(model.inputs, [logits, model.get_layer("features").output])
+    return keras.Model(model.inputs[0], [logits, model.get_layer("features").output])
 
 
 class _Linear(layers.Layer):

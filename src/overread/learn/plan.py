@@ -200,7 +200,7 @@ def _input_size(seen: Fingerprint) -> tuple[tuple[int, ...], list[str]]:
 
 
 def _multiple(n: int, of: int) -> int:
-    return max(of, int(round(n / of)) * of)
+    return max(of, round(n / of) * of)
 
 
 def _intensity(seen: Fingerprint, intensities) -> tuple[Step, ...]:
