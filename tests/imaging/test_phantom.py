@@ -78,7 +78,7 @@ def test_covered_counts_every_place_once(pieces, span):
     """Against a count of unit cells."""
     cells = {c for start, length in pieces for c in range(start, start + length)}
     expected = len(cells & set(range(span[0], sum(span))))
-    as_interval = lambda p: (np.array([float(p[0])]), np.array([float(sum(p))]))  # noqa: E731
+    as_interval = lambda p: (np.array([float(p[0])]), np.array([float(sum(p))]))
     assert covered(as_interval(span), [as_interval(p) for p in pieces])[0] == expected
 
 

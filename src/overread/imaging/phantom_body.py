@@ -17,7 +17,7 @@ RADII_VESSELS = (5.5, 3.8, 2.6, 1.8)
 """Of the four generations of lung vessels, in mm."""
 
 
-def draw_body(rng: np.random.Generator, *, sex: str, nodules: int = 0, radius_mm: tuple = (10.0, 17.0)) -> Body:
+def draw_body(rng: np.random.Generator, *, sex: str, nodules: int = 0, radius_mm: tuple = (9.5, 17.0)) -> Body:
     """Draw a patient's chest.
 
     Parameters
@@ -216,5 +216,5 @@ def _nodule(body: Body, *, rng: np.random.Generator, radius_mm: tuple[float, flo
         if good.any():
             place = points[np.flatnonzero(good)[0]]
             break
-    solid = rng.uniform(1.0, 1.6)
+    solid = rng.uniform(1.1, 1.9)
     return Ellipsoid(tuple(map(float, place)), tuple(map(float, semi)), delta=float(solid * (SOFT - LUNG)))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -98,6 +99,13 @@ class Phantom:
             f"{self.positives} of them with nodules, in {self.folder}"
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary for ``--json``."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in self.__dict__.items()}
+
+    def __str__(self) -> str:
+        return f"{self.summary}\nnext: overread collect {self.folder / 'images'} --labels {self.labels} --into ARCHIVE"
+
 
 def phantom(
     out: str | Path,
@@ -106,7 +114,7 @@ def phantom(
     size: int | None = None,
     seed: int = 0,
     kind: str = "chest",
-    now: datetime,
+    now: datetime | None = None,
     first: int = 1,
     workers: int | None = None,
     progress: bool = True,
@@ -127,8 +135,8 @@ def phantom(
     seed : int
     kind : {"chest", "ct"}
         Films (PA, for some a lateral or a follow-up), or volumes of 24 slices.
-    now : datetime
-        The day on which the latest examination can have been; dates go back from here.
+    now : datetime, optional
+        The day on which the latest examination can have been; dates go back from here. Today when not given.
     first : int
         Number of the first patient.
     workers : int, optional
@@ -145,7 +153,7 @@ def phantom(
     OverreadError
         If the kind or a number cannot be used, or the folder holds something else.
     """
-    out = Path(out)
+    out, now = Path(out), now or datetime.now().astimezone()
     size = size or {"chest": 256, "ct": 64}.get(kind, 0)
     if kind not in ("chest", "ct"):
         raise OverreadError(f"the kind {kind!r}", expected="chest or ct", do="give --kind chest or --kind ct")
@@ -227,7 +235,7 @@ def _patient(number: int, *, seed: int, now: datetime, rng: np.random.Generator)
     age = int(np.clip(rng.normal(58, 14), 20, 89))
     site = str(rng.choice(list(SITES), p=(0.5, 0.3, 0.2)))
     seen = now - timedelta(days=int(rng.integers(400, 800)), minutes=int(rng.integers(0, 1440)))
-    count = int(rng.choice([1, 2, 3, 4], p=(0.25, 0.35, 0.25, 0.15)))
+    count = int(rng.choice([1, 2, 3, 4], p=(0.2, 0.3, 0.3, 0.2)))
     body = draw_body(rng, sex=sex, nodules=count if positive else 0)
     return _Patient(number, sex, age, site, body, positive, seen)
 
@@ -237,7 +245,7 @@ def _films(number: int, *, out: Path, size: int, seed: int, now: datetime) -> tu
     rng = np.random.default_rng([seed, number])
     patient = _patient(number, seed=seed, now=now, rng=rng)
     site = SITES[patient.site]
-    lateral, follow_up = rng.random(2) < 0.2
+    lateral, follow_up = rng.random(2) < (0.12, 0.25)
     films = [(1, "PA", patient.body, patient.seen)]
     if lateral:
         films.append((1, "LL", patient.body, patient.seen))
