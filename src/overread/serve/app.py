@@ -24,9 +24,8 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from overread.config import Settings
+from overread.config import Settings, read_settings
 from overread.errors import OverreadError
-from overread.formats import evidence
 from overread.learn.predict import Model
 from overread.serve import guard, reading
 from overread.serve.answers import person, status_of
@@ -53,11 +52,11 @@ from overread.serve.room import (
     without_token,
 )
 from overread.serve.signing import Desk
-from overread.serve.worker import Machine, Worker
+from overread.serve.worker import Worker
 
 
 def build(
-    model: Machine,
+    model: Model,
     inbox: Path | str,
     *,
     now: Callable[[], datetime],
@@ -94,7 +93,7 @@ def build(
     settings = settings or Settings()
     shelf = Inbox(inbox)
     shelf.hold()
-    desk = Desk(shelf, model.card, verified_sr=evidence.verified_sr, now=now())
+    desk = Desk(shelf, model.card, now=now())
     worker = Worker(shelf, model, now=now, pause=pause)
     room = Room(shelf, desk, worker=worker, model=model, settings=settings, now=now, demo=demo)
 
@@ -138,7 +137,7 @@ def serve(
     inbox: Path | str | None = None,
     port: int | None = None,
     demo: bool = False,
-    settings: Settings | None = None,
+    settings: Settings | Path | str | None = None,
 ) -> None:
     """Open the reading room of a trained run on this computer, until Ctrl-C.
 
@@ -147,12 +146,12 @@ def serve(
     run : Path or str
         A finished run.
     inbox : Path, str or None
-        The folder studies arrive in; else the settings' one; in the demonstration the folder ``inbox`` beside the run.
+        The folder studies arrive in; else the settings' one, else ``RUN/inbox``, which is made.
     port : int or None
         Else the settings' one (8080).
     demo : bool
         Say on every page that these are phantoms.
-    settings : Settings or None
+    settings : Settings, path of its TOML file, or None
 
     Raises
     ------
@@ -161,10 +160,13 @@ def serve(
     """
     import uvicorn
 
-    settings = settings or Settings()
-    folder = inbox or settings.inbox or (Path(run).resolve().parent / "inbox" if demo else Path("inbox"))
+    settings = read_settings(settings) if isinstance(settings, (str, Path)) else settings or Settings()
+    model = Model.load(run)
+    folder = Path(inbox or settings.inbox or Path(run) / "inbox")
+    if not inbox and not settings.inbox:
+        folder.mkdir(exist_ok=True)
     port = port or settings.port
-    app = build(Model.load(run), folder, now=lambda: datetime.now().astimezone(), settings=settings, demo=demo)
+    app = build(model, folder, now=lambda: datetime.now().astimezone(), settings=settings, demo=demo)
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     print(f"overread is open at http://{shown}:{port}/ on the inbox {folder}; Ctrl-C closes it", file=sys.stderr)
     uvicorn.run(

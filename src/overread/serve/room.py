@@ -20,10 +20,11 @@ from starlette.responses import HTMLResponse, Response
 
 from overread.config import Settings
 from overread.errors import OverreadError
+from overread.learn.predict import Model
 from overread.serve import guard, reading
 from overread.serve.inbox import Draft, Entry, Inbox
 from overread.serve.signing import Desk, Signature
-from overread.serve.worker import Machine, Worker
+from overread.serve.worker import Worker
 
 HERE = Path(__file__).parent
 WORDS = tomllib.loads((HERE / "words" / "en.toml").read_text(encoding="utf-8"))
@@ -36,7 +37,7 @@ class Room:
 
     inbox: Inbox
     desk: Desk
-    model: Machine
+    model: Model
     worker: Worker
     settings: Settings
     now: Callable[[], datetime]
@@ -221,7 +222,9 @@ async def on_refusal(request: Request, error: OverreadError) -> Response:
 async def on_fault(request: Request, error: Exception) -> Response:
     """A page for a fault of the program; the log tells more."""
     traceback.print_exception(error, file=sys.stderr)
-    return message(request, 500, say("message.fault_title"), say("message.fault"))
+    answer = message(request, 500, say("message.fault_title"), say("message.fault"))
+    answer.headers.update(guard.HEADERS)  # this page is made outside the guard
+    return answer
 
 
 def message(request: Request, status: int, title: str, text: str, *, link: str = "") -> Response:

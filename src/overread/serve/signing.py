@@ -8,10 +8,9 @@ journal says: there is no second memory that could differ. A signature holds for
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,8 +18,11 @@ from typing import Any
 
 from overread.domain import Answer, Decision, ModelCard, canonical_json, fingerprint
 from overread.errors import IntegrityError, SignatureRefused
+from overread.formats import evidence
+from overread.formats.filing import header
 from overread.serve.answers import CHANGED, SIGNED, STATES, checked, person
 from overread.serve.inbox import Draft, Inbox
+from overread.serve.worker import as_bytes
 from overread.store.objects import write_atomically
 
 
@@ -62,8 +64,6 @@ class Desk:
     inbox : Inbox
     card : ModelCard
         Of the machine; its name can never be a reader's.
-    verified_sr : callable
-        ``formats.evidence.verified_sr``.
 
     Raises
     ------
@@ -71,8 +71,8 @@ class Desk:
         If the journal was touched: nobody reads or signs on a journal that cannot be trusted.
     """
 
-    def __init__(self, inbox: Inbox, card: ModelCard, *, verified_sr: Callable[..., Any], now: datetime) -> None:
-        self.inbox, self.card, self._verified_sr = inbox, card, verified_sr
+    def __init__(self, inbox: Inbox, card: ModelCard, *, now: datetime) -> None:
+        self.inbox, self.card = inbox, card
         self._lock = threading.RLock()
         inbox.journal.recover(now=now)
         inbox.journal.verify()
@@ -253,11 +253,9 @@ class Desk:
             return b""
         before = self._memory.signed.get(study, ())
         home = self.inbox.home(study)
-        predecessor = home / (before[-1]["document"] if before and before[-1]["document"] else draft.sr)
-        verified = self._verified_sr(predecessor, decision, draft.report, now=now)
-        buffer = io.BytesIO()
-        verified.save_as(buffer, enforce_file_format=True)
-        return buffer.getvalue()
+        amends = header(home / before[-1]["document"]) if before and before[-1]["document"] else None
+        verified = evidence.verified_sr(header(home / draft.sr), decision, draft.report, now=now, amends=amends)
+        return as_bytes(verified)
 
     def _finish(self, home: Path, names: Iterable[str]) -> None:
         for name in names:

@@ -6,6 +6,8 @@ A study the machine fails on is not dropped: its report refers every question to
 
 from __future__ import annotations
 
+import io
+import math
 import shutil
 import sys
 import threading
@@ -14,29 +16,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
-from overread.domain import Finding, Image, ModelCard, Report, Task, canonical_json
+from overread.domain import Finding, Image, ModelCard, Report, canonical_json
 from overread.errors import OverreadError
-from overread.formats.found import Refused
+from overread.formats import evidence
+from overread.formats.found import Origin, Refused
 from overread.learn import saliency
+from overread.learn.predict import Model
 from overread.pages import overlay
 from overread.serve.inbox import Draft, Entry, Inbox
+from overread.steps.predict import Read, report_of
 from overread.store.objects import content_hash, write_atomically
-
-URGENCY = {"present": 2, "refer": 1, "absent": 0}
-"""Which answer of several images stands for the study: the more urgent one."""
-
-
-class Machine(Protocol):
-    """What serve needs of a model (``learn.predict.Model`` is one)."""
-
-    card: ModelCard
-    task: Task
-
-    def findings(self, image: Image, *, hash: str = "") -> tuple[Finding, ...]: ...
 
 
 class Worker(threading.Thread):
@@ -52,7 +45,7 @@ class Worker(threading.Thread):
         Seconds between two looks at the inbox.
     """
 
-    def __init__(self, inbox: Inbox, model: Machine, *, now: Callable[[], datetime], pause: float = 1.0) -> None:
+    def __init__(self, inbox: Inbox, model: Model, *, now: Callable[[], datetime], pause: float = 1.0) -> None:
         super().__init__(name="overread-worker", daemon=True)
         self.inbox, self.model, self.now, self.pause = inbox, model, now, pause
         self.last_look: datetime | None = None
@@ -64,7 +57,7 @@ class Worker(threading.Thread):
         while not self._stop_asked.is_set():
             try:
                 self.once()
-            except Exception as error:
+            except Exception as error:  # the loop must outlive a full disk; the reason is shown, not swallowed
                 traceback.print_exc(file=sys.stderr)
                 self.trouble = in_words(error)
             self._stop_asked.wait(self.pause if not self.trouble else max(self.pause, 10.0))
@@ -81,7 +74,7 @@ class Worker(threading.Thread):
                 if needs_draft(self.inbox, entry, self.model.card):
                     make_draft(self.inbox, entry, self.model, now=self.now())
                     done += 1
-            except Exception as error:
+            except Exception as error:  # the other studies must not wait for this one; it is tried again
                 traceback.print_exc(file=sys.stderr)
                 trouble = in_words(error)
         self.trouble = trouble
@@ -104,7 +97,7 @@ def needs_draft(inbox: Inbox, entry: Entry, card: ModelCard) -> bool:
     return draft.report.card != card.fingerprint and not signed
 
 
-def make_draft(inbox: Inbox, entry: Entry, model: Machine, *, now: datetime) -> Draft:
+def make_draft(inbox: Inbox, entry: Entry, model: Model, *, now: datetime) -> Draft:
     """Read a study, ask the model, and leave a draft report with its evidence.
 
     Raises
@@ -114,7 +107,7 @@ def make_draft(inbox: Inbox, entry: Entry, model: Machine, *, now: datetime) -> 
     """
     home = inbox.home(entry.study)
     images: list[Image] = []
-    origins = []
+    origins: list[Origin] = []
     notes: list[str] = []
     try:
         for item in inbox.images(entry):
@@ -132,7 +125,7 @@ def make_draft(inbox: Inbox, entry: Entry, model: Machine, *, now: datetime) -> 
         report = ask(model, entry.study, images, hashes)
     except OSError:
         raise
-    except Exception as error:
+    except Exception as error:  # any failure of the machine is an answer: the doctor decides, and sees why
         traceback.print_exc(file=sys.stderr)
         shown = keep_images(home, entry, images)
         hashes = [content_hash(image) for image in images]
@@ -140,7 +133,7 @@ def make_draft(inbox: Inbox, entry: Entry, model: Machine, *, now: datetime) -> 
     draft = Draft(
         report, entry.content, now.isoformat(), f"{model.card.name} {model.card.version}", shown, notes=tuple(notes)
     )
-    draft = add_evidence(inbox, entry, draft, model, images, hashes, origins, now=now)
+    draft = add_evidence(inbox, draft, model, images, origins, now=now)
     inbox.journal.append(
         "report",
         {"study": entry.study, "report": report.fingerprint, "card": report.card, "images": list(report.images)},
@@ -150,22 +143,15 @@ def make_draft(inbox: Inbox, entry: Entry, model: Machine, *, now: datetime) -> 
     return draft
 
 
-def ask(model: Machine, study: str, images: list[Image], hashes: list[str]) -> Report:
-    """The model's report on a study: for each label the most urgent answer of its images."""
-    best: dict[str, Finding] = {}
-    for image, name in zip(images, hashes, strict=True):
-        for finding in model.findings(image, hash=name):
-            known = best.get(finding.label)
-            if known is None or _rank(finding) > _rank(known):
-                best[finding.label] = finding
-    return Report(study, model.card.fingerprint, tuple(hashes), tuple(best[label] for label in model.task.labels))
+def ask(model: Model, study: str, images: list[Image], hashes: list[str]) -> Report:
+    """The model's report on a study, put together as ``overread predict`` does it."""
+    reads = [
+        Read("", study, name, model.findings(image, hash=name)) for image, name in zip(images, hashes, strict=True)
+    ]
+    return report_of(model, reads)
 
 
-def _rank(finding: Finding) -> tuple[int, float]:
-    return URGENCY[finding.decision], finding.probability
-
-
-def refer_all(model: Machine, study: str, hashes: list[str], why: str) -> Report:
+def refer_all(model: Model, study: str, hashes: list[str], why: str) -> Report:
     """A report that leaves every question to the doctor, because the machine failed."""
     nan = float("nan")
     reason = f"the machine could not read this study: {why}"
@@ -261,29 +247,66 @@ def letters(image: Image) -> dict[str, str]:
     return told
 
 
-def add_evidence(inbox, entry, draft, model, images, hashes, origins, *, now: datetime) -> Draft:
+def add_evidence(
+    inbox: Inbox, draft: Draft, model: Model, images: list[Image], origins: list[Origin], *, now: datetime
+) -> Draft:
     """Heat-maps, the draft Structured Report and the Secondary Captures of one report, or why there are none."""
-    name = f"draft-{draft.report.fingerprint[:12]}"
-    folder = inbox.home(entry.study) / name
+    report = draft.report
+    folder = inbox.home(report.study) / f"draft-{report.fingerprint[:12]}"
     if folder.exists():  # left by a crash before the report was kept, or the same report again
         shutil.rmtree(folder)
     folder.mkdir()
-    overlays, captures, notes = {}, [], list(draft.notes)
-    for i, finding in enumerate(draft.report.findings):
-        if finding.image not in hashes:
-            continue
-        k = hashes.index(finding.image)
+    overlays: dict[str, str] = {}
+    captures: list[str] = []
+    notes = list(draft.notes)
+
+    def attempt(what: str, make: Callable[[], None]) -> None:
         try:
-            heat = saliency.grad_cam(model, images[k], finding.label)
-            png = overlay.overlay_png(images[k], heat, title=f"{finding.label}: {draft.model}")
-            write_atomically(folder / f"heatmap-{i}.png", png)
-            overlays[finding.label] = f"{name}/heatmap-{i}.png"
+            make()
         except OSError:
             raise
-        except Exception as error:
+        except Exception as error:  # without it the finding still stands; the page says what is missing
             traceback.print_exc(file=sys.stderr)
-            notes.append(f"No heat-map for {finding.label}: {in_words(error)}.")
-    return replace(draft, overlays=overlays, notes=tuple(notes), captures=tuple(captures))
+            notes.append(f"No {what}: {in_words(error)}.")
+
+    def explain(i: int, finding: Finding, k: int) -> None:
+        heat = saliency.grad_cam(model, images[k], finding.label)
+        png = overlay.overlay_png(images[k], heat, title=f"{finding.label} · {draft.model}")
+        write_atomically(folder / f"heatmap-{i}.png", png)
+        overlays[finding.label] = f"{folder.name}/heatmap-{i}.png"
+        if on_disk([origins[k]]):
+            files = origins[k].files
+            source = Path(files[min(overlay.strongest_slice(heat), len(files) - 1)])
+            rgb = overlay.overlay_rgb(images[k], heat)
+            capture = evidence.secondary_capture(source, rgb, label=finding.label, card=model.card, now=now)
+            write_atomically(folder / f"capture-{i}.dcm", as_bytes(capture))
+            captures.append(f"{folder.name}/capture-{i}.dcm")
+
+    for i, finding in enumerate(report.findings):
+        if finding.image in report.images and math.isfinite(finding.probability):
+            k = report.images.index(finding.image)
+            attempt(f"heat-map for {finding.label}", lambda i=i, f=finding, k=k: explain(i, f, k))
+
+    def report_document() -> None:
+        files = [Path(file) for origin in origins for file in origin.files]
+        write_atomically(folder / "draft.dcm", as_bytes(evidence.draft_sr(files, report, model.card, now=now)))
+
+    if on_disk(origins) and all(math.isfinite(f.probability) for f in report.findings):
+        attempt("draft Structured Report", report_document)
+    sr = f"{folder.name}/draft.dcm" if (folder / "draft.dcm").exists() else ""
+    return replace(draft, overlays=overlays, sr=sr, captures=tuple(captures), notes=tuple(notes))
+
+
+def on_disk(origins: list[Origin]) -> bool:
+    """True when these are DICOM files of their own, which other objects can refer to."""
+    return bool(origins) and all(o.study_uid and all(Path(f).is_file() for f in o.files) for o in origins)
+
+
+def as_bytes(ds: Any) -> bytes:
+    """A DICOM dataset as the bytes of its file."""
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def in_words(error: Exception) -> str:
