@@ -274,7 +274,7 @@ def operating_point(probabilities: np.ndarray, truth: np.ndarray, *, sensitivity
     Returns
     -------
     dict
-        threshold, rule (in words), cohort ("calibration"), n, positives, achieved (sensitivity), specificity.
+        threshold, rule (in words), cohort ("calibration"), asked, n, positives, achieved (sensitivity), specificity.
 
     Examples
     --------
@@ -292,6 +292,7 @@ def operating_point(probabilities: np.ndarray, truth: np.ndarray, *, sensitivity
             "threshold": 0.5,
             "rule": f"0.5, as the calibration cohort has no positive case ({rule} was asked for)",
             "cohort": "calibration",
+            "asked": sensitivity,
             "n": n,
             "positives": 0,
             "achieved": None,
@@ -305,6 +306,7 @@ def operating_point(probabilities: np.ndarray, truth: np.ndarray, *, sensitivity
         "threshold": threshold,
         "rule": rule,
         "cohort": "calibration",
+        "asked": sensitivity,
         "n": n,
         "positives": m,
         "achieved": float((positive >= threshold).mean()),

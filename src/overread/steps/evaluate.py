@@ -280,14 +280,8 @@ def _read(archive: Archive, studies: Mapping[str, Study], model: Model, task: Ta
         raise CohortError(
             f"no study of this archive has the label {task.name!r}", expected="the label the run was trained for"
         )
-    with bar(total=len(rows), what="read", unit="image", show=progress) as line:
-
-        def images():
-            for (_, image, _, _), _ in rows:
-                line.update(1)
-                yield archive.image(image)
-
-        logits = model.logits(images())
+    hashes = bar([entry[1] for entry, _ in rows], total=len(rows), what="reading", unit="images", show=progress)
+    logits = model.logits(archive.image(name) for name in hashes)
     return Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits)
 
 
@@ -304,11 +298,8 @@ def _seen_before(testing: Scores, split: Split) -> list[str]:
 
 def _thumbnails(archive: Archive, images: Sequence[str], *, progress: bool) -> np.ndarray:
     """Return each image as a row of numbers: grey, on the range of its format, 16 × 16 or 8 × 8 × 8."""
-    rows = []
-    with bar(total=len(images), what="thumbnails", unit="image", show=progress) as line:
-        for name in images:
-            rows.append(_thumbnail(archive.image(name)))
-            line.update(1)
+    names = bar(images, total=len(images), what="thumbnails", unit="images", show=progress)
+    rows = [_thumbnail(archive.image(name)) for name in names]
     return np.stack(rows) if rows else np.empty((0, 0))
 
 

@@ -1,0 +1,324 @@
+"""Evaluate a run that is real but small: a fixed filter bank as ONNX, and a head fitted by scikit-learn."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.linear_model import LogisticRegression
+
+from overread.domain import Image, ModelCard, Recipe, Step, Study
+from overread.domain.canonical import plain
+from overread.errors import CohortError, RunError
+from overread.imaging import preprocess
+from overread.learn.predict import open_graph, run_graph
+from overread.stats import calibration, splits
+from overread.steps.evaluate import evaluate, read_scores
+from overread.steps.question import ask, columns, truth
+from overread.steps.run import seal, write_json, write_scores
+from overread.store.archive import Archive
+
+NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+def filter_bank(channels: int = 8, size: int = 5) -> np.ndarray:
+    """Oriented waves and blobs: enough to see a bright spot."""
+    y, x = np.mgrid[:size, :size] - size // 2
+    waves = [np.cos(x * np.cos(a) + y * np.sin(a)) for a in np.linspace(0, np.pi, channels - 2, endpoint=False)]
+    blob = np.exp(-(x**2 + y**2) / 3)
+    bank = np.stack([*waves, blob, -blob])
+    return (bank - bank.mean((1, 2), keepdims=True))[:, None].astype(np.float32)
+
+
+def graph(kernel: np.ndarray, bias: np.ndarray) -> bytes:
+    """Picture → filters → ReLU → global average → linear head, with the outputs that ``Model`` reads."""
+    constants = {"bank": filter_bank(), "kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["first", "bank"], ["waves"], pads=[2, 2, 2, 2]),
+        helper.make_node("Relu", ["waves"], ["parts"]),
+        helper.make_node("Transpose", ["parts"], ["features"], perm=[0, 2, 3, 1]),
+        helper.make_node("GlobalAveragePool", ["parts"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "kernel"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["logits"]),
+    ]
+
+    def value(name, shape):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    made = helper.make_graph(
+        nodes,
+        "small",
+        [value("image", ["n", "r", "c", 1])],
+        [value("logits", ["n", kernel.shape[1]]), value("features", ["n", "r", "c", kernel.shape[0]])],
+        [numpy_helper.from_array(v, k) for k, v in constants.items()],
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def small_run(home: Path, archive: Archive, label: str, *, published: str | None = None, kind: str = "auto") -> Path:
+    """Write a finished run as ``train`` does, with a network that needs no training framework."""
+    run = home / f"run-{label.replace(',', '-')}"
+    run.mkdir()
+    studies = list(archive.studies())
+    task = ask(studies, label, kind=kind)
+    split = splits.divide(studies, labels=columns(task), seed=0, published=published)
+    by_name = {s.pseudonym: s for s in studies}
+    recipe = Recipe(
+        (Step("channels", {"count": 1}), Step("normalise", {"by": "full_range"}), Step("resize", {"size": (28, 28)}))
+    )
+    inputs = {c: [preprocess.apply(recipe, archive.image(e[0])) for e in rows] for c, rows in split.cohorts.items()}
+    known = {c: truth([by_name[e[1]] for e in rows], task) for c, rows in split.cohorts.items()}
+    outputs = len(task.labels)
+
+    (run / "model.onnx").write_bytes(graph(np.zeros((8, outputs)), np.zeros(outputs)))
+    seen = np.array([f.mean((0, 1)) for _, f in run_graph(open_graph(run / "model.onnx"), inputs["training"])])
+    middle, spread = seen.mean(0), seen.std(0)
+    kernel, bias = [], []
+    for j in range(outputs):
+        there = ~np.isnan(known["training"][:, j])
+        head = LogisticRegression(max_iter=500).fit((seen[there] - middle) / spread, known["training"][there, j])
+        kernel.append(head.coef_[0] / spread)
+        bias.append(head.intercept_[0] - (head.coef_[0] * middle / spread).sum())
+    kernel, bias = np.stack(kernel, axis=1), np.array(bias)
+    (run / "model.onnx").write_bytes(graph(kernel, bias))
+    np.savez(run / "head.npz", tail=np.array("mean"), kernel0=kernel, bias0=bias)
+
+    session = open_graph(run / "model.onnx")
+    rows, answers, found = [], [], []
+    for cohort in ("tuning", "calibration", "testing"):
+        rows += [(cohort, *e) for e in split.cohorts[cohort]]
+        answers.append(known[cohort])
+        found += [z for z, _ in run_graph(session, inputs[cohort])]
+    answers, logits = np.concatenate(answers), np.array(found)
+    write_scores(run / "scores.csv", rows, answers, logits, labels=task.labels)
+    held = np.array([r[0] == "calibration" for r in rows])
+    people = [r[3] for r in rows if r[0] == "calibration"]
+    fitted = calibration.fit(logits[held], answers[held], people, kind=task.kind, rng=np.random.default_rng(0))
+    p = fitted.probabilities(logits[held])
+    points = {n: calibration.operating_point(p[:, j], answers[held][:, j]) for j, n in enumerate(task.labels)}
+    write_json(run / "calibration.json", {"calibration": fitted.to_json(), "operating_points": points})
+    write_json(run / "split.json", split.to_json())
+    plan = {
+        "task": plain(task),
+        "recipe": plain(recipe),
+        "network": "residual",
+        "seed": 0,
+        "archive": str(archive.path),
+    }
+    write_json(run / "plan.json", plan)
+    hashes = seal(run)
+    told = {
+        c: {
+            "images": len(e),
+            "studies": len({s for _, s, _ in e}),
+            "patients": len({p for _, _, p in e}) if split.patients_known else None,
+            "labels": {
+                n: {"true": int((known[c][:, j] == 1).sum()), "false": int((known[c][:, j] == 0).sum()), "unknown": 0}
+                for j, n in enumerate(task.labels)
+            },
+        }
+        for c, e in split.cohorts.items()
+    }
+    card = ModelCard(
+        name=f"{label} (small)", version="1", task=plain(task), recipe=plain(recipe), hashes=hashes, cohorts=told,
+        network={"name": "small", "input_shape": (28, 28, 1), "parameters": int(kernel.size + bias.size)},
+        training={"plan": {"seed": 0}, "versions": {"onnx": onnx.__version__}}, operating_points=points,
+        calibration={"method": fitted.method}, limits=tuple(split.warnings),
+    )  # fmt: skip
+    write_json(run / "card.json", plain(card))
+    return run
+
+
+def spots(n: int, *, seed: int, contrast: float = 130) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy pictures, half of them with a bright spot; returns pictures (n, 32, 32) and where the spot is."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:32, :32]
+    pictures, there = [], np.arange(n) % 2 == 0
+    for spot in there:
+        r, c = rng.uniform(8, 24, 2)
+        blob = contrast * rng.uniform(0.2, 1) * np.exp(-((y - r) ** 2 + (x - c) ** 2) / 6) if spot else 0
+        pictures.append(np.clip(90 + 18 * rng.normal(size=(32, 32)) + blob, 0, 255).astype(np.uint8))
+    return np.array(pictures), there
+
+
+def fill(path: Path, pictures, labels, *, patients=True, splits_as=None) -> Archive:
+    """Put pictures into an archive, two of each patient."""
+    archive = Archive.create(path)
+    for i, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        name = archive.put(Image(picture[None], full_range=(0, 255), attributes={"format": "PNG"}))
+        archive.add(
+            Study(
+                f"S{i:012x}", (name,), patient=f"P{i // 4:012x}" if patients else None, labels=label,
+                strata={"sex": "FM"[i // 4 % 2]}, splits={"split": splits_as[i]} if splits_as else {},
+            )
+        )  # fmt: skip
+    return archive
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """A binary run, evaluated once."""
+    home = tmp_path_factory.mktemp("binary")
+    pictures, there = spots(400, seed=1)
+    with fill(home / "archive", pictures, [{"spot": bool(t)} for t in there]) as archive:
+        run = small_run(home, archive, "spot")
+    return run, evaluate(run, now=NOW)
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would fetch, and whether each picture has words for those who cannot see it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.wordless: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        have = dict(attrs)
+        for key in ("src", "href"):
+            if key in have and not have[key].startswith(("data:", "#")):
+                self.fetched.append(have[key])
+        if tag in ("script", "link", "iframe", "object"):
+            self.fetched.append(tag)
+        if (tag == "img" and not have.get("alt")) or (tag == "svg" and not have.get("aria-label")):
+            self.wordless.append(tag)
+
+
+def test_the_figures_stand_where_the_contract_says(evaluated):
+    run, evaluation = evaluated
+    metrics = json.loads((run / "metrics.json").read_text())
+    auroc = metrics["labels"]["spot"]["auroc"]
+    assert set(auroc) == {"value", "low", "high", "n", "n_patients", "method"}
+    assert 0.6 < auroc["low"] < auroc["value"] < auroc["high"] <= 1
+    assert auroc["n"] == 80 and auroc["n_patients"] == 20
+    assert set(metrics["floors"]) == {"majority", "logistic_thumbnails", "simple-cnn"}
+    assert metrics["floors"]["majority"]["spot"]["auroc"]["value"] == 0.5
+    assert "not trained" in metrics["floors"]["simple-cnn"]["absent"]
+    assert metrics["split"]["overlap"] == {"patients": 0, "studies": 0, "images": 0}
+    assert evaluation.to_json()["labels"] == metrics["labels"]
+    assert "AUROC" in str(evaluation).splitlines()[0]
+
+
+def test_the_figures_agree_with_scikit_learn_on_the_scores_in_the_run(evaluated):
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    run, evaluation = evaluated
+    rows = read_scores(run / "scores.csv", ["spot"]).of("testing")
+    figures = evaluation.metrics["labels"]["spot"]
+    assert figures["auroc"]["value"] == pytest.approx(roc_auc_score(rows.truth[:, 0], rows.logits[:, 0]))
+    assert figures["ap"]["value"] == pytest.approx(average_precision_score(rows.truth[:, 0], rows.logits[:, 0]))
+    assert sum(figures["confusion"][k] for k in ("tp", "fp", "fn", "tn")) == 80
+
+
+def test_the_report_fetches_nothing_and_has_words_for_every_picture(evaluated):
+    run, _ = evaluated
+    page = (run / "report.html").read_text()
+    reader = Reader()
+    reader.feed(page)
+    assert reader.fetched == [] and reader.wordless == []
+    assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org)", page)
+    reader.feed('<img src="https://example.org/x.png">')  # the twin: this check can fail
+    assert reader.fetched and reader.wordless
+
+
+def test_the_report_says_who_decides_and_how_often_testing_was_read(evaluated):
+    run, evaluation = evaluated
+    page = (run / "report.html").read_text()
+    assert "AI assists, the doctor decides" in page and "ot for autonomous diagnosis" in page
+    assert "was read once" in page
+    evaluate(run, now=NOW)
+    assert "was read twice" in (run / "report.html").read_text()
+    assert evaluation.page["gallery"][0]["cases"][0]["heat"].startswith("data:image/png;base64,")
+
+
+def test_evaluating_twice_gives_the_same_figures(evaluated):
+    run, evaluation = evaluated
+    again = evaluate(run, now=NOW)
+    assert again.metrics == evaluation.metrics
+
+
+def test_the_card_gains_performance_and_keeps_its_fingerprint(evaluated):
+    run, evaluation = evaluated
+    card = json.loads((run / "card.json").read_text())
+    assert card["performance"]["labels"]["spot"]["auroc"] == evaluation.metrics["labels"]["spot"]["auroc"]
+    assert card["fingerprint"] == evaluation.page["card_fingerprint"]
+    assert "INCOMPLETE" in (run / "card.md").read_text()
+
+
+def test_missing_patient_identity_stands_before_the_figures(tmp_path):
+    pictures, there = spots(160, seed=2)
+    with fill(tmp_path / "archive", pictures, [{"spot": bool(t)} for t in there], patients=False) as archive:
+        run = small_run(tmp_path, archive, "spot")
+    evaluation = evaluate(run, now=NOW)
+    page = (run / "report.html").read_text()
+    assert page.index("patient identity unknown") < page.index("What was asked")
+    assert evaluation.metrics["labels"]["spot"]["auroc"]["n_patients"] is None
+
+
+def test_several_levels_and_several_labels(tmp_path):
+    pictures, there = spots(240, seed=3)
+    bright = np.arange(240) % 3
+    pictures = np.clip(pictures.astype(int) + 25 * bright[:, None, None], 0, 255).astype(np.uint8)
+    labels = [{"class": "abc"[b], "spot": bool(t), "bright": bool(b == 2) if i % 5 else None}
+              for i, (b, t) in enumerate(zip(bright, there, strict=True))]  # fmt: skip
+    with fill(tmp_path / "archive", pictures, labels) as archive:
+        levels = small_run(tmp_path, archive, "class", kind="ordinal")
+        several = small_run(tmp_path, archive, "spot,bright")
+    metrics = evaluate(levels, now=NOW).metrics["labels"]
+    assert set(metrics) == {"class", "class=a", "class=b", "class=c"}
+    assert (
+        "kappa_quadratic" in metrics["class"]
+        and np.sum(metrics["class"]["confusion"]["counts"]) == metrics["class"]["auroc"]["n"]
+    )
+    both = evaluate(several, now=NOW).metrics["labels"]
+    assert set(both) == {"spot", "bright"} and both["bright"]["auroc"]["n"] < both["spot"]["auroc"]["n"]
+
+
+def test_another_archive_is_read_by_the_model_and_leaves_the_run_as_it_was(evaluated, tmp_path):
+    run, _ = evaluated
+    before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file() and p.name != "reads.json"}
+    pictures, there = spots(60, seed=9)
+    with fill(tmp_path / "other", pictures, [{"spot": bool(t)} for t in there]):
+        pass
+    other = evaluate(run, on=tmp_path / "other", now=NOW)
+    assert other.metrics["labels"]["spot"]["auroc"]["n"] == 60
+    assert other.report.parent.parent == run and other.report.is_file()
+    assert {p.name: p.read_bytes() for p in run.iterdir() if p.is_file() and p.name != "reads.json"} == before
+    own = evaluate(run, on=json.loads((run / "plan.json").read_text())["archive"], now=NOW)
+    assert any("were seen in training" in w for w in own.page["warnings"])
+
+
+def test_an_archive_without_the_label_and_a_run_without_scores_are_refused(evaluated, tmp_path):
+    run, _ = evaluated
+    pictures, _ = spots(4, seed=4)
+    with fill(tmp_path / "other", pictures, [{"mass": True}] * 4):
+        pass
+    with pytest.raises(CohortError, match="has the label 'spot'"):
+        evaluate(run, on=tmp_path / "other", now=NOW)
+    with pytest.raises(RunError, match=r"scores\.csv"):
+        read_scores(tmp_path / "scores.csv", ["spot"])
+
+
+@pytest.mark.slow
+def test_real_pictures_with_a_published_split(shared_data, tmp_path):
+    data = np.load(shared_data / "medmnist" / "pneumoniamnist.npz")
+    pictures = np.concatenate([data[f"{c}_images"] for c in ("train", "val", "test")])
+    labels = [{"pneumonia": bool(v)} for c in ("train", "val", "test") for v in data[f"{c}_labels"].ravel()]
+    where = [c for c in ("train", "val", "test") for _ in data[f"{c}_images"]]
+    chosen = np.r_[np.arange(0, len(where) - 624, 4), np.arange(len(where) - 624, len(where))]
+    with fill(tmp_path / "archive", pictures[chosen], [labels[i] for i in chosen], patients=False,
+              splits_as=[where[i] for i in chosen]) as archive:  # fmt: skip
+        run = small_run(tmp_path, archive, "pneumonia", published="split")
+    metrics = evaluate(run, now=NOW).metrics
+    assert metrics["labels"]["pneumonia"]["auroc"]["n"] == 624
+    assert metrics["floors"]["logistic_thumbnails"]["pneumonia"]["auroc"]["value"] > 0.85
