@@ -147,8 +147,9 @@ class _Run:
 
     def __init__(self, archive: Archive, book: Crosswalk, said: Said, jobs: list[Job]) -> None:
         self.archive, self.book, self.said, self.jobs = archive, book, said, jobs
+        self.hidden = [entry for job in jobs if job.kind == "ignored" for entry in _keys(job)]
         self.stats: dict[str, os.stat_result | None] = {}
-        self.keys = {key: part for job in jobs if job.kind != "ignored" for key, part in _keys(job)}
+        self.keys = {key: part for job in jobs for key, part in _keys(job)}
         self.known = {k: o for k, o in book.offered().items() if k in self.keys}
         self.read_now = self.moved = 0
         self.names_read: set[str] = set()
@@ -168,6 +169,9 @@ class _Run:
         finally:
             read.close()
             self._store(pending)
+        why = Refused("", "hidden", "a hidden file, or what an operating system leaves behind; passed over")
+        hidden = [self._offered(key, part, replace(why, file=part.name)) for key, part in self.hidden]
+        self.book.store(hidden, (), present=self.keys)
         if self.said.any:
             self._say_again(todo)
 
@@ -277,7 +281,6 @@ class _Run:
             read=self.read_now,
             already=len(read) - self.read_now,
             refused=tuple(refused),
-            ignored=ignored(self.jobs),
             images=self.archive.count()[0],
             studies=len(studies),
             duplicates=duplicates,

@@ -11,7 +11,15 @@ from typing import Any
 from overread.domain import Study
 from overread.domain.canonical import plain
 
-_NAMED = 5  # files of one reason that the summary names; all of them stand in ``refused``
+_NAMED = 3  # files of one reason that the summary names; all of them stand in ``refused``
+
+
+PASSED_OVER = {
+    "hidden": "hidden passed over",
+    "label-table": "label table",
+    "missing-file": "in the label table but not offered",
+}
+"""Reasons that are no fault of an image: they are counted apart."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +32,8 @@ class Collected:
     read, already : int
         Files read now; files that were in the archive before.
     refused : tuple of {"file", "code", "reason"}
-        Files that could not be read, and rows of the label table whose file was not offered.
-    ignored : int
-        Hidden files and what operating systems leave behind.
+        Files that could not be read; hidden files and the label table itself (``PASSED_OVER``); and rows of the label
+        table whose file was not offered. With ``read`` and ``already`` they account for every file offered.
     images, studies, patients : int
         In the whole archive now; patients counts those whose pseudonym is known.
     duplicates : int
@@ -43,7 +50,6 @@ class Collected:
     read: int
     already: int
     refused: tuple[Mapping[str, str], ...]
-    ignored: int
     images: int
     studies: int
     duplicates: int
@@ -58,13 +64,13 @@ class Collected:
         return plain({**self.__dict__, "archive": str(self.archive)})
 
     def __str__(self) -> str:
-        refused = [r for r in self.refused if r["code"] not in ("label-table", "missing-file")]
-        missing = sum(r["code"] == "missing-file" for r in self.refused)
+        codes = Counter(r["code"] for r in self.refused)
+        refused = [r for r in self.refused if r["code"] not in PASSED_OVER]
+        told = [counted(self.read, "read"), counted(self.already, "there already"), counted(len(refused), "refused")]
+        told += [counted(codes[code], words) for code, words in PASSED_OVER.items() if codes[code]]
         lines = [
             f"Collected into {self.archive} in {self.seconds:.0f} s",
-            f"  files      {counted(self.read, 'read')}, {counted(self.already, 'there already')}, "
-            f"{counted(len(refused), 'refused')}"
-            + (f", {counted(self.ignored, 'hidden ones passed over')}" if self.ignored else ""),
+            f"  files      {', '.join(told)}",
             f"  images     {self.images:,} stored"
             + (f", {self.duplicates:,} files hold a picture that another one had already" if self.duplicates else ""),
             f"  studies    {self.studies:,}",
@@ -72,8 +78,7 @@ class Collected:
         ]
         lines += label_lines(self.labels)
         lines += refused_lines(refused)
-        if missing:
-            lines += refused_lines([r for r in self.refused if r["code"] == "missing-file"], title="missing")
+        lines += refused_lines([r for r in self.refused if r["code"] == "missing-file"], title="missing")
         lines += [f"  note       {note}" for note in self.notes]
         return "\n".join(lines)
 
@@ -133,10 +138,8 @@ def refused_lines(refused: Iterable[Mapping[str, str]], *, title: str = "refused
         by_code.setdefault(entry["code"], []).append(entry)
     lines = []
     for code, entries in sorted(by_code.items(), key=lambda c: -len(c[1])):
-        lines.append(f"  {title:<10} {len(entries):,} × {code}")
-        lines += [f"             {entry['file']}: {entry['reason']}" for entry in entries[:_NAMED]]
+        lines.append(f"  {title:<10} {len(entries):,} × {code}: {entries[0]['reason']}")
+        lines += [f"             {entry['file']}" for entry in entries[:_NAMED]]
         if len(entries) > _NAMED:
-            lines.append(
-                f"             … and {len(entries) - _NAMED:,} more; all are listed by overread inspect --json"
-            )
+            lines.append(f"             … and {len(entries) - _NAMED:,} more; overread inspect --json lists all")
     return lines

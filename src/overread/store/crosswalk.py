@@ -50,6 +50,11 @@ class Offered:
     reader: str = ""
 
     @property
+    def is_chunk(self) -> bool:
+        """True for a part of an array: its name is that of the whole file, its key says which images."""
+        return "!" in self.key and "!" not in self.name
+
+    @property
     def within(self) -> str:
         """The file on disk that it is a part of, or the label table that names it."""
         return self.key.partition("?")[0] if self.code == "missing-file" else self.key.partition("!")[0]
