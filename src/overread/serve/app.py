@@ -47,6 +47,7 @@ from overread.serve.room import (
     reader_of,
     remember_session,
     room_of,
+    rows,
     say,
     standing,
     without_token,
@@ -188,12 +189,8 @@ def worklist(request: Request) -> Response:
     reader = reader_of(request)
     if not reader:
         return RedirectResponse("/reader", 303)
-    told = []
-    for entry in room.inbox.entries():
-        draft, state, signature = standing(room, entry, reader)
-        told.append((entry, draft, state, signature))
     by_urgency = room.settings.worklist == "urgency"
-    to_read, signed = reading.worklist(told, now=room.now(), by_urgency=by_urgency)
+    to_read, signed = rows(room, reader)
     return page(
         request,
         "worklist.html",
@@ -205,7 +202,7 @@ def worklist(request: Request) -> Response:
         trouble=room.worker.trouble,
         stopped=room.worker.ident is not None and not room.worker.is_alive(),
         by_urgency=by_urgency,
-        facts={e.study: about(room, e) for e, *_ in told},
+        facts={row.entry.study: about(room, row.entry) for row in (*to_read, *signed)},
     )
 
 
@@ -250,6 +247,9 @@ def _study_page(
     )
     facts["questions"] = [f.label for f in draft.report.findings] if draft else []
     facts["amending"] = state == reading.SIGNED and "amend" in request.query_params
+    if state == reading.SIGNED:
+        following = next((row.entry for row in rows(room, reader)[0]), None)
+        facts["next"] = (following.study, about(room, following)["who"]) if following else None
     if draft and done:  # only from here on does the page know the finding
         site = room.settings.prevalence
         facts["opened"] = {

@@ -166,6 +166,12 @@ def standing(room: Room, entry: Entry, reader: str) -> tuple[Draft | None, str, 
     return draft, reading.OPENED if opened else reading.WAITING, None
 
 
+def rows(room: Room, reader: str) -> tuple[list[reading.Row], list[reading.Row]]:
+    """The worklist as this reader has it: what is to be read, in order, and what is signed."""
+    studies = [(entry, *standing(room, entry, reader)) for entry in room.inbox.entries()]
+    return reading.worklist(studies, now=room.now(), by_urgency=room.settings.worklist == "urgency")
+
+
 def image_facts(room: Room, entry: Entry) -> list[dict[str, Any]]:
     """What is known of a study's images but their pixels; empty while the machine is still reading."""
     folder = image_folder(room, entry)

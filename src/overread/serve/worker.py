@@ -58,7 +58,7 @@ class Worker(threading.Thread):
             try:
                 self.once()
             except Exception as error:  # the loop must outlive a full disk; the reason is shown, not swallowed
-                traceback.print_exc(file=sys.stderr)
+                tell_log(error)
                 self.trouble = in_words(error)
             self._stop_asked.wait(self.pause if not self.trouble else max(self.pause, 10.0))
 
@@ -75,7 +75,7 @@ class Worker(threading.Thread):
                     make_draft(self.inbox, entry, self.model, now=self.now())
                     done += 1
             except Exception as error:  # the other studies must not wait for this one; it is tried again
-                traceback.print_exc(file=sys.stderr)
+                tell_log(error)
                 trouble = in_words(error)
         self.trouble = trouble
         return done
@@ -126,7 +126,7 @@ def make_draft(inbox: Inbox, entry: Entry, model: Model, *, now: datetime) -> Dr
     except OSError:
         raise
     except Exception as error:  # any failure of the machine is an answer: the doctor decides, and sees why
-        traceback.print_exc(file=sys.stderr)
+        tell_log(error)
         shown = keep_images(home, entry, images)
         hashes = [content_hash(image) for image in images]
         report = refer_all(model, entry.study, hashes, in_words(error))
@@ -185,11 +185,7 @@ def keep_images(home: Path, entry: Entry, images: Iterable[Image]) -> str:
                 "low": low,
                 "high": high,
                 "letters": letters(image),
-                "view": " ".join(
-                    v
-                    for k, v in image.attributes.items()
-                    if k in ("BodyPartExamined", "ViewPosition", "Laterality", "ImageLaterality")
-                ),
+                "view": view(image),
                 "notes": image.notes,
             }
         )
@@ -209,7 +205,13 @@ def displayable(voxels: np.ndarray) -> np.ndarray:
 
 
 def first_window(image: Image) -> tuple[float, float]:
-    """Darkest and brightest value to show at first: soft tissue in HU, else the middle 99 % of the values."""
+    """Darkest and brightest value to show at first: as the file says, else soft tissue in HU, else the middle 99 %."""
+    try:  # what the file names; several windows are separated by a backslash, and the first is shown first
+        center, width = (float(image.attributes[k].split("\\")[0]) for k in ("WindowCenter", "WindowWidth"))
+    except (KeyError, ValueError):
+        width = 0.0
+    if width > 0:
+        return center - width / 2, center + width / 2
     if image.unit == "HU":
         return -160.0, 240.0
     if image.channels > 1 and image.voxels.dtype == np.uint8:
@@ -218,6 +220,12 @@ def first_window(image: Image) -> tuple[float, float]:
     sample = image.voxels.reshape(-1)[::step]
     low, high = np.nanpercentile(sample, (0.5, 99.5))
     return float(low), float(high if high > low else low + 1)
+
+
+def view(image: Image) -> str:
+    """What part of the body, and from where, as far as the file says."""
+    told = (image.attributes.get(k, "") for k in ("BodyPartExamined", "ViewPosition", "ImageLaterality", "Laterality"))
+    return " ".join(dict.fromkeys(word for word in told if word not in ("", "U")))  # U: unpaired part of the body
 
 
 def letters(image: Image) -> dict[str, str]:
@@ -266,7 +274,7 @@ def add_evidence(
         except OSError:
             raise
         except Exception as error:  # without it the finding still stands; the page says what is missing
-            traceback.print_exc(file=sys.stderr)
+            tell_log(error)
             notes.append(f"No {what}: {in_words(error)}.")
 
     def explain(i: int, finding: Finding, k: int) -> None:
@@ -307,6 +315,14 @@ def as_bytes(ds: Any) -> bytes:
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def tell_log(error: Exception) -> None:
+    """A refusal in one line, any other error with its whole story, for whoever runs the server."""
+    if isinstance(error, OverreadError):
+        print(f"overread: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error, file=sys.stderr)
 
 
 def in_words(error: Exception) -> str:

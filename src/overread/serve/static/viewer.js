@@ -188,9 +188,11 @@ async function start(viewer) {
     "[": () => window_((view.low + view.high) / 2, wide() * 0.9), "]": () => window_((view.low + view.high) / 2, wide() / 0.9),
     ",": () => window_((view.low + view.high) / 2 - wide() / 20, wide()), ".": () => window_((view.low + view.high) / 2 + wide() / 20, wide()),
   };
-  canvas.addEventListener("keydown", (event) => {
+  // Keys belong to the image, also when nothing on the page has been chosen yet.
+  document.addEventListener("keydown", (event) => {
     const act = keys[event.key] ?? keys[event.key.toLowerCase()];
-    if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+    const mine = event.target === canvas || event.target === document.body;
+    if (!act || !mine || !at || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     act();
   });
