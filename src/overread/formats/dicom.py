@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
 import zlib
@@ -18,6 +19,8 @@ from pydicom.pixels import apply_modality_lut
 from overread.errors import UnreadableFile
 from overread.formats.limits import check_bytes, finite, refusing, smallest_integer, smallest_integer_or_float
 from overread.formats.pixels import decode, transfer_syntax
+
+logging.getLogger("pydicom").propagate = False  # its log quotes header values, names among them
 
 ATTRIBUTES = (
     "BodyPartExamined",
@@ -44,7 +47,6 @@ _NOT_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.481.2": "an RT Dose: a plan, not a picture",
     "1.2.840.10008.5.1.4.1.1.77.1.6": "a whole-slide microscopy image, stored in tiles",
 }
-_NO_UNITS = ("LOCALIZER",)
 
 
 @dataclass(frozen=True)
@@ -231,8 +233,7 @@ def physical(ds: Dataset, frames: list[Plane]) -> Pixels:
         )
     attributes = describe(ds)
     if values.ndim == 4:
-        top = 255.0 if values.dtype == np.uint8 else 65535.0
-        return Pixels(values, "stored", (0.0, top), attributes, tuple(notes))
+        return Pixels(values, "stored", _colour_range(ds, values), attributes, tuple(notes))
     voxels, full_range = _rescaled(ds, values, frames)
     unit = "HU" if _is_hu(ds, frames) else "stored"
     if ds.get("PixelPaddingValue") is not None:
@@ -247,12 +248,30 @@ def physical(ds: Dataset, frames: list[Plane]) -> Pixels:
     return Pixels(finite(voxels), unit, full_range, attributes, tuple(notes))
 
 
+def _colour_range(ds: Dataset, values: np.ndarray) -> tuple[float, float]:
+    if values.dtype not in (np.uint8, np.uint16):
+        raise UnreadableFile(
+            f"colour with {values.dtype.itemsize * 8} bits a channel",
+            code="unsupported-format",
+            expected="8 or 16 unsigned bits a channel",
+            do="export it with 8 bits a channel",
+        )
+    palette = ds.PhotometricInterpretation == "PALETTE COLOR"
+    bits = values.dtype.itemsize * 8 if palette else int(ds.get("BitsStored") or ds.BitsAllocated)
+    return 0.0, float(2**bits - 1)
+
+
 def _is_hu(ds: Dataset, frames: list[Plane]) -> bool:
     """CT numbers are HU where the header rescales them and does not say otherwise; a localizer's are not."""
-    if ds.get("Modality") != "CT" or "LOCALIZER" in [str(v) for v in _values(ds.get("ImageType"))]:
+    if ds.get("Modality") != "CT" or is_localizer(ds):
         return False
     rescaled = "RescaleIntercept" in ds or any(f.intercept or f.slope != 1 for f in frames)
     return rescaled and str(ds.get("RescaleType") or "HU").upper() == "HU"
+
+
+def is_localizer(ds: Dataset) -> bool:
+    """True for the overview a scan is planned on (Image Type value 3); it belongs to no volume and has no HU."""
+    return "LOCALIZER" in [str(v) for v in _values(ds.get("ImageType"))]
 
 
 def _rescaled(ds: Dataset, values: np.ndarray, frames: list[Plane]) -> tuple[np.ndarray, tuple[float, float] | None]:

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from overread.domain import Geometry, Image
 from overread.errors import UnreadableFile
-from overread.formats.dicom import Pixels, Plane, parse, physical, planes, strata, told
+from overread.formats.dicom import Pixels, Plane, is_localizer, parse, physical, planes, strata, told
 from overread.formats.found import Found, Origin, Refused
 from overread.formats.limits import check_bytes, one_channel, refusing, smallest_integer_or_float
 from overread.formats.stack import is_placed, single, stack
@@ -87,21 +87,21 @@ def _stacks(slices: list[_File]) -> list[Found | Refused]:
 def _parse(name: str, raw: bytes) -> _File:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        ds = parse(raw)
         with refusing("a DICOM header with damaged values"):
-            where = planes(ds)
-            for keyword in ("ImageType", "Modality", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"):
-                ds.get(keyword)  # pydicom converts on first touch: let a damaged value fail here
-    return _File(name, ds, where, hashlib.sha256(raw).hexdigest(), told(caught))
+            ds = parse(raw)
+            file = _File(name, ds, planes(ds), hashlib.sha256(raw).hexdigest(), [])
+            _is_slice(file)  # pydicom converts values on first touch: let damaged ones fail here
+            for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"):
+                ds.get(keyword)
+    return replace(file, notes=told(caught))
 
 
 def _is_slice(file: _File) -> bool:
-    kind = [str(v) for v in file.ds.get("ImageType") or []]
     return (
         len(file.planes) == 1
         and "PerFrameFunctionalGroupsSequence" not in file.ds
         and str(file.ds.get("Modality") or "") in VOLUMES
-        and "LOCALIZER" not in kind
+        and not is_localizer(file.ds)
         and is_placed(file.planes[0])
     )
 
@@ -143,7 +143,7 @@ def _alone(files: list[_File]) -> Found:
             notes.append("one slice: its depth is the header's slice spacing or thickness")
     if affine is None:
         spacing = _film_spacing(file.ds, file.planes[0])
-    if "LOCALIZER" in [str(v) for v in file.ds.get("ImageType") or []]:
+    if is_localizer(file.ds):
         notes.append("a localizer")
     return _found([file], voxels, pixels, affine, spacing, notes)
 

@@ -114,9 +114,10 @@ def _common(planes: list[Plane]) -> tuple[np.ndarray, np.ndarray]:
 
 def _check_duplicates(gaps: np.ndarray) -> None:
     same = int((gaps < SAME_PLACE_MM).sum())
+    places = len(gaps) + 1 - same
     if same:
         raise UnreadableFile(
-            f"{len(gaps) + 1} slices at {len(gaps) + 1 - same} positions",
+            f"{len(gaps) + 1} slices at {places} position{'s' if places > 1 else ''}",
             code="duplicate-position",
             expected="one slice at each position",
             do="export each time point, echo or diffusion step as its own series",
