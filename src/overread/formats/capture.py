@@ -19,14 +19,15 @@ from overread.formats.filing import dated, header, machine, plain_text, uid_of
 
 WARNING = "AI – not verified – not for diagnosis"
 _LEAST_WIDTH = 512  # below this a line of text could not be read on a workstation
-# Body parts of PS3.16 annex L that come in twos, so that a side must be told (or said to be unknown).
-_PAIRED = frozenset(
+# Body parts of PS3.16 annex L of which there is one; any other needs a side told, or said to be unknown.
+_SINGLE = frozenset(
     (
-        *("ADRENAL", "ANKLE", "ARM", "AXILLA", "BREAST", "BRONCHUS", "BUTTOCK", "CALCANEUS", "CALF", "CAROTID"),
-        *("CLAVICLE", "CORNEA", "EAR", "ELBOW", "EXTREMITY", "EYE", "EYELID", "FEMUR", "FINGER", "FOOT", "FOREARM"),
-        *("HAND", "HIP", "HUMERUS", "IAC", "KIDNEY", "KNEE", "LEG", "LUNG", "MANDIBLE", "ORBIT", "OVARY", "PAROTID"),
-        *("PATELLA", "RADIUS", "RIB", "SCAPULA", "SHOULDER", "SINUS", "TESTIS", "THIGH", "THUMB", "TIBIA", "TMJ"),
-        *("TOE", "ULNA", "WRIST", "ZYGOMA"),
+        *("ABDOMEN", "ABDOMENPELVIS", "AORTA", "BACK", "BLADDER", "BRAIN", "CEREBELLUM", "CHEST"),
+        *("CHESTABDOMEN", "COCCYX", "COLON", "CSPINE", "CTSPINE", "ESOPHAGUS", "FACE", "GALLBLADDER", "HEAD"),
+        *("HEADNECK", "HEART", "ILIUM", "JAW", "LIVER", "LSPINE", "LSSPINE", "MAXILLA", "MEDIASTINUM"),
+        *("MOUTH", "NECK", "NOSE", "PANCREAS", "PELVIS", "PROSTATE", "RECTUM", "SCALP", "SKULL", "SPINE"),
+        *("SPLEEN", "SSPINE", "STERNUM", "STOMACH", "THYMUS", "THYROID", "TLSPINE", "TRACHEA", "TSPINE"),
+        *("URETER", "UTERUS", "WHOLEBODY"),
     )
 )
 
@@ -150,8 +151,10 @@ def secondary_capture(
     ds.ImageType = ["DERIVED", "SECONDARY"]
     ds.PatientOrientation = list(origin.get("PatientOrientation") or []) or ""
     ds.BodyPartExamined = origin.get("BodyPartExamined") or ""
-    if origin.get("Laterality") or ds.BodyPartExamined in {"", *_PAIRED}:
-        ds.Laterality = origin.get("Laterality") or ""  # asked for with paired parts, forbidden with the others
+    if origin.get("Laterality") or ds.BodyPartExamined not in _SINGLE:
+        ds.Laterality = (
+            origin.get("Laterality") or ""
+        )  # asked for with parts that come in twos, forbidden with the others
     ds.DerivationDescription = plain_text(f"Heat-map of {model} for {label} over the image; not verified", 1024)
     image = Dataset()
     image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = origin.SOPClassUID, origin.SOPInstanceUID

@@ -215,7 +215,7 @@ def _readable(ds: Dataset, wanted: Callable[[pydicom.tag.BaseTag], bool]) -> Ite
             warnings.simplefilter("error")
             try:
                 elem = ds[tag]
-            except Exception:  # noqa: BLE001, S112 - pydicom raises nine kinds; what cannot be read does not leave
+            except Exception:  # pydicom raises nine kinds for damaged values; what cannot be read does not leave
                 continue
         yield elem
 
@@ -290,9 +290,11 @@ def _keep(elem: DataElement, job: _Job) -> object:
 
 
 def _public_text(elem: DataElement, job: _Job) -> object:
-    """Keep a short plain text about the equipment, unless a word from a name in this file stands in it."""
+    """Keep a short plain text about the equipment, unless a name in this file, or what looks like an id, is in it."""
     for text in map(str, _values(elem.value)):
-        if not re.fullmatch(r"[ -~]{0,64}", text) or any(t in text.lower() for t in job.traces):
+        if not re.fullmatch(r"[ -~]{0,64}", text) or re.search(r"[\^@]|\d{8}", text):
+            return None
+        if any(t in text.lower() for t in job.traces):
             return None
     return elem.value
 

@@ -117,12 +117,8 @@ def deidentify(
             where = _place(ds, key)
             clean = deidentified(ds, key=key)
             target = into / where / f"{clean.SOPInstanceUID}.dcm"
-            if target in seen and target.exists():
-                raise IdentityRefused(
-                    "a second file of the same instance", expected="each instance once", do="keep one of the two"
-                )
+            counts[_write(clean, target, final=target in seen)] += 1
             seen[target] = where
-            counts[_write(clean, target)] += 1
         except _Refused as e:
             refused.append((str(file), e.code, str(e)))
         except OverreadError as e:
@@ -215,13 +211,23 @@ def _place(ds: pydicom.Dataset, key: bytes) -> Path:
     )
 
 
-def _write(ds: pydicom.Dataset, target: Path) -> str:
-    """Write the copy whole or not at all; a file that is there already with these bytes is left alone."""
+def _write(ds: pydicom.Dataset, target: Path, *, final: bool) -> str:
+    """Write the copy whole or not at all; a file that is there already with these bytes is left alone.
+
+    ``final``: this run has written the target, so a second file of the same instance may not replace it.
+    """
     buffer = pydicom.filebase.DicomBytesIO()
     pydicom.dcmwrite(buffer, ds, enforce_file_format=True)
     data = buffer.getvalue()
     if target.exists() and target.read_bytes() == data:
         return "already"
+    if final:
+        raise _Refused(
+            "a second file of one instance, with other content",
+            code="duplicate",
+            expected="each instance once",
+            do="keep one of the two",
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     _atomically(target, data)
     return "written"

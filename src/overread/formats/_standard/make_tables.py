@@ -68,7 +68,7 @@ TEXT = """CodeValue CodingSchemeDesignator CodingSchemeVersion CodeMeaning
     SecondaryCaptureDeviceSoftwareVersions ReceiveCoilManufacturerName TransmitCoilManufacturerName
     FilterType ConvolutionKernel PlateType PhosphorType GridAbsorbingMaterial GridSpacingMaterial TypeOfFilters
     SequenceName PulseSequenceName ImagedNucleus ReceiveCoilName TransmitCoilName MultiCoilElementName
-    MultiCoilConfiguration RescaleType ModalityLUTType WindowCenterWidthExplanation LUTExplanation LUTLabel StackID
+    MultiCoilConfiguration RescaleType ModalityLUTType LUTLabel StackID
     Radiopharmaceutical RadiopharmaceuticalRoute AttenuationCorrectionMethod ReconstructionMethod
     ScatterCorrectionMethod DetectorLinesOfResponseUsed PVCRejection CardiacFramingType EnergyWindowName OutputPower
     DimensionDescriptionLabel OpticalPathIdentifier DigitalImageFormatAcquired VideoImageFormatAcquired
