@@ -171,7 +171,7 @@ def _image(values: np.ndarray) -> Image:
     full_range: tuple[float, float] | None = None
     if voxels.dtype.kind == "b":
         voxels, full_range = voxels.astype(np.uint8), (0.0, 1.0)
-    elif voxels.dtype in (np.uint8, np.uint16):
+    elif voxels.dtype.kind == "u" and voxels.dtype.itemsize <= 2:
         full_range = (0.0, float(np.iinfo(voxels.dtype).max))
         voxels = voxels.astype(voxels.dtype.newbyteorder("="))
     elif voxels.dtype.kind in "iu":

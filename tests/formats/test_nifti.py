@@ -1,0 +1,178 @@
+"""NIfTI volumes: nibabel says where a voxel lies in RAS, we must say the same in LPS."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overread.errors import UnreadableFile
+from overread.formats.door import Found, scan
+from overread.formats.nifti import read_nifti
+
+VALUES = np.random.default_rng(2).permutation(9 * 10 * 11).reshape(9, 10, 11).astype(np.int16)
+
+
+def made(
+    values: np.ndarray = VALUES, affine: np.ndarray | None = None, kind: type = nib.Nifti1Image
+) -> nib.Nifti1Image:
+    image = kind(values, np.eye(4) if affine is None else affine)
+    image.header.set_xyzt_units("mm")
+    return image
+
+
+def refused(raw: bytes) -> UnreadableFile:
+    with pytest.raises(UnreadableFile) as caught:
+        read_nifti(raw)
+    return caught.value
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.permutations([0, 1, 2]), st.tuples(*[st.sampled_from([-1.5, 0.5, 2.0])] * 3), st.integers(0, 99))
+def test_every_voxel_stays_where_nibabel_puts_it(order: list[int], zooms: tuple, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    affine = np.eye(4)
+    affine[:3, :3] = np.eye(3)[order] * np.array(zooms) + rng.normal(size=(3, 3)) * 0.02
+    affine[:3, 3] = rng.normal(size=3) * 40
+    source = made(affine=affine)
+    image = read_nifti(source.to_bytes())
+    ours = np.array(image.geometry.affine)
+    for value in rng.choice(VALUES.size, 8):
+        x, y, z = nib.affines.apply_affine(source.affine, np.argwhere(value == VALUES)[0])
+        at = ours @ [*np.argwhere(image.voxels == value)[0], 1]
+        assert np.allclose(at[:3], [-x, -y, z], atol=1e-4)
+
+
+def test_an_axial_scan_is_upright_as_a_radiologist_looks_at_it() -> None:
+    """RAS data: index 0 is the patient's left, posterior, inferior; the patient's right is shown on the left, anterior on top."""
+    image = read_nifti(made().to_bytes())
+    assert image.voxels.shape == (11, 10, 9)
+    assert image.voxels[0, 0, 0] == VALUES[-1, -1, 0]  # inferior slice, anterior row, the patient's right column
+
+
+def test_both_headers_both_byte_orders_and_gzip_agree() -> None:
+    plain = read_nifti(made().to_bytes())
+    swapped = nib.Nifti1Image(VALUES, np.eye(4), nib.Nifti1Header(endianness=">"))
+    for raw in (made(kind=nib.Nifti2Image).to_bytes(), gzip.compress(made().to_bytes()), swapped.to_bytes()):
+        assert np.array_equal(read_nifti(raw).voxels, plain.voxels)
+
+
+def test_a_scale_factor_is_applied_and_integers_stay_integers() -> None:
+    image = made()
+    image.header.set_slope_inter(2, -1024)
+    raw = bytearray(image.to_bytes())
+    raw[112:120] = np.array([2, -1024], "<f4").tobytes()
+    scaled = read_nifti(bytes(raw))
+    assert scaled.voxels.dtype == np.int16
+    assert sorted(scaled.voxels.ravel()) == sorted(2 * VALUES.ravel() - 1024)
+    assert scaled.unit == "stored"
+
+
+def test_sixty_four_bit_values_are_rounded_with_a_note() -> None:
+    image = read_nifti(made(VALUES.astype(np.float64) / 3).to_bytes())
+    assert image.voxels.dtype == np.float32
+    assert "64-bit values were rounded to 32-bit floats" in image.notes
+
+
+def test_one_volume_of_four_dimensions_is_read_and_several_are_refused() -> None:
+    assert read_nifti(made(VALUES[..., np.newaxis]).to_bytes()).voxels.shape == (11, 10, 9)
+    error = refused(made(np.stack([VALUES] * 5, axis=-1)).to_bytes())
+    assert error.code == "several-volumes"
+    assert "5 volumes" in str(error)
+
+
+def test_nan_is_refused_with_the_count() -> None:
+    values = VALUES.astype(np.float32)
+    values[0, 0, :4] = np.nan
+    error = refused(made(values).to_bytes())
+    assert error.code == "not-finite"
+    assert "4 of 990" in str(error)
+
+
+def test_two_geometries() -> None:
+    """They agree: fine. One is moved: noted with its size. One is a mirror image: refused, for left might be right."""
+    image = made()
+    image.set_qform(np.eye(4), 1)
+    image.set_sform(np.eye(4), 1)
+    assert read_nifti(image.to_bytes()).notes == ()
+    moved = np.eye(4)
+    moved[0, 3] = 12.5
+    image.set_qform(moved, 1)
+    assert "qform and sform differ by up to 12.5 mm; the sform was taken" in read_nifti(image.to_bytes()).notes
+    image.set_qform(np.diag([-1.0, 1, 1, 1]), 1)
+    assert refused(image.to_bytes()).code == "conflicting-geometry"
+
+
+def test_no_geometry_is_none_and_not_made_up() -> None:
+    image = made()
+    image.header.set_zooms((1, 2, 3))
+    raw = bytearray(image.to_bytes())
+    raw[252:256] = bytes(4)  # qform_code and sform_code: neither says anything
+    read = read_nifti(bytes(raw))
+    assert read.geometry is None
+    assert read.spacing_mm == (3, 2, 1)
+    assert any("does not say how it lies" in n for n in read.notes)
+
+
+def test_metres_become_millimetres() -> None:
+    image = made(affine=np.diag([0.001, 0.002, 0.003, 1]))
+    image.header.set_xyzt_units("meter")
+    assert np.allclose(read_nifti(image.to_bytes()).spacing_mm, (3, 2, 1), atol=1e-5)
+
+
+def test_colour_is_kept() -> None:
+    rgb = np.zeros((9, 10, 11), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    rgb["G"] = 7
+    image = read_nifti(made(rgb).to_bytes())
+    assert image.voxels.shape == (11, 10, 9, 3)
+    assert image.voxels[0, 0, 0].tolist() == [0, 7, 0]
+
+
+def test_damage_has_its_reason() -> None:
+    raw = made().to_bytes()
+    assert refused(raw[:-100]).code == "truncated"
+    assert refused(gzip.compress(raw)[:300]).code in ("truncated", "malformed")
+    assert refused(made(VALUES.astype(np.complex64)).to_bytes()).code == "unsupported-format"
+    assert refused(made(VALUES[:2, :2, :2]).to_bytes()).code == "too-small"
+    flat = made()
+    flat.header["srow_x"][:3] = 0
+    assert refused(_with_sform(raw, np.zeros((3, 4)))).code == "malformed"
+
+
+def _with_sform(raw: bytes, rows: np.ndarray) -> bytes:
+    out = bytearray(raw)
+    out[252:256] = np.array([0, 1], "<i2").tobytes()
+    out[280:328] = rows.astype("<f4").tobytes()
+    return bytes(out)
+
+
+def test_a_header_that_asks_for_terabytes_is_refused() -> None:
+    raw = bytearray(made().to_bytes())
+    raw[40:48] = np.array([3, 32000, 32000, 32000], "<i2").tobytes()
+    assert refused(bytes(raw)).code == "too-large"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_header_is_read_or_refused_and_never_crashes(data: st.DataObject) -> None:
+    raw = bytearray(made().to_bytes())
+    for _ in range(data.draw(st.integers(1, 6))):
+        raw[data.draw(st.integers(0, 351))] = data.draw(st.integers(0, 255))
+    try:
+        image = read_nifti(bytes(raw))
+    except UnreadableFile as error:
+        assert error.code
+    else:
+        assert image.voxels.ndim in (3, 4)
+
+
+def test_a_wrong_ending_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "scan.png").write_bytes(gzip.compress(made().to_bytes()))
+    (found,) = scan(tmp_path)
+    assert isinstance(found, Found)
+    assert found.image.voxels.shape == (11, 10, 9)
