@@ -13,11 +13,19 @@ from overread.imaging.phantom import LUNG, SOFT, Body, Ellipsoid, Tube, lung_len
 BONE, CANCELLOUS = 0.024, 0.009
 """Added attenuation of cortical and of cancellous bone over soft tissue, in 1/mm (on the axis of a tube, in a body)."""
 
+PLAIN_MM, PLAIN = (10.5, 17.0), (1.2, 1.9)
+"""Radius and density of nodules that a reader sees."""
+
+SUBTLE_MM, SUBTLE = (5.0, 8.0), (0.7, 1.0)
+"""… and of those that most readers miss."""
+
 RADII_VESSELS = (5.5, 3.8, 2.6, 1.8)
 """Of the four generations of lung vessels, in mm."""
 
 
-def draw_body(rng: np.random.Generator, *, sex: str, nodules: int = 0, radius_mm: tuple = (9.5, 17.0)) -> Body:
+def draw_body(
+    rng: np.random.Generator, *, sex: str, nodules: int = 0, radius_mm: tuple = PLAIN_MM, density: tuple = PLAIN
+) -> Body:
     """Draw a patient's chest.
 
     Parameters
@@ -29,6 +37,9 @@ def draw_body(rng: np.random.Generator, *, sex: str, nodules: int = 0, radius_mm
         How many round lesions lie in the lungs, where an upright film can show them.
     radius_mm : (float, float)
         Range of the nodules' mean radius.
+    density : (float, float)
+        Range of what they add, in units of the difference between soft tissue and lung: 1 is soft tissue, 2 is
+        calcified.
 
     Returns
     -------
@@ -71,7 +82,7 @@ def draw_body(rng: np.random.Generator, *, sex: str, nodules: int = 0, radius_mm
     )
     tubes = (*_ribs(cage, rng=rng), *_clavicles(a, b, rng=rng), *_vessels(body, rng=rng))
     body = Body(**{**body.__dict__, "tubes": tubes})
-    lesions = tuple(_nodule(body, rng=rng, radius_mm=radius_mm) for _ in range(nodules))
+    lesions = tuple(_nodule(body, rng=rng, radius_mm=radius_mm, density=density) for _ in range(nodules))
     return Body(**{**body.__dict__, "nodules": lesions})
 
 
@@ -202,7 +213,7 @@ def _grown(shape: Ellipsoid, by: float) -> Ellipsoid:
     return Ellipsoid(shape.centre, tuple(s + by for s in shape.semi_axes), shape.rotation)
 
 
-def _nodule(body: Body, *, rng: np.random.Generator, radius_mm: tuple[float, float]) -> Ellipsoid:
+def _nodule(body: Body, *, rng: np.random.Generator, radius_mm: tuple, density: tuple) -> Ellipsoid:
     """Place one round lesion in the lung where at least 60 mm of lung lie in the beam of an upright film."""
     radius = float(rng.uniform(*radius_mm))
     semi = np.clip(rng.normal(radius, 0.10 * radius, 3), 0.8 * radius, 1.2 * radius)
@@ -216,5 +227,5 @@ def _nodule(body: Body, *, rng: np.random.Generator, radius_mm: tuple[float, flo
         if good.any():
             place = points[np.flatnonzero(good)[0]]
             break
-    solid = rng.uniform(1.1, 1.9)
+    solid = rng.uniform(*density)
     return Ellipsoid(tuple(map(float, place)), tuple(map(float, semi)), delta=float(solid * (SOFT - LUNG)))

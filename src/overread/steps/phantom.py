@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from overread import engine
 from overread.errors import OverreadError
 from overread.formats.phantom_dicom import Header, write_ct, write_dx
 from overread.imaging.phantom import Body
-from overread.imaging.phantom_body import draw_body
+from overread.imaging.phantom_body import PLAIN, PLAIN_MM, SUBTLE, SUBTLE_MM, draw_body
 from overread.imaging.phantom_exposure import (
     FIELD_MM,
     Detector,
@@ -33,11 +32,15 @@ from overread.imaging.phantom_exposure import (
     scan,
     volume_marks,
 )
+from overread.steps.progress import progress as bar
 
 LABELS = ("file", "patient", "study", "nodule", "sex", "age_band", "site", "view")
 LESIONS = ("file", "slice", "row", "column", "radius", "contrast")
 
 CT_SLICES = 24
+
+SUBTLE_SHARE = 0.1
+"""Of patients with nodules: those who have a single small, faint one, so that no reader is right every time."""
 
 
 @dataclass(frozen=True)
@@ -168,16 +171,18 @@ def phantom(
     (out / "images").mkdir(parents=True, exist_ok=True)
     numbers = range(first, first + patients)
     make = partial(_films if kind == "chest" else _volume, out=out, size=size, seed=seed, now=now)
-    results = tqdm(engine.map(make, numbers, workers=workers), total=patients, unit="patient", disable=not progress)
+    made = bar(
+        engine.map(make, numbers, workers=workers), total=patients, what="simulate", unit="patients", show=progress
+    )
     labels: list[tuple] = []
     lesions: list[tuple] = []
-    for made in results:
-        if isinstance(made, engine.Failure):
+    for films in made:
+        if isinstance(films, engine.Failure):
             raise OverreadError(
                 "a worker process that died", expected="enough memory", do="make fewer or smaller images"
             )
-        labels += made[0]
-        lesions += made[1]
+        labels += films[0]
+        lesions += films[1]
     _table(out / "labels.csv", LABELS, labels)
     _table(out / "lesions.csv", LESIONS, lesions)
     return Phantom(
@@ -235,8 +240,10 @@ def _patient(number: int, *, seed: int, now: datetime, rng: np.random.Generator)
     age = int(np.clip(rng.normal(58, 14), 20, 89))
     site = str(rng.choice(list(SITES), p=(0.5, 0.3, 0.2)))
     seen = now - timedelta(days=int(rng.integers(400, 800)), minutes=int(rng.integers(0, 1440)))
-    count = int(rng.choice([1, 2, 3, 4], p=(0.2, 0.3, 0.3, 0.2)))
-    body = draw_body(rng, sex=sex, nodules=count if positive else 0)
+    count = int(rng.choice([1, 2, 3, 4], p=(0.15, 0.35, 0.3, 0.2)))
+    subtle = rng.random() < SUBTLE_SHARE
+    looks = {"radius_mm": SUBTLE_MM, "density": SUBTLE} if subtle else {"radius_mm": PLAIN_MM, "density": PLAIN}
+    body = draw_body(rng, sex=sex, nodules=(1 if subtle else count) if positive else 0, **looks)
     return _Patient(number, sex, age, site, body, positive, seen)
 
 
@@ -271,7 +278,7 @@ def _volume(number: int, *, out: Path, size: int, seed: int, now: datetime) -> t
     rng = np.random.default_rng([seed, number])
     patient = _patient(number, seed=seed, now=now, rng=rng)
     volume = scan(patient.body, size=size, slices=CT_SLICES, rng=rng)
-    shuffled = rng.random() < 0.5
+    shuffled = number % 2 == 0
     order = rng.permutation(CT_SLICES).tolist() if shuffled else list(range(CT_SLICES))
     header = patient.header(1, seed=seed, time=patient.seen)
     name = f"images/{number:04d}"
