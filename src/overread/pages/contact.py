@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from io import BytesIO
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from overread.domain import Image
@@ -44,7 +45,6 @@ def contact_sheet(images: Iterable[Image], *, captions: Sequence[str] = (), titl
 
     Examples
     --------
-    >>> import numpy as np
     >>> contact_sheet([Image(np.zeros((1, 8, 8), np.uint8), full_range=(0, 255))])[1:4]
     b'PNG'
     """
@@ -82,16 +82,26 @@ def contact_sheet(images: Iterable[Image], *, captions: Sequence[str] = (), titl
     return out.getvalue()
 
 
-def _middle(image: Image):
+def _flattest(image: Image) -> int:
+    """Return the axis to look along: across the slices, unless the volume is much thinner another way."""
+    shape = image.voxels.shape[:3]
+    thinnest = int(np.argmin(shape))
+    return thinnest if image.is_volume and 3 * shape[thinnest] < shape[0] else 0
+
+
+def _middle(image: Image) -> np.ndarray:
     """Return the middle slice as shown on a screen, thinned to what a tile can show."""
-    slices, rows, columns = image.voxels.shape[:3]
-    middle, step = slices // 2, max(1, -(-max(rows, columns) // _MOST_PIXELS))
-    return window(replace(image, voxels=image.voxels[middle : middle + 1, ::step, ::step]))[0]
+    planes = np.moveaxis(image.voxels, _flattest(image), 0)
+    middle, step = planes.shape[0] // 2, max(1, -(-max(planes.shape[1:3]) // _MOST_PIXELS))
+    return window(replace(image, voxels=planes[middle : middle + 1, ::step, ::step]))[0]
 
 
 def _aspect(image: Image) -> float:
     """Return how much higher than wide a pixel is."""
-    return image.spacing_mm[1] / image.spacing_mm[2] if image.spacing_mm and image.spacing_mm[2] > 0 else 1.0
+    if image.spacing_mm is None:
+        return 1.0
+    high, wide = (mm for axis, mm in enumerate(image.spacing_mm) if axis != _flattest(image))
+    return high / wide if high > 0 and wide > 0 else 1.0
 
 
 def _cut(line: str) -> str:

@@ -40,7 +40,9 @@ def _y(v: float) -> float:
 def _text(
     x: float, y: float, words: str, *, anchor: str = "start", colour: str = INK, size: int = 12, extra: str = ""
 ) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size}" {extra}>{escape(words)}</text>'
+    halo = 'stroke="white" stroke-width="3" paint-order="stroke" stroke-linejoin="round"'  # legible over any line
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size}"'
+    return f"<text {place} {halo} {extra}>{escape(words)}</text>"
 
 
 def _svg(body: str, *, alt: str, width: int = WIDTH, height: int = HEIGHT) -> str:
@@ -50,11 +52,11 @@ def _svg(body: str, *, alt: str, width: int = WIDTH, height: int = HEIGHT) -> st
     )
 
 
-def _frame(*, across: str, up: str, percent: bool = False) -> str:
+def _frame(*, across: str, up: str, shares: bool = False) -> str:
     """Draw a unit square with ticks at quarters and the names of its axes."""
     parts = []
     for v in (0, 0.25, 0.5, 0.75, 1):
-        word = f"{v:.0%}" if percent else f"{v:g}"
+        word = percent(v) if shares else f"{v:g}"
         parts.append(f'<line x1="{_x(0)}" x2="{_x(1)}" y1="{_y(v):.1f}" y2="{_y(v):.1f}" stroke="#E5E7EB"/>')
         parts.append(_text(_x(0) - 7, _y(v) + 4, word, anchor="end", colour=GREY, size=11))
         parts.append(_text(_x(v), _y(0) + 17, word, anchor="middle", colour=GREY, size=11))
@@ -103,7 +105,7 @@ def roc(
     name : str
     beside : mapping of name to (truth, probability), optional
     """
-    body = _frame(across="false alarms (1 − specificity)", up="sensitivity", percent=True)
+    body = _frame(across="false alarms (1 − specificity)", up="sensitivity", shares=True)
     body += _path([0, 1], [0, 1], colour=GREY, dash="2 4", wide=1.2)
     body += _text(_x(0.72), _y(0.66), "chance", colour=GREY, size=11)
     for i, (other, (y, p)) in enumerate((beside or {}).items()):
@@ -119,7 +121,7 @@ def roc(
     for rate in (0.01, 0.05, 0.1, 0.2, 0.3, 0.5):
         i = int(np.searchsorted(fx, rate, side="right")) - 1
         limit = f"{at[i]:.3f}" if np.isfinite(at[i]) else "none called"
-        rows.append((f"≤ {rate:.0%}", f"{fy[i]:.1%}", limit))
+        rows.append((f"≤ {percent(rate)}", percent(fy[i], 1), limit))
     if threshold is not None:
         px, py = (
             float((probability[truth == 0] >= threshold).mean()),
@@ -162,7 +164,7 @@ def bins_of_equal_mass(probability: np.ndarray, most: int = 10, fewest: int = 20
 
 def reliability(truth: np.ndarray, probability: np.ndarray, *, name: str) -> Plot:
     """Draw what was said against what was so: in each group of equally many cases, with Wilson's bars."""
-    body = _frame(across="probability the model gave", up="share that had it", percent=True)
+    body = _frame(across="probability the model gave", up="share that had it", shares=True)
     body += _path([0, 1], [0, 1], colour=GREY, dash="2 4", wide=1.2)
     body += _text(_x(0.60), _y(0.71), "as it should be", anchor="end", colour=GREY, size=11)
     rows = []
@@ -172,7 +174,7 @@ def reliability(truth: np.ndarray, probability: np.ndarray, *, name: str) -> Plo
         x, y = _x(said), _y(k / n)
         body += f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_y(low):.1f}" y2="{_y(high):.1f}" stroke="{BLUE}" stroke-width="1.6"/>'
         body += f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{BLUE}" stroke="white"/>'
-        rows.append((f"{said:.1%}", f"{k / n:.1%}", f"{low:.1%}–{high:.1%}", f"{k} of {n}"))
+        rows.append((percent(said, 1), percent(k / n, 1), f"{percent(low, 1)}–{percent(high, 1)}", f"{k} of {n}"))
     alt = (
         f"Reliability of {name}: the share that had it against the probability given; the table below has its numbers."
     )
@@ -199,7 +201,7 @@ def distribution(truth: np.ndarray, probability: np.ndarray, *, threshold: float
         body += f'<rect x="{x:.1f}" y="{middle:.1f}" width="{bar - 1.5:.1f}" height="{d:.1f}" fill="{BLUE}"/>'
     body += f'<line x1="{_x(0)}" x2="{_x(1)}" y1="{middle:.1f}" y2="{middle:.1f}" stroke="{INK}"/>'
     for v in (0, 0.25, 0.5, 0.75, 1):
-        body += _text(_x(v), _y(0) + 17, f"{v:.0%}", anchor="middle", colour=GREY, size=11)
+        body += _text(_x(v), _y(0) + 17, percent(v), anchor="middle", colour=GREY, size=11)
     body += _text(_x(0.5), HEIGHT - 8, "probability the model gave", anchor="middle")
     if threshold is not None:
         t = _x(min(max(threshold, 0), 1))
@@ -214,7 +216,7 @@ def distribution(truth: np.ndarray, probability: np.ndarray, *, threshold: float
     ):
         body += _text(_x(0.5), y, words, anchor="middle", colour=colour, size=12)
     rows = [
-        (f"{edges[i]:.0%}–{edges[i + 2]:.0%}", str(up[i] + up[i + 1]), str(down[i] + down[i + 1]))
+        (f"{percent(edges[i])}–{percent(edges[i + 2])}", str(up[i] + up[i + 1]), str(down[i] + down[i + 1]))
         for i in range(0, 20, 2)
     ]
     alt = (
@@ -243,10 +245,10 @@ def ladder(rows: Sequence[tuple[str, Mapping]], *, name: str, chance: float = 0.
     known = [(n, e) for n, e in rows if e.get("value") is not None]
     lows = [e["low"] if e["low"] is not None else e["value"] for _, e in known]
     start = np.floor(min([*lows, chance]) * 10) / 10
-    width, line, left = 640, 34, 210
+    width, line, left, right = 700, 34, 190, 170
 
     def at(v: float) -> float:
-        return left + (v - start) / (1 - start) * (width - left - 110)
+        return left + (v - start) / (1 - start) * (width - left - right)
 
     height = line * len(known) + 34
     body = ""
@@ -266,7 +268,7 @@ def ladder(rows: Sequence[tuple[str, Mapping]], *, name: str, chance: float = 0.
             if i == 0
             else f'<rect x="{at(e["value"]) - 4.5:.1f}" y="{y - 4.5}" width="9" height="9" fill="{colour}"/>'
         )
-        body += shape + _text(width - 96, y + 4, told(e), size=12, colour=INK if i == 0 else GREY)
+        body += shape + _text(width - right + 18, y + 4, told(e), size=12, colour=INK if i == 0 else GREY)
     alt = f"{name}: " + "; ".join(f"{who} {told(e)}" for who, e in known)
     return Plot(_svg(body, alt=alt, width=width, height=height), (), (), "")
 
@@ -278,11 +280,26 @@ def told(estimate: Mapping | None, digits: int = 3) -> str:
     --------
     >>> told({"value": 0.9123, "low": 0.88, "high": 0.94})
     '0.912 (0.880–0.940)'
+    >>> told({"value": -0.077, "low": -0.144, "high": 0.032})
+    '−0.077 (−0.144 to 0.032)'
     >>> told({"value": None, "low": None, "high": None})
     'not defined'
     """
     if not estimate or estimate.get("value") is None:
         return "not defined"
-    if estimate.get("low") is None:
-        return f"{estimate['value']:.{digits}f}"
-    return f"{estimate['value']:.{digits}f} ({estimate['low']:.{digits}f}–{estimate['high']:.{digits}f})"
+    value, low, high = (None if (v := estimate.get(k)) is None else f"{v:.{digits}f}" for k in ("value", "low", "high"))
+    if low is None:
+        return value.replace("-", "−")
+    between = " to " if "-" in low else "–"
+    return f"{value} ({low}{between}{high})".replace("-", "−")
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share as a percentage, with the space that the SI asks for.
+
+    Examples
+    --------
+    >>> percent(0.951), percent(0.0123, 1)
+    ('95\xa0%', '1.2\xa0%')
+    """
+    return f"{100 * share:.{digits}f}\u00a0%"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from importlib import resources
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from overread.pages import plots
-from overread.pages.plots import told
+from overread.pages.plots import percent, told
 
 USES = {
     "training": "fit the network",
@@ -67,7 +68,7 @@ def render_report(evaluation: Mapping[str, Any]) -> str:
         "style": resources.files("overread.pages").joinpath("templates/report.css").read_text("utf-8"),
         "overread": evaluation["overread"],
         "title": _title(evaluation),
-        "made": evaluation["now"],
+        "made": _day(evaluation["now"]),
         "answer": _answer(evaluation),
         "warnings": evaluation["warnings"],
         "asked": _asked(evaluation),
@@ -100,6 +101,18 @@ def render_report(evaluation: Mapping[str, Any]) -> str:
     return shelf.get_template("report.html").render(page)
 
 
+def _day(moment: str) -> str:
+    """Return a time as a person writes it.
+
+    Examples
+    --------
+    >>> _day("2026-01-02T03:04:00+00:00")
+    '2 January 2026, 03:04 UTC'
+    """
+    at = datetime.fromisoformat(moment)
+    return f"{at.day} {at:%B %Y, %H:%M} {at.tzname() or ''}".strip()
+
+
 def _short(label: str, task: Mapping[str, Any]) -> str:
     """Return a level without the label's name before it."""
     return label.removeprefix(task["name"] + "=")
@@ -127,11 +140,13 @@ def _answer(evaluation: Mapping[str, Any]) -> str:
     if "confusion" in figures and "tp" in figures["confusion"]:
         found, cleared = figures["sensitivity"], figures["specificity"]
         first = (
-            f"On {whom}{unseen}, it found {found['value']:.0%} of those with {name} and cleared {cleared['value']:.0%} "
+            f"On {whom}{unseen}, it found {percent(found['value'])} of those with {name} and cleared {percent(cleared['value'])} "
             f"of those without, at a threshold fixed beforehand; its AUROC is {span}."
         )
     else:
-        first = f"On {whom}{unseen}, it called {figures['accuracy']['value']:.0%} rightly; its mean AUROC is {span}."
+        first = (
+            f"On {whom}{unseen}, it called {percent(figures['accuracy']['value'])} rightly; its mean AUROC is {span}."
+        )
     floor = evaluation["floors"].get("logistic_thumbnails", {}).get(name, {}).get("auroc")
     if not floor or floor["value"] is None:
         return first
@@ -291,7 +306,7 @@ def _levels_part(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for level in task["labels"]:
         f = evaluation["labels"][level]
-        rows.append((_short(level, task), f"{f['prevalence']['value']:.1%}" if f["prevalence"]["value"] is not None else "–",
+        rows.append((_short(level, task), percent(f['prevalence']['value'], 1) if f["prevalence"]["value"] is not None else "–",
                      told(f["auroc"]), told(f["ap"]), told(f["brier_skill"], 2)))  # fmt: skip
     return [
         {

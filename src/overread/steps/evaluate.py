@@ -37,7 +37,7 @@ FEWEST_IN_GROUP = 30
 """Figures of a subgroup with fewer patients than this are shown in grey: their intervals say why."""
 
 _SHORT = ("auroc", "ap", "sensitivity", "specificity", "accuracy", "accuracy_at_half", "balanced_accuracy", "brier")
-_SHORT += ("brier_skill", "kappa_quadratic")
+_SHORT += ("brier_skill", "kappa_quadratic", "ppv", "npv")
 
 
 @dataclass(frozen=True)

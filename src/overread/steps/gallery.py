@@ -12,9 +12,10 @@ from overread.domain import Task
 from overread.learn.predict import Model
 from overread.learn.saliency import grad_cam
 from overread.pages.overlay import overlay_rgb, small_png, strongest_slice, window
+from overread.pages.plots import percent
 from overread.store.archive import Archive
 
-RIGHT, WRONG, MOST_LABELS = 3, 4, 4
+RIGHT, WRONG, MOST_LABELS = 3, 6, 4
 
 Entry = tuple[str, str, str, str | None]
 
@@ -118,7 +119,7 @@ def _case(
     was = task.labels[int(np.nan_to_num(truth).argmax())] if several else ("there" if truth[j] == 1 else "not there")
     return {
         "study": entry[2],
-        "said": f"{task.labels[j]} {probability[j]:.1%}" if several else f"{probability[j]:.1%}",
+        "said": f"{task.labels[j]} {percent(probability[j], 1)}" if several else percent(probability[j], 1),
         "was": was,
         "slice": f"slice {k + 1} of {len(heat)}" if image.is_volume else "",
         "picture": _uri(small_png(window(image)[k], spacing_mm=image.spacing_mm)),
