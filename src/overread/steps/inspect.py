@@ -248,7 +248,7 @@ def _contact(archive: Archive, studies: list[Study], records: list[ImageRecord])
     chosen = _spread(studies)
     shapes = {record.hash: record for record in records}
     captions = [
-        f"{_answers(study)}\n{_size(shapes[study.images[0]])} {shapes[study.images[0]].modality}" for study in chosen
+        f"{_answers(study)}\n{_size(r)} {r.modality}".strip() for study in chosen for r in [shapes[study.images[0]]]
     ]
     png = contact_sheet(
         (archive.image(study.images[0]) for study in chosen),

@@ -29,6 +29,7 @@ _MIGRATIONS = (
         own TEXT NOT NULL, said TEXT NOT NULL
     );
     CREATE INDEX sources_by_digest ON sources (digest, base);
+    CREATE INDEX sources_by_file ON sources (file);
     CREATE TABLE members (
         key TEXT NOT NULL, source INTEGER NOT NULL REFERENCES sources (id) ON DELETE CASCADE, PRIMARY KEY (key, source)
     ) WITHOUT ROWID;
