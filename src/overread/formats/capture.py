@@ -15,7 +15,7 @@ from PIL import ImageDraw, ImageFont
 from pydicom import Dataset
 
 from overread.domain import ModelCard
-from overread.formats.filing import dated, header, machine, plain_text, uid_of
+from overread.formats.filing import dated, header, machine, names_as_they_are, plain_text, uid_of
 
 WARNING = "AI – not verified – not for diagnosis"
 _LEAST_WIDTH = 512  # below this a line of text could not be read on a workstation
@@ -125,25 +125,28 @@ def secondary_capture(
     pixels = stamped(overlay_rgb, label=label, model=model)
     origin = header(source)
     content = hashlib.sha256(pixels.tobytes()).hexdigest()
-    ds = SCImage.from_ref_dataset(
-        ref_dataset=origin,
-        pixel_array=pixels,
-        photometric_interpretation="RGB",
-        bits_allocated=8,
-        coordinate_system="PATIENT",
-        series_instance_uid=uid_of("overlay series", origin.StudyInstanceUID, card.fingerprint),
-        series_number=9900,
-        sop_instance_uid=uid_of("overlay", origin.SOPInstanceUID, label, content, card.fingerprint, now.isoformat()),
-        instance_number=1,
-        manufacturer="overread",
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
-        patient_orientation=("L", "F"),  # the library wants one; what the source says of it is written below
-        manufacturer_model_name=plain_text(card.name, 64),
-        software_versions=machine(),
-        device_serial_number=card.fingerprint,
-        series_description="AI overlay - not verified - not for diagnosis",
-        specific_character_set="ISO_IR 192",
-    )
+    with names_as_they_are():
+        ds = SCImage.from_ref_dataset(
+            ref_dataset=origin,
+            pixel_array=pixels,
+            photometric_interpretation="RGB",
+            bits_allocated=8,
+            coordinate_system="PATIENT",
+            series_instance_uid=uid_of("overlay series", origin.StudyInstanceUID, card.fingerprint),
+            series_number=9900,
+            sop_instance_uid=uid_of(
+                "overlay", origin.SOPInstanceUID, label, content, card.fingerprint, now.isoformat()
+            ),
+            instance_number=1,
+            manufacturer="overread",
+            transfer_syntax_uid="1.2.840.10008.1.2.1",
+            patient_orientation=("L", "F"),  # the library wants one; what the source says of it is written below
+            manufacturer_model_name=plain_text(card.name, 64),
+            software_versions=machine(),
+            device_serial_number=card.fingerprint,
+            series_description="AI overlay - not verified - not for diagnosis",
+            specific_character_set="ISO_IR 192",
+        )
     dated(ds, now)
     ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
     ds.Modality, ds.ConversionType = "OT", "WSD"

@@ -36,7 +36,7 @@ from pydicom.sr.codedict import codes
 from overread.domain import Answer, Decision, Finding, ModelCard, Report, fingerprint
 from overread.errors import SignatureRefused, UnreadableFile
 from overread.formats.capture import WARNING, secondary_capture
-from overread.formats.filing import SCHEME, dated, header, machine, plain_text, uid_of
+from overread.formats.filing import SCHEME, dated, header, machine, names_as_they_are, plain_text, uid_of
 
 __all__ = ["WARNING", "draft_sr", "secondary_capture", "verified_sr"]
 
@@ -124,23 +124,24 @@ def draft_sr(sources: list[Path], report: Report, card: ModelCard, *, now: datet
     )
     groups = [_group(f, report, card, headers) for f in report.findings]
     content = _measurement_report(device, headers, groups)
-    ds = ComprehensiveSR(
-        evidence=headers,
-        content=content[0],
-        series_instance_uid=uid_of("draft series", headers[0].StudyInstanceUID, card.fingerprint),
-        series_number=9901,
-        sop_instance_uid=uid_of("draft", headers[0].StudyInstanceUID, report.fingerprint, now.isoformat()),
-        instance_number=1,
-        manufacturer="overread",
-        manufacturer_model_name=plain_text(card.name, 64),
-        software_versions=machine(),
-        device_serial_number=card.fingerprint[:64],
-        is_complete=False,
-        is_final=False,
-        is_verified=False,
-        series_description="AI draft - not verified - not for diagnosis",
-        specific_character_set="ISO_IR 192",  # labels, reasons and names in any script
-    )
+    with names_as_they_are():
+        ds = ComprehensiveSR(
+            evidence=headers,
+            content=content[0],
+            series_instance_uid=uid_of("draft series", headers[0].StudyInstanceUID, card.fingerprint),
+            series_number=9901,
+            sop_instance_uid=uid_of("draft", headers[0].StudyInstanceUID, report.fingerprint, now.isoformat()),
+            instance_number=1,
+            manufacturer="overread",
+            manufacturer_model_name=plain_text(card.name, 64),
+            software_versions=machine(),
+            device_serial_number=card.fingerprint[:64],
+            is_complete=False,
+            is_final=False,
+            is_verified=False,
+            series_description="AI draft - not verified - not for diagnosis",
+            specific_character_set="ISO_IR 192",  # labels, reasons and names in any script
+        )
     dated(ds, now)
     return ds
 
@@ -262,13 +263,11 @@ def verified_sr(
     """
     _check_signature(draft, decision, report)
     ds = copy.deepcopy(draft)
-    ds.decode()
     ds.SOPInstanceUID = uid_of("verified", draft.SOPInstanceUID, repr(decision), now.isoformat())
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     ds.SeriesInstanceUID = uid_of("verified series", draft.StudyInstanceUID, report.card)
     ds.SeriesNumber, ds.SeriesDescription = 9902, "AI findings with a doctor's decision"
     ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag = "COMPLETE", "VERIFIED", "FINAL"
-    ds.SpecificCharacterSet = "ISO_IR 192"  # a doctor's name may need any script
     ds.VerifyingObserverSequence = [_observer(decision, organization)]
     ds.PredecessorDocumentsSequence = [_predecessor(draft if amends is None else amends)]
     dated(ds, now)
@@ -355,9 +354,13 @@ def _predecessor(draft: Dataset) -> Dataset:
 
 def _person(decision: Decision, organization: str) -> list[Dataset]:
     context = RelationshipTypeValues.HAS_OBS_CONTEXT
+    with names_as_they_are():
+        name = PnameContentItem(
+            name=codes.DCM.PersonObserverName, value=decision.reader.strip(), relationship_type=context
+        )
     return [
         CodeContentItem(name=codes.DCM.ObserverType, value=codes.DCM.Person, relationship_type=context),
-        PnameContentItem(name=codes.DCM.PersonObserverName, value=decision.reader.strip(), relationship_type=context),
+        name,
         TextContentItem(name=codes.DCM.PersonObserverOrganizationName, value=organization, relationship_type=context),
     ]
 

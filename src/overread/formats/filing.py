@@ -6,6 +6,9 @@ import datetime
 import hashlib
 import re
 import unicodedata
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -48,9 +51,11 @@ def plain_text(text: str, most: int) -> str:
 
 
 def header(path: Path) -> Dataset:
-    """Return a source's header, its texts decoded, with the attributes that every DICOM object must have, empty where it lacks them."""
+    """Return a source's header, its texts in UTF-8, with the attributes that every DICOM object must have, empty where it lacks them."""
     ds = pydicom.dcmread(path, stop_before_pixels=True)
     ds.decode()
+    ds.walk(_fresh_name)
+    ds.SpecificCharacterSet = "ISO_IR 192"
     lacking = [k for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID") if not ds.get(k)]
     if lacking:
         raise UnreadableFile(
@@ -64,6 +69,21 @@ def header(path: Path) -> Dataset:
             setattr(ds, keyword, "")
     _leave_out_invalid(ds)
     return ds
+
+
+def _fresh_name(_: Dataset, elem: pydicom.DataElement) -> None:
+    """Let go of a name's bytes in the source's alphabet: what overread files is in UTF-8."""
+    if elem.VR == "PN" and elem.value is not None:
+        many = isinstance(elem.value, pydicom.multival.MultiValue)
+        elem.value = [str(v) for v in elem.value] if many else str(elem.value)
+
+
+@contextmanager
+def names_as_they_are() -> Iterator[None]:
+    """Let a library take a name of one word without a warning: it is what the hospital wrote, and warnings quote it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The string .* is unlikely to represent the intended person name")
+        yield
 
 
 def _leave_out_invalid(ds: Dataset) -> None:
