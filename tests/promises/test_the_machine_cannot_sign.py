@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,14 +24,28 @@ __all__ = ["house", "inbox", "model", "run"]  # fixtures of the hospital in smal
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "overread"
 
 
-@pytest.fixture
-def reading(house, inbox) -> tuple[House, str, Visitor]:
-    """A study whose finding lies open before a doctor, one request away from a signature."""
-    deliver(inbox, 1, 0.7)
-    hospital = house()
+@pytest.fixture(scope="module")
+def looked_at(model, tmp_path_factory) -> tuple[Path, str, str]:
+    """An inbox with a study whose finding lies open before a doctor; the study, and the doctor's cookie."""
+    folder = tmp_path_factory.mktemp("looked-at") / "inbox"
+    folder.mkdir()
+    deliver(folder, 1, 0.7)
+    hospital = House(model, folder)
     (study,) = hospital.work()
     visitor = hospital.visitor().introduce()
     visitor.look(study)
+    hospital.close()
+    return folder, study, visitor.cookie
+
+
+@pytest.fixture
+def reading(looked_at, house, inbox) -> tuple[House, str, Visitor]:
+    """A copy of it of one's own, one request away from a signature."""
+    folder, study, cookie = looked_at
+    shutil.copytree(folder, inbox, dirs_exist_ok=True)
+    hospital = house()
+    visitor = hospital.visitor()
+    visitor.cookie = cookie
     return hospital, study, visitor
 
 
@@ -101,7 +116,6 @@ def test_not_without_an_answer_to_each_finding(reading, answer):
 
 def test_not_with_answers_to_something_else(reading):
     attempt(reading, status=400, **{f"answer:{LABEL}": None, "answer:pneumonia": "agree:present"})
-    # and one too many is refused as well
 
 
 def test_not_with_an_answer_too_many(reading):
