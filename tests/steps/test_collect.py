@@ -1,0 +1,464 @@
+"""Collecting: every file accounted for, twice the same, and no name in the archive."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image as Picture
+from pydicom.data import get_testdata_file
+
+from overread import engine
+from overread.errors import ArchiveError, LabelError, NothingToDo, UnreadableFile
+from overread.steps import collect as step
+from overread.steps.collect import collect
+from overread.store.archive import Archive
+
+pytestmark = pytest.mark.timeout(90)
+
+
+def paint(path: Path, seed: int, side: int = 24) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Picture.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side), np.uint8)).save(path, format="PNG")
+    return path
+
+
+@pytest.fixture
+def films(tmp_path):
+    """Eight pictures of four patients, one of them twice, one text file, and a table in the folder above."""
+    folder = tmp_path / "films"
+    for i in range(8):
+        paint(folder / ("sick" if i % 2 else "well") / f"p{i // 2}_view{i}.png", seed=i)
+    shutil.copy(folder / "sick" / "p0_view1.png", folder / "sick" / "p0_again.png")
+    (folder / "readme.txt").write_text("These are films.\n")
+    rows = [f"{p.relative_to(folder)},{p.name[:2]},{int('sick' in p.parts)}" for p in sorted(folder.rglob("*.png"))]
+    (folder / "labels.csv").write_text("file,patient,ill\n" + "\n".join(rows) + "\n")
+    return folder
+
+
+def run(*sources, into: Path, **options):
+    return collect(*sources, into=into, progress=False, workers=options.pop("workers", 1), **options)
+
+
+def content(path: Path) -> list:
+    """What an archive says, without what depends on its key."""
+    with Archive.open(path) as archive:
+        archive.verify()
+        patients = {name: i for i, name in enumerate(dict.fromkeys(s.patient for s in archive.studies() if s.patient))}
+        studies = [(s.images, patients.get(s.patient), s.labels, s.strata, s.splits) for s in archive.studies()]
+        return sorted(studies, key=repr) + [r.hash for r in archive.images()]
+
+
+# -- the whole of it ----------------------------------------------------------------------------------------------
+
+
+def test_a_folder_with_a_label_table(films, tmp_path):
+    done = run(films, into=tmp_path / "a", labels=films / "labels.csv")
+    assert (done.read, done.already, done.images, done.studies, done.patients, done.duplicates) == (9, 0, 8, 9, 4, 1)
+    assert done.labels == {"ill": {"true": 5, "false": 4, "unknown": 0}}
+    assert {Path(r["file"]).name: r["code"] for r in done.refused} == {
+        "readme.txt": "not-an-image",
+        "labels.csv": "label-table",
+    }
+    assert done.read + len(done.refused) == sum(p.is_file() for p in films.rglob("*"))
+    with Archive.open(tmp_path / "a") as archive:
+        for study in archive.studies():
+            assert study.patient[0] == "P"
+            assert len(study.patient) == 13
+    text = str(done)
+    for words in (
+        "9 read",
+        "0 there already",
+        "1 refused",
+        "ill: true 5 · false 4 · unknown 0",
+        "1 files hold a picture",
+    ):
+        assert words in text
+
+
+def test_a_second_run_reads_nothing_and_changes_nothing(films, tmp_path, monkeypatch):
+    run(films, into=tmp_path / "a", labels=films / "labels.csv")
+    before = content(tmp_path / "a")
+    monkeypatch.setattr(step, "read_job", None)  # would fail when called
+    again = run(films, into=tmp_path / "a", labels=films / "labels.csv")
+    assert (again.read, again.already, again.images) == (0, 9, 8)
+    assert {r["code"] for r in again.refused} == {"not-an-image", "label-table"}
+    assert content(tmp_path / "a") == before
+
+
+def test_processes_and_one_process_make_the_same_archive(films, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine.map, "__kwdefaults__", engine.map.__kwdefaults__ | {"inline": 1})
+    run(films, into=tmp_path / "one", labels=films / "labels.csv", workers=1)
+    run(films, into=tmp_path / "two", labels=films / "labels.csv", workers=2)
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+def test_class_folders_are_labels(films, tmp_path):
+    done = run(films / "sick", films / "well", into=tmp_path / "a", labels_from_folders=True)
+    assert done.labels["class"] == {
+        "true": 0,
+        "false": 0,
+        "unknown": 0,
+        "kind": "categorical",
+        "values": {"sick": 5, "well": 4},
+    }
+    assert done.labels["sick"] == {"true": 5, "false": 4, "unknown": 0}
+    assert "patients   not known" in str(done)
+
+
+def test_a_picture_beside_the_class_folders_has_no_class(films, tmp_path):
+    paint(films / "loose.png", seed=99)
+    done = run(films, into=tmp_path / "a", labels_from_folders=True)
+    assert done.labels["class"]["unknown"] == 1
+    assert done.labels["sick"] == {"true": 5, "false": 4, "unknown": 1}
+
+
+def test_folders_of_patients_are_not_taken_for_classes(tmp_path):
+    for i in range(51):
+        paint(tmp_path / "f" / f"patient{i}" / "a.png", seed=i)
+    with pytest.raises(LabelError, match="51 folders as classes; expected at most 50"):
+        run(tmp_path / "f", into=tmp_path / "a", labels_from_folders=True)
+
+
+def test_a_zip_file_and_a_folder_of_the_same_pictures(films, tmp_path):
+    packed = tmp_path / "films.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for p in sorted(films.rglob("*")):
+            archive.write(p, p.relative_to(films))
+    by_folder = run(films, into=tmp_path / "a", labels_from_folders=True)
+    by_zip = run(packed, into=tmp_path / "b", labels_from_folders=True)
+    assert by_zip.labels == by_folder.labels
+    assert by_zip.read == by_folder.read
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+    assert run(packed, into=tmp_path / "b").already == 9
+
+
+def test_arrays_bring_their_labels_and_splits(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, n in (("train", 20), ("val", 5), ("test", 7)):
+        arrays[f"{split}_images"] = rng.integers(0, 256, (n, 12, 12), np.uint8)
+        arrays[f"{split}_labels"] = (np.arange(n) % 2)[:, None]
+    np.savez(tmp_path / "two.npz", **arrays)
+    done = run(tmp_path / "two.npz", into=tmp_path / "a")
+    assert (done.read, done.studies) == (1, 32)
+    assert done.labels == {"label": {"true": 15, "false": 17, "unknown": 0}}
+    with Archive.open(tmp_path / "a") as archive:
+        assert sorted({s.splits["split"] for s in archive.studies()}) == ["test", "train", "val"]
+    np.savez(
+        tmp_path / "five.npz",
+        **{k: (v if "images" in k else np.arange(len(v))[:, None] % 5) for k, v in arrays.items()},
+    )
+    assert run(tmp_path / "five.npz", into=tmp_path / "b").labels["label"]["kind"] == "categorical"
+    assert run(tmp_path / "two.npz", into=tmp_path / "a").already == 1
+
+
+# -- who the patient is -------------------------------------------------------------------------------------------
+
+
+def test_a_pattern_on_the_path_names_the_patient(films, tmp_path):
+    done = run(films, into=tmp_path / "a", patient=r"/(p\d)_")
+    assert (done.patients, done.studies_without_patient) == (4, 0)
+    with_table = run(films, into=tmp_path / "b", labels=films / "labels.csv")
+    assert [row[1] for row in content(tmp_path / "a") if isinstance(row, tuple)] == [
+        row[1] for row in content(tmp_path / "b") if isinstance(row, tuple)
+    ]
+    assert with_table.patients == 4
+
+
+@pytest.mark.parametrize("pattern", ["p[", "p.", "who"])
+def test_a_pattern_that_names_nobody_is_refused(films, tmp_path, pattern):
+    with pytest.raises(LabelError, match="pattern"):
+        run(films, into=tmp_path / "a", patient=pattern)
+    assert not (tmp_path / "a").exists()
+
+
+def test_no_name_reaches_the_archive(tmp_path):
+    ds = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate = "Mustermann^Erika", "GEHEIM4711", "19521230"
+    ds.InstitutionName, ds.StudyDescription = "Charite-Geheim", "Mustermann knee"
+    (tmp_path / "Mustermann").mkdir()
+    ds.save_as(tmp_path / "Mustermann" / "erika.dcm")
+    paint(tmp_path / "Mustermann" / "film.png", seed=1)
+    (tmp_path / "l.csv").write_text("file,patient,name,ill\nfilm.png,Mustermann Erika,Erika Mustermann,1\n")
+    done = run(tmp_path / "Mustermann", into=tmp_path / "a", labels=tmp_path / "l.csv")
+    assert (done.read, done.patients) == (2, 2)
+    needles = [b"Mustermann", b"Erika", b"erika", b"GEHEIM", b"19521230", b"Geheim", ds.StudyInstanceUID.encode()]
+    found = {n for p in (tmp_path / "a").rglob("*") if p.is_file() for n in needles if n in p.read_bytes()}
+    assert found == set()
+    shelf = b"".join(p.read_bytes() for p in (tmp_path / "a.names").iterdir())
+    assert b"Mustermann" in shelf  # the same search does find it where names may be: the file's path
+    assert b"GEHEIM" not in shelf
+    assert (tmp_path / "a.names" / "crosswalk.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+# -- again, elsewhere, otherwise ----------------------------------------------------------------------------------
+
+
+def test_the_same_folder_at_another_place_is_already_there(films, tmp_path):
+    run(films, into=tmp_path / "a", labels=films / "labels.csv")
+    before = content(tmp_path / "a")
+    moved = films.rename(tmp_path / "moved")
+    again = run(moved, into=tmp_path / "a", labels=moved / "labels.csv")
+    assert again.studies == 9
+    assert content(tmp_path / "a") == before
+
+
+def test_a_changed_file_is_read_anew_and_replaces_what_it_was(films, tmp_path):
+    run(films, into=tmp_path / "a", labels=films / "labels.csv")
+    changed = paint(films / "well" / "p1_view2.png", seed=77)
+    os.utime(changed, (1, 1))
+    again = run(films, into=tmp_path / "a", labels=films / "labels.csv")
+    assert (again.read, again.already, again.studies) == (1, 8, 9)
+    fresh = run(films, into=tmp_path / "b", labels=films / "labels.csv")
+    assert again.labels == fresh.labels
+    assert [c for c in content(tmp_path / "a") if isinstance(c, tuple)] == [
+        c for c in content(tmp_path / "b") if isinstance(c, tuple)
+    ]
+
+
+def test_labels_may_come_later(films, tmp_path):
+    assert run(films, into=tmp_path / "a").labels == {}
+    later = run(films, into=tmp_path / "a", labels=films / "labels.csv")
+    assert (later.read, later.labels) == (0, {"ill": {"true": 5, "false": 4, "unknown": 0}})
+    run(films, into=tmp_path / "b", labels=films / "labels.csv")
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_copies_that_contradict_each_other_are_unknown_and_told(films, tmp_path):
+    shutil.copy(films / "sick" / "p1_view3.png", films / "well" / "copy.png")
+    done = run(films, into=tmp_path / "a", labels_from_folders=True)
+    assert done.labels["sick"] == {"true": 4, "false": 4, "unknown": 2}
+    assert any("contradict" in note for note in done.notes)
+
+
+def test_a_file_in_no_row_is_unknown_and_a_row_without_its_file_is_listed(films, tmp_path):
+    rows = (films / "labels.csv").read_text().splitlines()
+    (films / "labels.csv").write_text("\n".join([*rows[:-1], "sick/gone.png,p9,1"]) + "\n")
+    done = run(films, into=tmp_path / "a", labels=films / "labels.csv")
+    assert done.labels["ill"]["unknown"] == 1
+    missing = [r for r in done.refused if r["code"] == "missing-file"]
+    assert [(r["file"], r["reason"][:24]) for r in missing] == [("sick/gone.png", "line 10 of the label tab")]
+    assert "sick/gone.png" in str(done)
+
+
+def test_a_study_column_joins_files(films, tmp_path):
+    names = sorted(p.relative_to(films) for p in films.rglob("*view*.png"))
+    rows = "\n".join(f"{n},{n.name[:2]},exam {n.name[:2]},{int(n.name[:2] == 'p1')}" for n in names)
+    (films / "l.csv").write_text(f"file,patient,study,ill\n{rows}\n")
+    done = run(*(films / n for n in names), into=tmp_path / "a", labels=films / "l.csv")
+    assert (done.images, done.studies) == (8, 4)
+    assert done.labels["ill"] == {"true": 1, "false": 3, "unknown": 0}
+
+
+def test_files_of_one_study_with_other_labels_are_other_examinations(films, tmp_path):
+    (films / "l.csv").write_text(
+        "file,study,ill\nwell/p0_view0.png,e,0\nsick/p0_view1.png,e,1\nwell/p1_view2.png,e,0\n"
+    )
+    done = run(films / "well", films / "sick" / "p0_view1.png", into=tmp_path / "a", labels=films / "l.csv")
+    with Archive.open(tmp_path / "a") as archive:
+        joined = [s for s in archive.studies() if s.labels["ill"] is not None]
+    assert (
+        sorted((len(s.images), s.labels["ill"], s.pseudonym[13:]) for s in joined if s.labels["ill"] is False)[0][0]
+        == 2
+    )
+    assert len({s.pseudonym[:13] for s in joined}) == 1
+    assert done.studies == 4  # two examinations of the study, and two films without a row
+
+
+# -- bad input ----------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_folder_and_a_text_file_are_one_line_each(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NothingToDo, match="no file in the source; expected images"):
+        run(tmp_path / "empty", into=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "note.png").write_text("not a picture")
+    with pytest.raises(NothingToDo, match=r"1 files and no image among them \(a text file"):
+        run(tmp_path / "note.png", into=tmp_path / "a")
+    with pytest.raises(UnreadableFile, match="does not exist"):
+        run(tmp_path / "nowhere", into=tmp_path / "a")
+
+
+def test_bad_files_stop_nothing_and_each_is_named(films, tmp_path):
+    bad = films / "bad"
+    bad.mkdir()
+    whole = io.BytesIO()
+    Picture.fromarray(np.zeros((64, 64), np.uint8)).save(whole, format="JPEG")
+    (bad / "cut.jpg").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+    Picture.fromarray(np.zeros((1, 1), np.uint8)).save(bad / "dot.png")
+    Picture.new("1", (20000, 20000)).save(bad / "huge.png")
+    (bad / "empty.png").touch()
+    (bad / "text.png").write_text("hello")
+    done = run(films, into=tmp_path / "a")
+    codes = {Path(r["file"]).name: r["code"] for r in done.refused}
+    assert {n: codes.get(n) for n in ("dot.png", "huge.png", "empty.png", "text.png")} == {
+        "dot.png": "too-small",
+        "huge.png": "too-large",
+        "empty.png": "empty-file",
+        "text.png": "not-an-image",
+    }
+    assert "cut.jpg" in codes
+    assert done.read == 9
+    assert done.read + len(done.refused) == sum(p.is_file() for p in films.rglob("*"))
+
+
+def test_a_file_that_kills_its_reader_is_named_and_tried_again_next_time(films, tmp_path, monkeypatch):
+    def crashing(fn, items, **_):
+        for i, item in enumerate(items):
+            yield engine.Failure(item, "the process that read it crashed (SIGSEGV)") if i == 2 else fn(item)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(step.engine, "map", crashing)
+        done = run(films, into=tmp_path / "a")
+    assert [r["reason"] for r in done.refused if r["code"] == "reader-died"] == [
+        "the process that read it crashed (SIGSEGV)"
+    ]
+    assert run(films, into=tmp_path / "a").already + 1 == run(films, into=tmp_path / "a").already
+
+
+def test_hidden_files_are_accounted_for(films, tmp_path):
+    (films / ".DS_Store").write_bytes(b"x")
+    done = run(films, into=tmp_path / "a")
+    assert [Path(r["file"]).name for r in done.refused if r["code"] == "hidden"] == [".DS_Store"]
+    assert "1 hidden passed over" in str(done)
+
+
+def test_a_table_and_folders_at_once_are_refused(films, tmp_path):
+    with pytest.raises(LabelError, match="one of the two"):
+        run(films, into=tmp_path / "a", labels=films / "labels.csv", labels_from_folders=True)
+
+
+def test_an_archive_inside_its_source_is_not_collected(films):
+    first = run(films, into=films / "archive")
+    again = run(films, into=films / "archive")
+    assert (again.read, again.already, len(again.refused)) == (0, first.read, len(first.refused))
+
+
+def test_an_anonymous_archive_takes_nothing_more(films, tmp_path):
+    run(films, into=tmp_path / "a")
+    shutil.rmtree(tmp_path / "a.names")
+    with pytest.raises(ArchiveError, match="anonymous"):
+        run(films, into=tmp_path / "a")
+    assert not (tmp_path / "a.names").exists()
+
+
+# -- kill, crowd, Ctrl-C ------------------------------------------------------------------------------------------
+
+SCRIPT = (
+    "import sys\nfrom overread.steps.collect import collect\n"
+    "collect(sys.argv[1], into=sys.argv[2], labels_from_folders=True, progress=False, workers=int(sys.argv[3]))\n"
+)
+
+
+def _collector(source: Path, into: Path, workers: int = 1) -> subprocess.Popen:
+    command = [sys.executable, "-c", SCRIPT, str(source), str(into), str(workers)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    for i in range(300):
+        paint(folder / "abc"[i % 3] / f"{i}.png", seed=i // 2, side=64)
+    return folder
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on(many, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    try:
+        with pytest.raises(ArchiveError, match=r"^the disk of the archive is full; .* run the same command again"):
+            run(many, into=disk / "a", labels_from_folders=True)
+        with Archive.open(disk / "a") as archive:
+            archive.verify()
+            assert list(archive.objects.rglob("*.npy"))
+        subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+        run(many, into=disk / "a", labels_from_folders=True)
+        run(many, into=tmp_path / "whole", labels_from_folders=True)
+        assert content(disk / "a") == content(tmp_path / "whole")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_killed_at_random_and_collected_again_it_is_the_same_archive(many, tmp_path):
+    run(many, into=tmp_path / "whole", labels_from_folders=True)
+    rng = random.Random(1)
+    reached = []
+    for round_ in range(5):
+        process = _collector(many, tmp_path / "killed")
+        while len(list(tmp_path.glob("killed/objects/*/*.npy"))) <= 25 * round_ and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.05))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        with Archive.create(tmp_path / "killed") as archive:
+            archive.verify()
+        reached.append(len(list(tmp_path.glob("killed/objects/*/*.npy"))))
+    assert 0 < reached[0] < 150  # of 150 different pictures: it was killed on the way
+    run(many, into=tmp_path / "killed", labels_from_folders=True)
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
+def test_two_collectors_at_once_make_the_same_archive(many, tmp_path):
+    run(many, into=tmp_path / "one", labels_from_folders=True)
+    both = [_collector(many, tmp_path / "two") for _ in range(2)]
+    for process in both:
+        _, err = process.communicate()
+        assert (process.returncode, err) == (0, "")
+    assert content(tmp_path / "two") == content(tmp_path / "one")
+
+
+def test_ctrl_c_keeps_what_is_stored_and_says_how_to_go_on(many, tmp_path):
+    process = _collector(many, tmp_path / "a", workers=2)
+    while not list(tmp_path.glob("a/objects/*/*.npy")):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate()
+    first = next(line for line in err.splitlines() if line.strip())
+    if process.returncode:  # it was not faster than the signal
+        assert first.startswith("stopped: ")
+        assert "run the same command again to go on" in first
+        assert err.strip().endswith("KeyboardInterrupt")
+    run(many, into=tmp_path / "a", labels_from_folders=True)
+    run(many, into=tmp_path / "b", labels_from_folders=True)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+# -- real files ---------------------------------------------------------------------------------------------------
+
+
+def test_a_real_messy_folder(shared_data, tmp_path):
+    done = run(shared_data / "brain_mri", into=tmp_path / "a", labels_from_folders=True)
+    assert (done.read, done.images, done.duplicates) == (253, 228, 25)
+    assert done.labels["yes"] == {"true": 155, "false": 98, "unknown": 0}
+
+
+def test_real_films_with_a_table(shared_data, tmp_path):
+    folder = shared_data / "mammography"
+    done = run(folder, into=tmp_path / "a", labels=folder / "labels.csv")
+    assert (done.read, done.patients, done.studies_without_patient) == (322, 161, 0)
+    assert done.labels["label"]["values"] == {"benign": 63, "malignant": 52, "normal": 207}
+
+
+def test_real_series_become_volumes_of_pseudonyms(shared_data, tmp_path):
+    folder = shared_data / "dicom_series"
+    done = run(folder, into=tmp_path / "a")
+    assert done.read + len(done.refused) == sum(p.is_file() for p in folder.rglob("*"))
+    with Archive.open(tmp_path / "a") as archive:
+        assert any(record.shape[0] > 1 and record.modality == "MR" for record in archive.images())
