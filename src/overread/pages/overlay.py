@@ -180,7 +180,8 @@ def overlay_png(image: Image, heat: np.ndarray, *, title: str, slice: int | None
     k = strongest_slice(heat) if slice is None else slice
     spacing = image.spacing_mm or (1.0, 1.0, 1.0)
     aspect = spacing[1] / spacing[2] if spacing[2] > 0 and spacing[1] > 0 else 1.0
-    high = shown.shape[1] * aspect / shown.shape[2]  # height of a panel whose width is 1
+    # height of a panel whose width is 1; a very long or very wide picture stands in a margin
+    high = float(np.clip(shown.shape[1] * aspect / shown.shape[2], 0.3, 1.6))
     strip = _strip(len(heat), k) if image.is_volume else []
     pad, wide, bar = 0.25, 3.6, 0.95
     tall = wide * high

@@ -81,6 +81,7 @@ def render_report(evaluation: Mapping[str, Any]) -> str:
         "tested_on": "other archive" if evaluation["external"] else "testing cohort",
         "several": len(labels) > 1,
         "several_labels": len(task["labels"]) > 1,
+        "many_labels": len(task["labels"]) > 1 and not levels,
         "name": name,
         **_beside(evaluation),
         "methods": _methods(labels[name]),
@@ -227,7 +228,7 @@ def _beside(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             "says": says,
         }
         for key, words, says in FIGURES
-        if key in ours
+        if key in ours and not (key == "accuracy_at_half" and "sensitivity" not in ours)
     ]
     ladder = plots.ladder([(who, figures["auroc"]) for who, figures in columns], name="AUROC").svg
     return {"ladder": ladder, "absent": absent, "columns": [who for who, _ in columns], "figures": rows}

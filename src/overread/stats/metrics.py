@@ -65,7 +65,7 @@ def weighted_ap(truth: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], 
         w = w[:, order]
         pos = np.add.reduceat(w * positive, starts, axis=1)
         seen = np.cumsum(np.add.reduceat(w, starts, axis=1), axis=1)
-        precision = np.divide(np.cumsum(pos, axis=1), seen, out=np.zeros_like(seen), where=seen > 0)
+        precision = np.divide(np.cumsum(pos, axis=1), seen, out=np.zeros(seen.shape), where=seen > 0)
         return (pos * precision).sum(1) / pos.sum(1)
 
     return figure

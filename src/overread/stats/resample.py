@@ -113,7 +113,9 @@ def bootstrap(
     Samples in which it is not defined come back as NaN.
     """
     if c.patients < 2:  # one patient drawn again and again never differs: that is not certainty
-        return np.full(replicates, np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            once = figure(np.ones((1, c.patients if by_patient else len(c.truth))))
+        return np.full((replicates, *once.shape[1:]), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.concatenate([figure(w if by_patient else w[:, c.patient]) for w in draws(c, rng, replicates)])
 

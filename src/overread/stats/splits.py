@@ -338,7 +338,7 @@ def _assign(units: list, answers: list[set], fractions: Mapping[str, float], see
     total = sum(fractions.values())
     fractions = {c: fractions.get(c, 0) / total for c in COHORTS if fractions.get(c, 0) > 0}
     # the order is drawn by hashing content with the seed: it does not move when other patients are added
-    draw = [hashlib.sha256(f"{seed}/{'/'.join(_content(u))}".encode()).digest() for u in units]
+    draw = [hashlib.sha256(f"{seed}/{_content(u)[0]}".encode()).digest() for u in units]
     order = sorted(range(len(units)), key=draw.__getitem__)
     members: dict[Any, list[int]] = {}
     for i in order:

@@ -95,7 +95,7 @@ class Evaluation:
         whom = f"{n:,} images of {patients:,} patients" if patients is not None else f"{n:,} images (patients unknown)"
         beside = self.metrics["floors"]["logistic_thumbnails"].get(first, {}).get("auroc")
         lines = [
-            f"{first}: AUROC {told(figures['auroc'])} on {whom} the model had never seen",
+            f"{first}: AUROC {told(figures['auroc'])} on {whom} held out for testing",
             f"logistic regression on thumbnails: AUROC {told(beside)}" if beside else "no floor could be computed",
         ]
         if "sensitivity" in figures:

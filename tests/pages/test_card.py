@@ -1,0 +1,46 @@
+"""The card says what it lacks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from overread.domain import ModelCard
+from overread.pages.card import HUMAN, blanks, render_card
+
+
+def card(**task) -> ModelCard:
+    return ModelCard(
+        "mass (residual)", "1", task={"labels": ["mass"], "kind": "binary", **task}, network={"name": "residual"},
+        recipe={"steps": [{"name": "resize", "args": {"size": [64, 64]}}]}, hashes={"code": "ab" * 32},
+        cohorts={"testing": {"patients": None, "images": 1234, "labels": {"mass": {"true": 5, "false": 9, "unknown": 0}}}},
+        training={"seconds": 3.14159}, calibration={}, limits=("one | site",),
+        operating_points={"mass": {"threshold": 0.25, "rule": "sensitivity of at least 0.95", "cohort": "calibration"}},
+        performance={"labels": {"mass": {"auroc": {"value": 0.9, "low": 0.8, "high": 0.95}}}, "floors": {"simple-cnn": {"absent": "not trained"}}},
+    )  # fmt: skip
+
+
+def test_blank_items_are_named_and_stamp_the_card():
+    page = render_card(card())
+    assert "**INCOMPLETE**" in page and page.count("**not written yet**") == len(HUMAN)
+    assert all(words in page for words in HUMAN.values())
+
+
+def test_a_card_with_every_item_written_bears_no_stamp():
+    full = card(**dict.fromkeys(HUMAN, "written"))
+    assert blanks(full) == [] and "INCOMPLETE" not in render_card(full)
+    assert blanks(card(**{**dict.fromkeys(HUMAN, "written"), "users": "  "})) == ["users"]
+
+
+def test_what_the_program_knows_is_there():
+    page = render_card(card())
+    for words in (
+        "0.900 (0.800–0.950)",
+        "| unknown | 1,234 |",
+        "0.2500",
+        "1. resize (size 64, 64)",
+        "not trained",
+        "ab" * 32,
+    ):
+        assert words in page
+    assert "not tested yet" in render_card(replace(card(), performance={}))
+    assert card().fingerprint in page

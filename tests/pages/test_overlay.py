@@ -1,0 +1,89 @@
+"""Images as displayed, maps the right way up, scales that say their unit."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from overread.domain import Image
+from overread.pages.overlay import COLOURS, overlay_png, overlay_rgb, small_png, strongest_slice, window
+
+
+def picture(voxels, **more):
+    return Image(np.asarray(voxels), **{"full_range": (0, 255), **more})
+
+
+def test_eight_bit_pictures_are_shown_as_they_are():
+    voxels = np.random.default_rng(0).integers(0, 256, (1, 9, 7), dtype=np.uint8)
+    assert np.array_equal(window(picture(voxels)), voxels)
+    colour = np.random.default_rng(0).integers(0, 256, (1, 9, 7, 3), dtype=np.uint8)
+    assert np.array_equal(window(picture(colour)), colour)
+
+
+def test_the_window_in_the_file_comes_first_then_the_body_part():
+    ct = np.array([[[-1350.0, -600, 150, 40]]])
+    named = {"WindowCenter": "40\\400", "WindowWidth": "400\\2000"}
+    assert window(Image(ct, unit="HU", attributes=named)).tolist() == [[[0, 0, 198, 128]]]
+    assert window(Image(ct, unit="HU", attributes={"BodyPartExamined": "CHEST"})).tolist() == [[[0, 128, 255, 236]]]
+    assert window(Image(ct, unit="HU", attributes={"WindowCenter": "", "WindowWidth": "x"}))[0, 0, 3] == 128
+
+
+def test_sixteen_bits_keep_their_contrast_and_nan_is_no_crash():
+    voxels = np.random.default_rng(0).normal(1200, 40, (1, 64, 64)).astype(np.float32)
+    voxels[0, 0, 0] = np.nan
+    shown = window(Image(voxels, full_range=(0, 65535)))
+    assert shown.std() > 30 and shown.dtype == np.uint8
+
+
+def test_a_map_lies_where_it_points():
+    heat = np.zeros((1, 20, 30), np.float32)
+    heat[0, 3, 25], heat[0, 15, 4] = 2.0, -2.0
+    grey = picture(np.full((1, 20, 30), 100, np.uint8))
+    shown = overlay_rgb(grey, heat).astype(int)
+    moved = np.abs(shown - 100).sum(2) > 30
+    assert moved[3, 25] and moved[15, 4] and moved.sum() == 2
+    assert shown[3, 25, 0] > shown[3, 25, 2] and shown[15, 4, 2] > shown[15, 4, 0]  # warm for, blue against
+    flipped = overlay_rgb(grey, heat[:, ::-1]).astype(int)  # the twin: an upside-down map is seen
+    assert not np.array_equal(flipped, shown)
+
+
+def test_for_and_against_differ_in_lightness_too():
+    lightness = COLOURS(np.linspace(0, 1, 5))[:, :3] @ [0.2126, 0.7152, 0.0722]
+    assert lightness[0] > lightness[1] > lightness[2] < lightness[3] < lightness[4]
+
+
+def test_the_loudest_slice_is_shown():
+    heat = np.zeros((9, 12, 12), np.float32)
+    heat[6, 2, 2], heat[1, 5, 5] = 3.0, -9.0
+    volume = Image(np.random.default_rng(0).normal(size=(9, 12, 12)).astype(np.float32), spacing_mm=(3.0, 1.0, 1.0))
+    assert strongest_slice(heat) == 6
+    assert np.array_equal(overlay_rgb(volume, heat), overlay_rgb(volume, heat, slice=6))
+    assert not np.array_equal(overlay_rgb(volume, heat), overlay_rgb(volume, heat, slice=1))
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 40), (1, 12, 90), (1, 90, 12), (7, 20, 20), (1, 8, 8, 3)])
+@pytest.mark.parametrize("spacing", [None, (2.0, 0.5, 1.0)])
+def test_every_shape_gives_a_png_of_sensible_size_twice_the_same(shape, spacing):
+    image = picture(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8), spacing_mm=spacing)
+    heat = np.random.default_rng(1).normal(size=shape[:3])
+    png = overlay_png(image, heat, title="pneumonia 87 %")
+    rows, columns = imread(BytesIO(png)).shape[:2]
+    assert 200 < rows < 1200 and 500 < columns < 1500
+    assert png == overlay_png(image, heat, title="pneumonia 87 %")
+
+
+def test_a_map_of_zeros_and_a_map_of_another_shape():
+    image = picture(np.full((1, 8, 8), 50, np.uint8))
+    assert (overlay_rgb(image, np.zeros((1, 8, 8))) == 50).all()
+    with pytest.raises(ValueError, match="a map of shape"):
+        overlay_rgb(image, np.zeros((1, 8, 9)))
+
+
+def test_small_pictures_have_square_pixels_and_keep_their_values():
+    shown = imread(BytesIO(small_png(np.full((100, 50), 77, np.uint8), spacing_mm=(1.0, 1.0, 2.0), side=300)))
+    assert shown.shape[:2] == (50, 50) and round(float(shown[10, 10, 0]) * 255) == 77
+    big = imread(BytesIO(small_png(np.zeros((1000, 500, 3), np.uint8), side=200)))
+    assert big.shape[:2] == (200, 100)

@@ -1,0 +1,214 @@
+"""Figures against closed forms, against scikit-learn and SciPy, and intervals against the truth they must cover."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics as sk
+
+from overread.domain.canonical import canonical_json
+from overread.stats import metrics, resample
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def delong_by_pairs(truth, score):
+    """DeLong as first published: every pair compared, in O(m n)."""
+    x, y = score[truth == 1], score[truth == 0]
+    kernel = (x[:, None] > y[None]) + 0.5 * (x[:, None] == y[None])
+    return kernel.mean(), kernel.mean(1).var(ddof=1) / len(x) + kernel.mean(0).var(ddof=1) / len(y)
+
+
+cases = st.integers(0, 2**32 - 1).map(
+    lambda seed: (
+        np.r_[1, 1, 0, 0, rng(seed).integers(0, 2, 40)],
+        np.round(rng(seed + 1).normal(size=44), int(rng(seed).integers(0, 4))),
+    )
+)
+
+
+@given(cases)
+def test_delong_equals_the_pairwise_definition(drawn):
+    truth, score = drawn
+    assert metrics.delong(truth, score) == pytest.approx(delong_by_pairs(truth, score), abs=1e-9)
+
+
+@given(cases)
+def test_auroc_and_average_precision_equal_scikit_learn(drawn):
+    truth, score = drawn
+    once = np.ones((1, len(truth)))
+    assert metrics.weighted_auroc(truth, score)(once)[0] == pytest.approx(sk.roc_auc_score(truth, score), abs=1e-12)
+    assert metrics.weighted_ap(truth, score)(once)[0] == pytest.approx(
+        sk.average_precision_score(truth, score), abs=1e-12
+    )
+
+
+@given(cases, st.integers(0, 1000))
+def test_weights_mean_repeated_cases(drawn, seed):
+    truth, score = drawn
+    weights = rng(seed).integers(0, 4, (3, len(truth)))
+    weights[:, :4] += 1
+    for row, auroc, ap in zip(
+        weights, metrics.weighted_auroc(truth, score)(weights), metrics.weighted_ap(truth, score)(weights), strict=True
+    ):
+        again = np.repeat(np.arange(len(truth)), row)
+        assert auroc == pytest.approx(sk.roc_auc_score(truth[again], score[again]))
+        assert ap == pytest.approx(sk.average_precision_score(truth[again], score[again]))
+
+
+@given(st.integers(1, 300), st.floats(0, 1))
+def test_wilson_equals_scipy(n, share):
+    k = round(share * n)
+    theirs = stats.binomtest(k, n).proportion_ci(method="wilson")
+    assert resample.wilson(k, n) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+
+
+def test_binary_figures_equal_scikit_learn():
+    truth = rng(1).integers(0, 2, 300)
+    p = np.clip(truth * 0.3 + rng(2).uniform(0, 0.7, 300), 0, 1)
+    f = metrics.binary_figures(truth, p, threshold=0.45, rng=rng())
+    call = p >= 0.45
+    assert f["sensitivity"].value == pytest.approx(sk.recall_score(truth, call))
+    assert f["specificity"].value == pytest.approx(sk.recall_score(truth, call, pos_label=0))
+    assert f["ppv"].value == pytest.approx(sk.precision_score(truth, call))
+    assert f["accuracy"].value == pytest.approx(sk.accuracy_score(truth, call))
+    assert f["accuracy_at_half"].value == pytest.approx(sk.accuracy_score(truth, p >= 0.5))
+    assert f["balanced_accuracy"].value == pytest.approx(sk.balanced_accuracy_score(truth, call))
+    assert f["brier"].value == pytest.approx(sk.brier_score_loss(truth, p))
+    share = truth.mean()
+    assert f["brier_skill"].value == pytest.approx(1 - f["brier"].value / (share * (1 - share)))
+    tn, fp, fn, tp = sk.confusion_matrix(truth, call).ravel()
+    assert (f["confusion"]["tp"], f["confusion"]["fp"], f["confusion"]["fn"], f["confusion"]["tn"]) == (tp, fp, fn, tn)
+    assert f["sensitivity"].n == truth.sum() and f["sensitivity"].method == "Wilson"
+    assert f["auroc"].method.startswith("DeLong")
+    assert all(e.low <= e.value <= e.high for e in f.values() if not isinstance(e, dict))
+
+
+def test_several_levels_equal_scikit_learn():
+    truth = np.r_[0, 1, 2, 3, rng(3).integers(0, 4, 200)]
+    p = rng(4).dirichlet(np.ones(4), 204)
+    p[np.arange(204), truth] += 0.3
+    p /= p.sum(1, keepdims=True)
+    f = metrics.multiclass_figures(truth, p, levels=list("abcd"), ordinal=True, rng=rng())
+    assert f["auroc"].value == pytest.approx(sk.roc_auc_score(truth, p, multi_class="ovr", average="macro"))
+    assert f["accuracy"].value == pytest.approx(sk.accuracy_score(truth, p.argmax(1)))
+    assert f["balanced_accuracy"].value == pytest.approx(sk.balanced_accuracy_score(truth, p.argmax(1)))
+    assert f["kappa_quadratic"].value == pytest.approx(sk.cohen_kappa_score(truth, p.argmax(1), weights="quadratic"))
+    assert f["confusion"]["counts"] == sk.confusion_matrix(truth, p.argmax(1)).tolist()
+
+
+def test_one_answer_only_is_not_defined_and_writes_null():
+    f = metrics.binary_figures([1, 1, 1], np.array([0.2, 0.6, 0.9]), threshold=0.5, rng=rng())
+    assert f["auroc"].method.startswith("not defined") and str(f["auroc"]) == "not defined"
+    assert f["specificity"].method.startswith("not defined") and f["sensitivity"].value == pytest.approx(2 / 3)
+    assert '"value":null' in canonical_json(f["auroc"])
+    levels = metrics.multiclass_figures([0, 0], np.array([[0.9, 0.1], [0.6, 0.4]]), levels=["a", "b"], rng=rng())
+    assert levels["auroc"].method.startswith("not defined")
+
+
+def test_unknown_truth_is_left_out_and_no_cases_at_all_is_no_crash():
+    f = metrics.binary_figures(
+        [1, np.nan, 0], np.array([0.9, 0.1, 0.2]), threshold=0.5, patients=["a", "b", "c"], rng=rng()
+    )
+    assert f["auroc"].n == 2 and f["auroc"].n_patients == 2
+    empty = metrics.binary_figures([], np.array([]), threshold=0.5, rng=rng())
+    assert str(empty["accuracy"]) == "not defined"
+
+
+def test_perfect_figures_are_not_certain():
+    truth = np.repeat([0, 1], 12)
+    for patients in (None, [f"P{i // 2}" for i in range(24)]):
+        f = metrics.binary_figures(truth, truth * 0.8 + 0.1, threshold=0.5, patients=patients, rng=rng())
+        for name in ("auroc", "sensitivity", "specificity", "accuracy", "balanced_accuracy"):
+            assert f[name].value == 1 and f[name].low < 0.95, name
+    alone = metrics.binary_figures(truth, truth * 0.8 + 0.1, threshold=0.5, rng=rng())
+    pairs = metrics.binary_figures(
+        truth, truth * 0.8 + 0.1, threshold=0.5, patients=[f"P{i // 2}" for i in range(24)], rng=rng()
+    )
+    assert pairs["sensitivity"].low < alone["sensitivity"].low  # six patients say less than twelve
+
+
+def test_copies_of_a_patient_do_not_narrow_the_interval():
+    truth, score = rng(5).integers(0, 2, 60), rng(6).normal(size=60)
+    score = 1 / (1 + np.exp(-(score + truth)))
+    people = [f"P{i}" for i in range(60)]
+    one = metrics.binary_figures(truth, score, threshold=0.5, patients=people, rng=rng())
+    ten = metrics.binary_figures(np.tile(truth, 10), np.tile(score, 10), threshold=0.5, patients=people * 10, rng=rng())
+    naive = metrics.binary_figures(np.tile(truth, 10), np.tile(score, 10), threshold=0.5, rng=rng())
+    for name in ("auroc", "accuracy", "sensitivity", "brier"):
+        widths = [f[name].high - f[name].low for f in (one, ten, naive)]
+        assert widths[1] == pytest.approx(widths[0], rel=0.25), name
+        assert widths[2] < 0.5 * widths[1], (
+            name
+        )  # the twin: counting images as patients would claim three times too much
+
+
+def test_the_same_seed_gives_the_same_figures():
+    truth, score = rng(7).integers(0, 2, 50), rng(8).uniform(size=50)
+    people = [f"P{i // 2}" for i in range(50)]
+    first, second = (metrics.binary_figures(truth, score, threshold=0.5, patients=people, rng=rng(1)) for _ in range(2))
+    assert first == second
+
+
+def coverage(studies: int, *, patients: int, images: int, clustered: bool, replicates: int) -> dict[str, float]:
+    """Share of intervals that hold the truth, over simulated cohorts with a known AUROC and sensitivity."""
+    shift, within = 1.2, 0.7
+    spread = np.sqrt(1 + (within**2 if images > 1 else 0))
+    true = {"auroc": stats.norm.cdf(shift / spread / np.sqrt(2)), "sensitivity": stats.norm.sf((0.8 - shift) / spread)}
+    held = dict.fromkeys(true, 0)
+    for s in range(studies):
+        g = rng(s)
+        sick = np.repeat(g.integers(0, 2, patients), images)
+        z = sick * shift + np.repeat(g.normal(size=patients), images)
+        z = z + (within * g.normal(size=len(z)) if images > 1 else 0)
+        people = [f"P{i // images}" for i in range(len(z))] if clustered else None
+        c = resample.cases(sick, z, people)
+        found = {
+            "auroc": metrics.auroc(c, rng=g, replicates=replicates),
+            "sensitivity": resample.proportion(
+                c, c.score >= 0.8, c.truth == 1, rng=g, replicates=replicates, nobody=""
+            ),
+        }
+        for name, e in found.items():
+            held[name] += e.low <= true[name] <= e.high
+    return {name: n / studies for name, n in held.items()}
+
+
+def test_intervals_hold_the_truth_about_19_times_in_20():
+    assert min(coverage(300, patients=120, images=1, clustered=True, replicates=200).values()) > 0.91
+    assert min(coverage(150, patients=60, images=3, clustered=True, replicates=300).values()) > 0.88
+    # the twin: the same cohorts with images counted as patients miss the truth too often
+    assert max(coverage(150, patients=60, images=3, clustered=False, replicates=300).values()) < 0.88
+
+
+@pytest.mark.slow
+def test_intervals_hold_the_truth_in_a_larger_simulation():
+    single = coverage(2000, patients=120, images=1, clustered=True, replicates=200)
+    several = coverage(600, patients=120, images=3, clustered=True, replicates=500)
+    assert all(0.935 < v < 0.97 for v in single.values()), single
+    assert all(0.92 < v < 0.97 for v in several.values()), several
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_label_figures_of_a_multilabel_task_are_those_of_each_label_alone(seed):
+    truth = rng(seed).choice([0.0, 1.0, np.nan], (40, 2), p=[0.4, 0.5, 0.1])
+    p = rng(seed + 1).uniform(size=(40, 2))
+    both = metrics.label_figures(
+        truth,
+        p,
+        name="a,b",
+        outputs=("a", "b"),
+        kind="multilabel",
+        thresholds=[0.5, 0.4],
+        patients=None,
+        rng=rng(),
+        replicates=20,
+    )
+    alone = metrics.binary_figures(truth[:, 0], p[:, 0], threshold=0.5, rng=rng(), replicates=20)
+    assert canonical_json(both["a"]) == canonical_json(alone) and both["b"]["confusion"]["threshold"] == 0.4
