@@ -36,9 +36,9 @@ from pydicom.sr.codedict import codes
 from overread.domain import Answer, Decision, Finding, ModelCard, Report, fingerprint
 from overread.errors import SignatureRefused, UnreadableFile
 from overread.formats.capture import WARNING, secondary_capture
-from overread.formats.filing import SCHEME, dated, header, machine, names_as_they_are, plain_text, uid_of
+from overread.formats.filing import SCHEME, dated, header, machine, names_as_they_are, plain_text, save, uid_of
 
-__all__ = ["WARNING", "draft_sr", "secondary_capture", "verified_sr"]
+__all__ = ["WARNING", "draft_sr", "save", "secondary_capture", "verified_sr"]
 
 _CONTAINS, _PROPERTY = RelationshipTypeValues.CONTAINS, RelationshipTypeValues.HAS_PROPERTIES
 _WHAT_WAS_DONE = {

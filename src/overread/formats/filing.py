@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import os
 import re
+import tempfile
 import unicodedata
 import warnings
 from collections.abc import Iterator
@@ -122,3 +124,26 @@ def dated(ds: Dataset, now: datetime.datetime) -> None:
     item.CodingSchemeDesignator, item.CodingSchemeName = SCHEME, "overread private codes"
     item.CodingSchemeResponsibleOrganization = "overread"
     ds.CodingSchemeIdentificationSequence = [item]
+
+
+def save(ds: Dataset, path: Path) -> None:
+    """Write an object as a DICOM file, whole or not at all.
+
+    Parameters
+    ----------
+    ds : pydicom.Dataset
+        With its file meta information.
+    path : Path
+        The folder is there already; a file of this name is replaced.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    try:
+        with os.fdopen(handle, "wb") as f:
+            ds.save_as(f, enforce_file_format=True)
+            f.flush()
+            os.fsync(f.fileno())
+        os.chmod(name, 0o644)  # a temporary file is for its owner alone; an archive's sender must read this one
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

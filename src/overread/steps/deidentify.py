@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from overread.errors import IdentityRefused, NothingToDo, OverreadError
 from overread.formats.deid import deidentify as deidentified
 from overread.formats.deid import pseudonym
+from overread.store.objects import write_atomically
 
 _LARGEST = 4 << 30  # bytes; one file is held in memory while it is read
 
@@ -162,7 +162,7 @@ def _kept_key(into: Path) -> bytes:
     shelf.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chmod(shelf, 0o700)
     if not path.exists():
-        _atomically(path, secrets.token_bytes(32).hex().encode() + b"\n", mode=0o600)
+        write_atomically(path, secrets.token_bytes(32).hex().encode() + b"\n", mode=0o600)
     try:
         key = bytes.fromhex(path.read_text().strip())
     except ValueError:
@@ -229,24 +229,5 @@ def _write(ds: pydicom.Dataset, target: Path, *, final: bool) -> str:
             do="keep one of the two",
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    _atomically(target, data)
+    write_atomically(target, data)
     return "written"
-
-
-def _atomically(target: Path, data: bytes, *, mode: int = 0o644) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".part-")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.chmod(name, mode)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
