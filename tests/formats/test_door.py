@@ -67,6 +67,13 @@ def test_names_are_as_the_user_gave_them(messy: Path, monkeypatch: pytest.Monkey
     assert names == [os.path.join("scans", "yes", "a.jpg"), os.path.join("scans", "yes", "b.png")]
 
 
+def test_a_file_offered_twice_is_one_file(messy: Path) -> None:
+    once, twice = list(scan(messy)), list(scan(messy, messy / "yes" / "b.png", messy / "yes"))
+    assert [getattr(r, "file", "") or r.origin.files for r in once] == [
+        getattr(r, "file", "") or r.origin.files for r in twice
+    ]
+
+
 def test_a_zip_reads_as_its_folder_does(messy: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

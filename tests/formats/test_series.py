@@ -150,6 +150,18 @@ def test_one_broken_slice_refuses_its_volume(shared_data: Path) -> None:
     assert len(results) == 4
     assert all(isinstance(r, Refused) for r in results)
     assert {r.code for r in results} == {"truncated"}
+    assert ["another cannot be read" in r.reason for r in sorted(results, key=lambda r: r.file)] == [1, 0, 1, 1]
+
+
+def test_a_volume_says_that_a_file_of_its_series_was_lost(shared_data: Path) -> None:
+    folder = shared_data / "dicom_series" / "hitachi" / "anatomical" / "001"
+    files = [(p.name, p.read_bytes()) for p in sorted(folder.iterdir())]
+    refused, found = read_series([*files[:3], (files[3][0], files[3][1][:700])])
+    assert isinstance(refused, Refused)
+    assert isinstance(found, Found)
+    assert "1 more file of this series could not be read; the volume may be cut short" in found.image.notes
+    (alone,) = read_series(files[:3])
+    assert not any("could not be read" in n for n in alone.image.notes)
 
 
 def test_identity_stays_in_the_origin(shared_data: Path) -> None:

@@ -289,6 +289,10 @@ def _rescaled(ds: Dataset, values: np.ndarray, frames: list[Plane]) -> tuple[np.
     if np.all(slopes == 1) and np.all(intercepts == 0):
         return smallest_integer(values, *full_range), full_range
     shape = (-1, 1, 1)
+    whole = not np.any(np.concatenate([slopes, intercepts]) % 1) and np.abs(ends).max() < 2**31
+    if whole and np.abs([low, high]).max() < 2**31:
+        scaled = values * slopes.astype(np.int32).reshape(shape) + intercepts.astype(np.int32).reshape(shape)
+        return smallest_integer(scaled, *full_range), full_range
     scaled = values * slopes.reshape(shape) + intercepts.reshape(shape)  # float64: exact for every stored integer
     return smallest_integer_or_float(scaled, full_range), full_range
 

@@ -155,7 +155,7 @@ def smallest_integer_or_float(values: np.ndarray, full_range: tuple[float, float
     >>> smallest_integer_or_float(np.array([0.5]), (0, 1)).dtype, smallest_integer_or_float(np.array([7.0]), (0, 9)).dtype
     (dtype('float32'), dtype('uint8'))
     """
-    if np.any(values % 1):
+    if values.dtype.kind == "f" and np.any(values % 1):
         return values.astype(np.float32)
     return smallest_integer(values, *full_range)
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 
-import gdcm
 import numpy as np
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import apply_color_lut, get_decoder
 
 from overread.errors import UnreadableFile
+from overread.formats.decoder import decode_apart
 from overread.formats.limits import check_bytes, check_size
-
-gdcm.Trace.WarningOff()  # gdcm writes to the process's stderr; what it says comes back to us as an exception anyway
-gdcm.Trace.ErrorOff()
 
 DECODERS = {
     uid.RLELossless: "pydicom",
@@ -154,6 +151,8 @@ def _check_native_length(ds: Dataset, keyword: str, shape: tuple[int, ...]) -> l
 def _decoded(ds: Dataset, syntax: uid.UID) -> np.ndarray:
     """Decode with the one plugin that ``DECODERS`` names; a decoder's complaint is a refusal."""
     try:
+        if DECODERS.get(syntax) == "gdcm":
+            return decode_apart(ds, syntax, "gdcm")
         values, _ = get_decoder(syntax).as_array(ds, decoding_plugin=DECODERS.get(syntax, ""))
     except (
         RuntimeError,

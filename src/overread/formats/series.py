@@ -22,6 +22,10 @@ VOLUMES = ("CT", "MR", "PT", "NM", "OT", "")
 """Modalities whose single-frame series are stacks; a series of CR, DX, MG or US is several pictures."""
 
 
+WHOLE = ""
+"""In place of a file's name: the refusal is of the whole stack, not of one of its slices."""
+
+
 @dataclass
 class _File:
     """One parsed file of a series: its data set (dropped once decoded), planes and digest."""
@@ -63,7 +67,18 @@ def read_series(files: Iterable[tuple[str, bytes]]) -> list[Found | Refused]:
                 out.append(_tried(_alone, [file]))
         except UnreadableFile as error:
             out.append(Refused(name, error.code, str(error)))
-    return out + _stacks(slices)
+    return out + [_doubted(result, out) for result in _stacks(slices)]
+
+
+def _doubted(result: Found | Refused, others: list[Found | Refused]) -> Found | Refused:
+    """Say on a volume that files of its series could not be read: a slice at one of its ends may be missing."""
+    lost = sum(
+        isinstance(r, Refused) and r.code in ("truncated", "malformed", "too-large", "no-pixels") for r in others
+    )
+    if isinstance(result, Refused) or not lost:
+        return result
+    note = f"{lost} more file{'s' if lost > 1 else ''} of this series could not be read; the volume may be cut short"
+    return replace(result, image=replace(result.image, notes=(*result.image.notes, note)))
 
 
 def _stacks(slices: list[_File]) -> list[Found | Refused]:
@@ -81,7 +96,10 @@ def _stacks(slices: list[_File]) -> list[Found | Refused]:
         folders.setdefault(os.path.dirname(file.name), []).append(file)
     if result.code == "duplicate-position" and len(folders) > 1:
         return [one for files in folders.values() for one in _stacks(files)]
-    return [Refused(file.name, result.code, result.reason) for file in slices]
+    if result.file == WHOLE:
+        return [Refused(file.name, result.code, result.reason) for file in slices]
+    others = f"a slice of a series in which another cannot be read ({result.reason})"
+    return [Refused(f.name, result.code, result.reason if f.name == result.file else others) for f in slices]
 
 
 def _parse(name: str, raw: bytes) -> _File:
@@ -106,13 +124,13 @@ def _is_slice(file: _File) -> bool:
     )
 
 
-def _tried(read: Callable[[list[_File]], Found], files: list[_File]) -> Found | Refused:
-    """Run ``read``; what a foreign file makes the decoders raise becomes one refusal, in the name of the first file."""
+def _tried(read: Callable[[list[_File]], Found | Refused], files: list[_File]) -> Found | Refused:
+    """Run ``read``; what a foreign file makes the decoders raise becomes one refusal: of the file, or of the WHOLE."""
     try:
         with refusing("a DICOM file with damaged values"):
             return read(files)
     except UnreadableFile as error:
-        return Refused(files[0].name, error.code, str(error))
+        return Refused(files[0].name if len(files) == 1 else WHOLE, error.code, str(error))
 
 
 def _numbers(file: _File) -> Pixels:
@@ -148,8 +166,8 @@ def _alone(files: list[_File]) -> Found:
     return _found([file], voxels, pixels, affine, spacing, notes)
 
 
-def _volume(files: list[_File]) -> Found:
-    """A classic series: one file a slice."""
+def _volume(files: list[_File]) -> Found | Refused:
+    """A classic series: one file a slice. A slice that cannot be decoded is refused by its name."""
     sizes = sorted({(int(f.ds.Rows), int(f.ds.Columns), int(f.ds.get("SamplesPerPixel") or 1)) for f in files})
     if len(sizes) > 1:
         raise UnreadableFile(
@@ -161,7 +179,13 @@ def _volume(files: list[_File]) -> Found:
     check_bytes(sizes[0][0] * sizes[0][1] * sizes[0][2] * len(files) * 2)
     order, affine = stack([f.planes[0] for f in files])
     files = [files[i] for i in order]
-    parts = [_numbers(f) for f in files]
+    parts: list[Pixels] = []
+    for file in files:
+        try:
+            with refusing("a DICOM file with damaged values"):
+                parts.append(_numbers(file))
+        except UnreadableFile as error:
+            return Refused(file.name, error.code, str(error))
     if len({p.unit for p in parts}) > 1:
         raise UnreadableFile("slices in different units in one series", code="mixed-size", expected="one unit")
     ranges = [p.full_range for p in parts]

@@ -87,7 +87,7 @@ class _Harvest:
 
 def walk(sources: Iterable[str | os.PathLike]) -> list[Job]:
     """Return the jobs of ``sources``; see ``door.candidates``."""
-    harvest = _Harvest()
+    harvest, seen = _Harvest(), set[str]()
     for source in sources:
         path = Path(source)
         if not path.exists():
@@ -98,6 +98,9 @@ def walk(sources: Iterable[str | os.PathLike]) -> list[Job]:
                 do="check its spelling",
             )
         for part in _files(path):
+            if os.path.abspath(part.path) in seen:
+                continue  # offered twice: by a folder and by its own name
+            seen.add(os.path.abspath(part.path))
             if path.is_dir() and _is_litter(os.path.relpath(part.path, path)):
                 harvest.litter.append(part)
             else:
