@@ -1,0 +1,87 @@
+"""The names shelf's book remembers what was read, and forgets it when the file has changed."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from overread.store.crosswalk import Crosswalk, Offered, Source
+
+
+@pytest.fixture
+def book(tmp_path):
+    with Crosswalk(tmp_path) as opened:
+        yield opened
+
+
+def offered(key: str, **more) -> Offered:
+    return Offered(key, key, 1, 1, **more)
+
+
+def store(
+    book: Crosswalk,
+    file: str,
+    image: str,
+    *,
+    digest: str = "",
+    present: tuple[str, ...] = (),
+    keys: tuple[str, ...] = (),
+) -> int:
+    keys = keys or (file,)
+    source = Source(file, digest or f"d-{image}", image, {}, {"labels": {"x": True}}, keys)
+    return book.store([offered(k) for k in keys], [source], present=dict.fromkeys((*present, *keys)))
+
+
+def files(book: Crosswalk) -> list[tuple[str, str]]:
+    return [(s.file, s.image) for s in book.sources()]
+
+
+def test_it_is_for_its_owner_only(tmp_path, book):
+    assert stat.S_IMODE((tmp_path / "crosswalk.sqlite").stat().st_mode) == 0o600
+
+
+def test_what_was_offered_is_remembered_across_openings(tmp_path, book):
+    store(book, "/a.png", "i1")
+    book.store([offered("/t.txt", code="not-an-image", reason="text", reader="1")], (), present={})
+    with Crosswalk(tmp_path) as again:
+        assert {k: o.code for k, o in again.offered().items()} == {"/a.png": None, "/t.txt": "not-an-image"}
+        assert files(again) == [("/a.png", "i1")]
+
+
+def test_a_changed_file_replaces_what_it_was(book):
+    store(book, "/a.png", "i1")
+    store(book, "/a.png", "i2")
+    assert files(book) == [("/a.png", "i2")]
+
+
+def test_a_series_that_grows_replaces_the_shorter_one(book):
+    store(book, "/s/1.dcm", "short", keys=("/s/1.dcm", "/s/2.dcm"))
+    store(book, "/s/1.dcm", "long", keys=("/s/1.dcm", "/s/2.dcm", "/s/3.dcm"))
+    assert files(book) == [("/s/1.dcm", "long")]
+
+
+def test_a_moved_file_is_the_same_and_a_copy_is_not(book):
+    store(book, "/old/a.png", "i1")
+    assert store(book, "/new/a.png", "i1") == 1  # the old place was not offered in this run
+    assert files(book) == [("/old/a.png", "i1")]
+    assert store(book, "/third/a.png", "i1", present=("/new/a.png",)) == 0  # now both were offered
+    assert files(book) == [("/old/a.png", "i1"), ("/third/a.png", "i1")]
+    assert store(book, "/new/b.png", "i1") == 0  # another name is another file
+
+
+def test_what_is_said_later_is_added(book):
+    store(book, "/a.png", "i1")
+    book.say({"/a.png": {"labels": {"y": False}, "patient": "P1"}})
+    book.say({"/a.png": {"labels": {"x": None}}, "/nowhere.png": {"patient": "P2"}})
+    assert [s.said for s in book.sources()] == [{"labels": {"x": None, "y": False}, "patient": "P1"}]
+
+
+def test_rows_without_a_file_are_remembered_until_the_table_is_used_again(book):
+    book.store([offered("/t/l.csv", code="not-an-image", reason="text")], (), present={})
+    book.note_table("/t/l.csv", [("a.png", "missing-file", "line 2"), ("b.png", "missing-file", "line 3")])
+    book.note_table("/t/l.csv", [("b.png", "missing-file", "line 3")])
+    assert [(o.name, o.code, o.within) for o in book.offered().values()] == [
+        ("/t/l.csv", "label-table", "/t/l.csv"),
+        ("b.png", "missing-file", "/t/l.csv"),
+    ]
