@@ -20,3 +20,49 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real images (../shared/data beside the repository) are not on this machine")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """A folder of 96 small pictures of 48 made-up patients with labels.csv; a bright blob says which are positive."""
+    import csv
+
+    import numpy as np
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:24, :20]
+    rows = []
+    for i in range(96):
+        positive = i % 4 < 2
+        pixels = rng.normal(90, 20, (24, 20)) + 20 * np.sin(x / 3 + i)
+        if positive:
+            r, c = rng.integers(5, 15, 2)
+            pixels += 90 * np.exp(-((y - r) ** 2 + (x - c) ** 2) / 8)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"film{i:03d}.png")
+        rows.append((f"film{i:03d}.png", f"person{i // 2:02d}", int(positive), "abc"[i % 3], "FM"[i % 2]))
+    with open(folder / "labels.csv", "w", newline="") as out:
+        csv.writer(out).writerows([("file", "patient", "blob", "shape", "sex"), *rows])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def archive(pictures, tmp_path_factory) -> Path:
+    """The archive that `collect` makes of the pictures."""
+    from overread.steps.collect import collect
+
+    into = tmp_path_factory.mktemp("archive") / "archive"
+    collect(pictures, into=into, labels=pictures / "labels.csv", patient="patient", workers=1, progress=False)
+    return into
+
+
+@pytest.fixture(scope="session")
+def run(archive, tmp_path_factory) -> Path:
+    """A finished run on the pictures: really trained, exported, calibrated and evaluated, in a few seconds."""
+    pytest.importorskip("keras")
+    from overread.steps.train import train
+
+    out = tmp_path_factory.mktemp("run") / "run"
+    train(archive, label="blob", out=out, budget="8s", progress=False)
+    return out

@@ -16,7 +16,7 @@ from overread.formats import door
 from overread.learn import saliency
 from overread.learn.predict import Model
 from overread.pages import overlay
-from overread.steps.progress import progress as bar
+from overread.steps.progress import bar
 from overread.steps.run import write, write_json
 from overread.store.objects import content_hash
 

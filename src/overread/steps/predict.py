@@ -17,7 +17,7 @@ from overread.formats import door, evidence
 from overread.learn import saliency
 from overread.learn.predict import Model
 from overread.pages import overlay
-from overread.steps.progress import progress as bar
+from overread.steps.progress import bar
 from overread.steps.run import write, write_json
 from overread.store.objects import content_hash
 

@@ -36,8 +36,15 @@ def progress(
     >>> list(progress([1, 2], what="counting", show=False))
     [1, 2]
     """
+    yield from bar(items, total=total, what=what, unit=unit, show=show)
+
+
+def bar(
+    items: Iterable[T] | None = None, *, total: int | None, what: str, unit: str = "", show: bool = True
+) -> tqdm:
+    """Return the bar itself, for a step that moves it by hand (``update``) and shows figures beside it."""
     watched = sys.stderr.isatty()
-    yield from tqdm(
+    return tqdm(
         items,
         total=total,
         desc=what,

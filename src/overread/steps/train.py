@@ -24,7 +24,7 @@ from overread.learn import predict
 from overread.stats import calibration as calibrating
 from overread.stats import metrics, splits
 from overread.steps import evaluate as evaluating
-from overread.steps.progress import progress as bar
+from overread.steps.progress import bar
 from overread.steps.question import ask, columns, truth
 from overread.steps.run import Run, code_fingerprint, environment, read_json, seal, write_json, write_scores
 from overread.store.archive import Archive
@@ -141,6 +141,7 @@ def train(
         card = _card(out, plan, split, by_name, fitted, hashes, started=started, now=now)
         write_json(out / "card.json", plain(card))
     shutil.rmtree(out / "cache", ignore_errors=True)
+    (out / "framework.log").unlink(missing_ok=True)  # of use only after a crash
     evaluation = evaluating.evaluate(out, now=now, progress=progress)
     (out / "unfinished").unlink(missing_ok=True)
     return Run(out, evaluation.metrics, _told(out, evaluation, time.monotonic() - started))
@@ -191,6 +192,7 @@ def _plan(store: Archive, split, task, network: str, seed: int) -> planning.Plan
 
 def _fit(store, split, by_name, plan, out: Path, *, budget, started, progress: bool):
     from overread.learn import fit as fitting  # Keras comes in here, and only when something is trained
+    from overread.learn.framework import natives_to
 
     material = _material(store, split, by_name, plan, out / "cache", progress=progress)
     if (out / "plan.json").exists():  # resuming: the plan is the one that was begun
@@ -199,12 +201,16 @@ def _fit(store, split, by_name, plan, out: Path, *, budget, started, progress: b
         )
     elif budget:
         left = parse_budget(budget) - (time.monotonic() - started)
-        epochs, reason = fitting.epochs_within(plan, left, n=len(material.inputs["training"]))
+        with natives_to(out / "framework.log"):
+            epochs, reason = fitting.epochs_within(plan, left, n=len(material.inputs["training"]))
         plan = planning.with_epochs(plan, epochs, reason)
     write_json(out / "plan.json", plan)
     (out / "checkpoint").mkdir(exist_ok=True)
     total = plan.epochs * max(1, len(material.inputs["training"]) // plan.batch)
-    with bar(total=total, what=f"train {plan.network}", unit="step", show=progress) as line:
+    with (
+        natives_to(out / "framework.log"),
+        bar(total=total, what=f"train {plan.network}", unit="step", show=progress) as line,
+    ):
 
         def tell(news: dict[str, Any]) -> None:
             line.update(news["epoch"] * news["steps"] + news["step"] - line.n)
@@ -264,8 +270,10 @@ def _material(store, split, by_name, plan, cache: Path, *, progress: bool) -> _M
 def _keep(fitted, plan, out: Path, material: _Material, *, archive: Path, settings: dict) -> None:
     """Write weights, graph and head; the graph only after it has agreed with the network on real images."""
     from overread.learn import export
+    from overread.learn.framework import natives_to
 
-    worst = export.export(fitted.built, out / "model.onnx", examples=np.asarray(material.inputs["tuning"][:16]))
+    with natives_to(out / "framework.log"):
+        worst = export.export(fitted.built, out / "model.onnx", examples=np.asarray(material.inputs["tuning"][:16]))
     part = out / "weights.part.keras"
     fitted.built.trained.save(part)
     part.replace(out / "weights.keras")
@@ -317,12 +325,14 @@ def _calibrate(out: Path, scores: dict[str, Any], task, *, sensitivity: float, s
 def _baseline(store, split, by_name, task, seed: int, out: Path, *, progress: bool) -> None:
     """Train the article's network on the same split and keep its scores for the report."""
     from overread.learn import export
+    from overread.learn.framework import natives_to
 
     plan = _plan(store, split, task, BASELINE, seed)
     home = out / "baseline"
     home.mkdir(exist_ok=True)
     fitted, material, _ = _fit(store, split, by_name, plan, home, budget=None, started=0.0, progress=progress)
-    export.export(fitted.built, out / "baseline.onnx", examples=np.asarray(material.inputs["tuning"][:16]))
+    with natives_to(home / "framework.log"):
+        export.export(fitted.built, out / "baseline.onnx", examples=np.asarray(material.inputs["tuning"][:16]))
     _scores(out, split, material, task, name="scores.simple-cnn.csv")
     write_json(
         out / "baseline.json",

@@ -1,0 +1,43 @@
+"""Run the benchmarks named on the command line, or all; print a line for each figure and keep them in bench-out/."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+
+NAMES = ("install_size", "help_time", "demo_time", "simple_cnn_throughput", "chest_xray", "medmnist", "messy_folders")
+OUT = Path("bench-out")
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    words.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    names = words.parse_args().names or NAMES
+    unknown = [n for n in names if n not in NAMES]
+    if unknown:
+        words.error(f"no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}")
+    OUT.mkdir(exist_ok=True)
+    for name in names:
+        began = time.perf_counter()
+        print(f"== {name}", flush=True)
+        figures = importlib.import_module(f"benchmarks.{name}").measure()
+        for figure in figures:
+            goal = f"   (must: {figure['must']})" if figure.get("must") else ""
+            print(f"   {figure['what']}: {figure['value']}{goal}", flush=True)
+        record = {
+            "figures": figures,
+            "seconds": round(time.perf_counter() - began, 1),
+            "python": sys.version.split()[0],
+            "machine": platform.machine(),
+        }
+        (OUT / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

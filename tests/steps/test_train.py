@@ -1,0 +1,156 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from overread.errors import CohortError, LabelError, RunError
+from overread.steps.train import parse_budget, train
+
+pytest.importorskip("keras")
+
+
+def told(run, name):
+    return json.loads((run / name).read_text())
+
+
+def test_a_run_holds_all_that_the_next_steps_need(run):
+    names = {p.name for p in run.iterdir()}
+    assert names >= {
+        "plan.json",
+        "split.json",
+        "history.json",
+        "calibration.json",
+        "manifest.json",
+        "model.onnx",
+        "head.npz",
+        "weights.keras",
+        "scores.csv",
+        "scores.simple-cnn.csv",
+        "metrics.json",
+        "report.html",
+        "card.json",
+        "card.md",
+    }
+    assert not {"unfinished", "cache", "baseline", "baseline.onnx"} & names
+    assert not [n for n in names if n.endswith(".part")]
+
+
+def test_metrics_have_the_promised_shape(run):
+    metrics = told(run, "metrics.json")
+    assert set(metrics) >= {"labels", "split", "floors"}
+    auroc = metrics["labels"]["blob"]["auroc"]
+    assert set(auroc) >= {"value", "low", "high", "n", "method"}
+    assert auroc["low"] <= auroc["value"] <= auroc["high"]
+    assert auroc["value"] > 0.8
+    assert set(metrics["floors"]) >= {"majority", "logistic_thumbnails", "simple-cnn"}
+
+
+def test_no_patient_stands_on_two_sides_of_the_split_of_a_run(run):
+    split = told(run, "split.json")
+    sides: dict[str, set[str]] = {}
+    for cohort, rows in split["cohorts"].items():
+        for row in rows:
+            sides.setdefault(row["patient"], set()).add(cohort)
+    assert len(sides) == 48
+    assert all(len(s) == 1 for s in sides.values())
+    assert split["unit"] == "patient"
+
+
+def test_the_weights_in_keras_and_in_the_graph_are_the_same_network(run, archive):
+    from overread.imaging import preprocess
+    from overread.learn.framework import keras
+    from overread.learn.predict import Model
+    from overread.store.archive import Archive
+
+    model = Model.load(run)
+    network = keras.saving.load_model(run / "weights.keras", compile=False)
+    with Archive.open(archive) as store:
+        images = [store.image(i) for s in list(store.studies())[:6] for i in s.images]
+    want = np.asarray(network(np.stack([preprocess.apply(model.recipe, i) for i in images]), training=False))
+    np.testing.assert_allclose(model.logits(images), want, atol=1e-4)
+
+
+def test_a_finished_run_is_never_overwritten(run, archive):
+    with pytest.raises(RunError, match="finished run"):
+        train(archive, label="blob", out=run, progress=False)
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(archive, tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(RunError, match="not empty"):
+        train(archive, label="blob", out=tmp_path, progress=False)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize(("label", "said"), [("bolb", "expected one of 'blob', 'shape'"), ("", "no study has")])
+def test_an_unknown_label_is_refused_with_the_known_ones(archive, tmp_path, label, said):
+    with pytest.raises(LabelError, match=said):
+        train(archive, label=label, out=tmp_path / "r", progress=False)
+
+
+def test_a_label_with_three_positives_is_refused_with_the_numbers(pictures, tmp_path):
+    from overread.steps.collect import collect
+
+    table = tmp_path / "labels.csv"
+    table.write_text("file,rare\n" + "".join(f"film{i:03d}.png,{int(i < 3)}\n" for i in range(96)))
+    collect(pictures, into=tmp_path / "a", labels=table, workers=1, progress=False)
+    with pytest.raises(CohortError, match="3 studies with it"):
+        train(tmp_path / "a", label="rare", out=tmp_path / "r", progress=False)
+
+
+def test_a_label_with_several_levels_is_a_multi_class_task(archive, tmp_path):
+    result = train(archive, label="shape", out=tmp_path / "r", budget="3s", baseline=False, progress=False)
+    assert set(result.metrics["labels"]) >= {"shape", "shape=a", "shape=b", "shape=c"}
+
+
+def test_a_budget_is_a_time_or_refused():
+    assert parse_budget("2m") == 120
+    for wrong in ("", "m", "-3m", "ten minutes", "5d"):
+        with pytest.raises(RunError, match="budget"):
+            parse_budget(wrong)
+
+
+COMMAND = "from overread.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
+
+
+def start(*words):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *map(str, words)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is a signal of POSIX systems")
+def test_kill_9_in_the_middle_then_resume_gives_the_same_run(archive, tmp_path):
+    """Kill after the first checkpoint; nothing is half-written, and --resume ends with the same scores and weights."""
+    words = ("train", archive, "--label", "blob", "--no-baseline", "--quiet")
+    whole = start(*words, "--out", tmp_path / "whole")
+    assert whole.wait(300) == 0, whole.stderr.read()
+    killed = start(*words, "--out", tmp_path / "killed")
+    checkpoint = tmp_path / "killed" / "checkpoint" / "residual.npz"
+    end = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(30)
+    assert not (tmp_path / "killed" / "manifest.json").exists()
+    again = start(*words, "--out", tmp_path / "killed")
+    assert again.wait(120) == 1
+    assert "--resume" in again.stderr.read()
+    other = start(*words[:3], "shape", *words[4:], "--out", tmp_path / "killed", "--resume")
+    assert other.wait(120) == 1
+    assert "another label" in other.stderr.read()
+    resumed = start(*words, "--out", tmp_path / "killed", "--resume")
+    assert resumed.wait(300) == 0, resumed.stderr.read()
+    for name in ("scores.csv", "model.onnx", "calibration.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

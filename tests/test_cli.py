@@ -1,0 +1,103 @@
+"""The words a person types: exit 0 done · 1 refused in one line · 2 misused."""
+
+import json
+
+import pytest
+
+from overread import cli
+
+PROMISED = (
+    "demo",
+    "collect",
+    "inspect",
+    "train",
+    "evaluate",
+    "explain",
+    "predict",
+    "export",
+    "deidentify",
+    "serve",
+    "verify",
+    "phantom",
+    "networks",
+    "tasks",
+)
+
+
+def test_every_promised_command_is_there():
+    assert set(cli.COMMANDS) == set(PROMISED)
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], *[[c, "--help"] for c in PROMISED]])
+def test_help_and_version_exit_0(words, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(words)
+    assert end.value.code == 0
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["collect"], ["predict", "x"], ["train", "a", "--label", "b"], ["fly"]])
+def test_misuse_exits_2(words, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(words)
+    assert end.value.code == 2
+
+
+def test_networks_and_tasks_are_listed(capsys):
+    assert cli.main(["networks"]) == 0
+    assert "simple-cnn" in capsys.readouterr().out
+    assert cli.main(["tasks", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) >= 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["collect", "EMPTY", "--into", "OUT"],
+        ["collect", "NOWHERE", "--into", "OUT"],
+        ["inspect", "EMPTY"],
+        ["train", "EMPTY", "--label", "x", "--out", "OUT"],
+        ["train", "EMPTY", "--label", "x", "--out", "OUT", "--task", "astrology"],
+        ["evaluate", "EMPTY"],
+        ["predict", "EMPTY", "EMPTY", "--out", "OUT"],
+        ["explain", "EMPTY", "EMPTY", "--out", "OUT"],
+        ["export", "EMPTY", "--out", "OUT"],
+        ["deidentify", "EMPTY", "--into", "OUT"],
+        ["verify", "EMPTY"],
+        ["serve", "EMPTY"],
+    ],
+    ids=" ".join,
+)
+def test_bad_input_is_refused_in_one_line_and_exit_1(words, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    places = {"EMPTY": tmp_path / "empty", "OUT": tmp_path / "out", "NOWHERE": tmp_path / "nowhere"}
+    assert cli.main([str(places.get(w, w)) for w in words]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = [line for line in captured.err.splitlines() if line.startswith("overread: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in captured.err
+
+
+def test_a_crash_of_our_own_exits_3_and_says_whose_fault_it_is(tmp_path, capsys, monkeypatch):
+    def broken(sub):
+        def run(options):
+            raise ZeroDivisionError("by design of this test")
+
+        return run
+
+    monkeypatch.setitem(cli.COMMANDS, "networks", ("broken for a test", broken))
+    assert cli.main(["networks"]) == 3
+    assert "our fault" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_in_one_line(capsys, monkeypatch):
+    def stopped(sub):
+        def run(options):
+            raise KeyboardInterrupt
+
+        return run
+
+    monkeypatch.setitem(cli.COMMANDS, "networks", ("stopped for a test", stopped))
+    assert cli.main(["networks"]) == 1
+    assert "Ctrl-C" in capsys.readouterr().err
