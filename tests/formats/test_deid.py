@@ -304,3 +304,10 @@ def test_real_series_stay_series(shared_data, tmp_path):
     assert done > 2
     assert all(len(new) == 1 for new in series.values())
     assert len({next(iter(n)) for n in series.values()}) == len(series)
+
+
+def test_the_passport_tells_the_truth():
+    """The counts in the tables' README are those of the tables."""
+    folder = Path(__file__).parents[2] / "src/overread/formats/_standard"
+    told = dict(re.findall(r"^\| `(\w+\.csv)` \| (\d+) \|", (folder / "README.md").read_text(), re.MULTILINE))
+    assert {p.name: str(len(p.read_text().splitlines()) - 1) for p in folder.glob("*.csv")} == told

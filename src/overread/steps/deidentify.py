@@ -5,20 +5,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydicom
-from pydicom.errors import InvalidDicomError
-from tqdm import tqdm
-
-from overread.errors import IdentityRefused, NothingToDo, OverreadError
-from overread.formats.deid import deidentify as deidentified
-from overread.formats.deid import pseudonym
+from overread.errors import IdentityRefused, NothingToDo, UnreadableFile
+from overread.formats.clean_copy import clean_copy
+from overread.steps.progress import progress as bar
 from overread.store.objects import write_atomically
-
-_LARGEST = 4 << 30  # bytes; one file is held in memory while it is read
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ def deidentify(
     *,
     into: str | Path,
     key: bytes | None = None,
-    progress: Callable[[Iterable[Path]], Iterable[Path]] | None = None,
+    progress: bool = True,
 ) -> Deidentified:
     """Copy DICOM images into a folder with the patient, the people and the place taken out.
 
@@ -89,8 +83,8 @@ def deidentify(
         Secret for the pseudonyms, 16 bytes or more. By default one is drawn and kept in the folder ``INTO.names``
         beside ``into`` (readable by you alone), so that a later run gives the same pseudonyms. Who has it can test
         whether a known patient is in the copies: delete the folder and nobody can.
-    progress : callable, optional
-        Wraps the files for display; by default a bar on stderr when the run takes longer than two seconds.
+    progress : bool
+        Draw a bar on stderr when the run takes longer than two seconds.
 
     Returns
     -------
@@ -109,35 +103,25 @@ def deidentify(
     if not files:
         raise NothingToDo("sources without a file", expected="DICOM files or folders of them", do="check the path")
     key = _kept_key(into) if key is None else key
-    counts, refused, seen = {"written": 0, "already": 0}, [], {}
-    show = progress or (lambda them: tqdm(them, desc="de-identifying", unit="file", delay=2))
-    for file in show(files):
+    counts, refused, seen = {"written": 0, "already": 0}, [], set()
+    for file in bar(files, total=len(files), what="de-identifying", unit="files", show=progress):
         try:
-            ds = _read(file)
-            where = _place(ds, key)
-            clean = deidentified(ds, key=key)
-            target = into / where / f"{clean.SOPInstanceUID}.dcm"
-            counts[_write(clean, target, final=target in seen)] += 1
-            seen[target] = where
-        except _Refused as e:
+            where, data = clean_copy(file, key=key)
+            counts[_write(data, into / where, final=where in seen)] += 1
+            seen.add(where)
+        except UnreadableFile as e:
             refused.append((str(file), e.code, str(e)))
-        except OverreadError as e:
+        except IdentityRefused as e:
             refused.append((str(file), "identity", str(e)))
     return Deidentified(
         into=into,
         written=counts["written"],
         already=counts["already"],
         refused=tuple(refused),
-        patients=len({w.parts[:1] for w in seen.values()}),
-        studies=len({w.parts[:2] for w in seen.values()}),
-        series=len({w.parts for w in seen.values()}),
+        patients=len({w.parts[:1] for w in seen}),
+        studies=len({w.parts[:2] for w in seen}),
+        series=len({w.parts[:3] for w in seen}),
     )
-
-
-class _Refused(OverreadError):
-    def __init__(self, came: str, *, code: str, expected: str = "", do: str = "") -> None:
-        self.code = code
-        super().__init__(came, expected=expected, do=do)
 
 
 def _files(given: list[Path], *, into: Path) -> Iterator[Path]:
@@ -176,58 +160,19 @@ def _kept_key(into: Path) -> bytes:
     return key
 
 
-def _read(file: Path) -> pydicom.Dataset:
-    """Return a DICOM file whole; what is no DICOM file is refused with its kind."""
-    try:
-        if file.stat().st_size > _LARGEST:
-            raise _Refused("a file of more than 4 GiB", code="too-large", expected="one image", do="split it")
-        ds = pydicom.dcmread(file)
-    except InvalidDicomError:
-        raise _Refused(
-            "a file that is not DICOM",
-            code="not-dicom",
-            expected="a DICOM file (other formats have no header to clean, and may show a name)",
-            do="leave it out",
-        ) from None
-    except OSError as e:
-        raise _Refused(f"a file that cannot be opened ({e.strerror or 'cut short'})", code="unreadable") from None
-    except OverreadError:
-        raise
-    except Exception:
-        raise _Refused(
-            "a damaged DICOM file", code="damaged", expected="elements to the end of the file", do="export it again"
-        ) from None
-    return ds
-
-
-def _place(ds: pydicom.Dataset, key: bytes) -> Path:
-    """Return patient/study/series as pseudonyms."""
-    study = str(ds.get("StudyInstanceUID") or "")
-    patient = str(ds.get("PatientID") or "").strip(" \0") or study
-    return Path(
-        pseudonym("P", patient, key=key),
-        pseudonym("S", study, key=key),
-        pseudonym("E", str(ds.get("SeriesInstanceUID") or ""), key=key),
-    )
-
-
-def _write(ds: pydicom.Dataset, target: Path, *, final: bool) -> str:
+def _write(data: bytes, target: Path, *, final: bool) -> str:
     """Write the copy whole or not at all; a file that is there already with these bytes is left alone.
 
     ``final``: this run has written the target, so a second file of the same instance may not replace it.
     """
-    buffer = pydicom.filebase.DicomBytesIO()
-    pydicom.dcmwrite(buffer, ds, enforce_file_format=True)
-    data = buffer.getvalue()
     if target.exists() and target.read_bytes() == data:
         return "already"
     if final:
-        raise _Refused(
+        raise UnreadableFile(
             "a second file of one instance, with other content",
             code="duplicate",
             expected="each instance once",
             do="keep one of the two",
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, data)
     return "written"
