@@ -43,7 +43,7 @@ def test_every_file_is_written_or_named(source, tmp_path):
         patient, _, _, name = file.relative_to(tmp_path / "out").parts
         assert (patient, name) == (str(ds.PatientID), f"{ds.SOPInstanceUID}.dcm")
     assert not [p for p in (tmp_path / "out").rglob("*") if p.name.startswith(".part")]
-    account = json.loads(done.to_json())
+    account = json.loads(json.dumps(done.to_json()))
     assert account["written"] == 2
     assert all(r["reason"] for r in account["refused"])
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from overread.errors import IdentityRefused, NothingToDo, UnreadableFile
 from overread.formats.clean_copy import clean_copy
@@ -39,21 +39,17 @@ class Deidentified:
     studies: int
     series: int
 
-    def to_json(self) -> str:
-        """Return the account as JSON; the refused files are named as the user named them, so it is not anonymous."""
-        return json.dumps(
-            {
-                "into": str(self.into),
-                "written": self.written,
-                "already": self.already,
-                "refused": [{"file": f, "code": c, "reason": r} for f, c, r in self.refused],
-                "patients": self.patients,
-                "studies": self.studies,
-                "series": self.series,
-            },
-            ensure_ascii=False,
-            indent=2,
-        )
+    def to_json(self) -> dict[str, Any]:
+        """Return the account as plain JSON values; files are named as the user named them, so it is not anonymous."""
+        return {
+            "into": str(self.into),
+            "written": self.written,
+            "already": self.already,
+            "refused": [{"file": f, "code": c, "reason": r} for f, c, r in self.refused],
+            "patients": self.patients,
+            "studies": self.studies,
+            "series": self.series,
+        }
 
     def __str__(self) -> str:
         lines = [
