@@ -30,7 +30,7 @@ from overread.steps.train import train
 PATIENTS, NEW_PATIENTS, IN_THE_INBOX = 420, 40, 6
 """Simulated patients to learn from; further ones whom the machine has never seen; of those, how many wait in the inbox."""
 
-BUDGET = "80s"
+BUDGET = "60s"
 """For training: the whole demo stays below three minutes on two cores."""
 
 STARTED = "demo.started.json"
@@ -191,7 +191,7 @@ def _on_phantom(out, *, data, file, seed, patients, budget, progress, now, story
     with_nodules = [new.folder / name for name in _files(new.labels, lambda row: row["nodule"] == "1")]
     maps = explain(run, *with_nodules, out=out / "maps", methods=("grad-cam",), label="nodule", progress=progress)
     game = pointing_game(maps, truth=new.lesions, folder=new.folder)
-    story.tell(f"{game}; the pictures are in {out / 'maps'}")
+    story.tell(f"{game}\npictures: {out / 'maps'}")
 
     story.step("Read the new patients as a clinic would: answers, draft Structured Reports, Secondary Captures.")
     waiting = {f"PHANTOM-{patients + 1 + i:04d}" for i in range(IN_THE_INBOX)}
@@ -243,7 +243,7 @@ def _learn(out: Path, source: Path, *, labels, label: str, story: _Story, progre
     collected = collect(source, into=out / "archive", labels=labels, progress=progress)
     story.tell(collected)
     story.step("Inspect: what is in the archive?")
-    story.tell(inspect(out / "archive", progress=progress))
+    story.tell(inspect(out / "archive"))
     story.step("Train, calibrate, and read the testing cohort once: nobody is in two cohorts.")
     run = train(out / "archive", label=label, out=out / "run", progress=progress, now=now, **how)
     story.tell(run)

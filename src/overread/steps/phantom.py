@@ -39,7 +39,7 @@ LESIONS = ("file", "slice", "row", "column", "radius", "contrast")
 
 CT_SLICES = 24
 
-SUBTLE_SHARE = 0.1
+SUBTLE_SHARE = 0.05
 """Of patients with nodules: those who have a single small, faint one, so that no reader is right every time."""
 
 
