@@ -124,6 +124,31 @@ def test_a_picture_beside_the_class_folders_has_no_class(films, tmp_path):
     assert done.labels["sick"] == {"true": 5, "false": 4, "unknown": 1}
 
 
+def test_zip_files_can_be_the_class_folders(tmp_path):
+    for name, seeds in (("ill", range(3)), ("well", range(3, 5))):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as packed:
+            for seed in seeds:
+                packed.write(paint(tmp_path / "p" / f"{seed}.png", seed), f"{seed}.png")
+    done = run(tmp_path / "ill.zip", tmp_path / "well.zip", into=tmp_path / "a", labels_from_folders=True)
+    assert done.labels["class"]["values"] == {"ill": 3, "well": 2}
+
+
+def test_files_of_a_series_that_the_table_contradicts_are_unknown_and_told(tmp_path):
+    paths = []
+    for i in range(4):
+        ds = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{ds.SeriesInstanceUID}.{i}"
+        ds.ImagePositionPatient, ds.InstanceNumber = [0, 0, 5 * i], i
+        paths.append(tmp_path / "s" / f"{i}.dcm")
+        paths[0].parent.mkdir(exist_ok=True)
+        ds.save_as(paths[-1])
+    (tmp_path / "l.csv").write_text("file,ill,cyst\n0.dcm,1,0\n1.dcm,0,0\n")
+    done = run(tmp_path / "s", into=tmp_path / "a", labels=tmp_path / "l.csv")
+    assert (done.read, done.images, done.studies) == (4, 1, 1)
+    assert done.labels == {"cyst": {"true": 0, "false": 1, "unknown": 0}, "ill": {"true": 0, "false": 0, "unknown": 1}}
+    assert any("does not agree on" in note for note in done.notes)
+
+
 def test_folders_of_patients_are_not_taken_for_classes(tmp_path):
     for i in range(51):
         paint(tmp_path / "f" / f"patient{i}" / "a.png", seed=i)

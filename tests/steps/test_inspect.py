@@ -73,7 +73,12 @@ def test_what_would_spoil_a_result_is_warned_of(archive):
         for i, s in enumerate(archive.cohort().studies[:12])
     )
     warnings = " | ".join(inspect(archive).warnings)
-    for words in ("1 images belong to no study", "'only' has one answer only", "'rare' is true in 1 studies only"):
+    for words in (
+        "1 images belong to no study",
+        "'only' has one answer only",
+        "'rare' is true in 1 studies only",
+        "12 images came under several patients",
+    ):
         assert words in warnings
 
 

@@ -28,6 +28,8 @@ from overread.store.crosswalk import Crosswalk, Offered, Source
 from overread.store.objects import ImageRecord, write_object
 
 _FLUSH_AFTER_S = 1.0
+_LITTLE = 32 << 20  # bytes that are read before other processes have started
+_MANY = 200
 _TRY_AGAIN = ("reader-died", "unreadable")  # refusals that another day may not give
 
 
@@ -44,7 +46,7 @@ def collect(
 
     A file that is known already (same place, size and time, or the same bytes under the same name elsewhere) is not read
     again. A file that cannot be read is listed with its reason and stops nothing. What is stored stays stored, whatever
-    happens: run the same command again to go on.
+    happens: run the same command again to go on. Labels of an earlier run stay until a later one says otherwise.
 
     Parameters
     ----------
@@ -157,7 +159,13 @@ class _Run:
     def read(self, *, workers: int | None, show: bool) -> None:
         """Read what is not known yet, and store it in small steps: each is kept whole."""
         todo = [rest for job in self.jobs if job.kind != "ignored" and (rest := self._unknown(job))]
-        read = engine.map(functools.partial(_read_and_write, self.archive.objects), todo, workers=workers)
+        read = engine.map(
+            functools.partial(_read_and_write, self.archive.objects),
+            todo,
+            workers=workers,
+            chunk=8 if len(todo) > _MANY else 1,
+            inline=engine.INLINE if self._bytes(todo) < _LITTLE else 2,
+        )
         pending: list[tuple[Job, Any]] = []
         flushed = time.monotonic()
         try:
@@ -195,6 +203,11 @@ class _Run:
             except OSError:  # gone or forbidden: the door's refusal says so
                 self.stats[part.path] = None
         return self.stats[part.path]
+
+    def _bytes(self, jobs: list[Job]) -> int:
+        """Return how large the files are that these jobs read."""
+        paths = {part.path: self._stat(part) for job in jobs for part in job.parts}
+        return sum(stat.st_size for stat in paths.values() if stat is not None)
 
     def _store(self, pending: list[tuple[Job, Any]]) -> None:
         """Make what workers have written known: first the images, then where they came from."""
@@ -287,7 +300,7 @@ class _Run:
             patients=len({study.patient for study in studies} - {None}),
             studies_without_patient=unknown,
             labels=label_counts(studies),
-            notes=(*self.said.notes, *notes),
+            notes=(*self.said.notes, *self.said.contradictions(), *notes),
             seconds=seconds,
         )
 

@@ -219,6 +219,13 @@ def _warnings(
         told.append(
             f"{loose:,} images belong to no study: an interrupted collect, or a file that has changed; collect again"
         )
+    owners: dict[str, set[str]] = defaultdict(set)
+    for study in studies:
+        if study.patient is not None:
+            for image in study.images:
+                owners[image].add(study.patient)
+    if shared := sum(len(patients) > 1 for patients in owners.values()):
+        told.append(f"{shared:,} images came under several patients: copies, or one patient under several names")
     for name in sorted({name for study in studies for name in study.splits}):
         told += _split_warnings(studies, name)
     return tuple(told)

@@ -32,6 +32,7 @@ class Said:
         self.matched = Matched({}, ())
         self.pattern: re.Pattern | None = None
         self.notes: list[str] = []
+        self._contradicted: set[str] = set()
         files = [part.name for job in jobs if job.kind != "ignored" for part in job.parts]
         if labels is not None:
             self.table, self.pattern = _table_and_pattern(labels, patient)
@@ -59,11 +60,19 @@ class Said:
             words["patient"] = pseudonym("P", found[1], key=self.key)
         return words
 
+    def contradictions(self) -> list[str]:
+        """Tell how many images were read from several files of which the table says different things."""
+        n = len(self._contradicted)
+        told = "volumes were read from files that the label table does not agree on: these labels count as unknown"
+        return [f"{n:,} {told}"] if n else []
+
     def _rows(self, rows: list[LabelRow]) -> dict[str, Any]:
         """Join the rows of one image (several files of a series may be named); what they contradict is unknown."""
         labels = dict(rows[0].labels)
         for row in rows[1:]:
-            labels = {n: v if v == row.labels[n] or row.labels[n] is None else None for n, v in labels.items()}
+            if row.labels != rows[0].labels:
+                self._contradicted.add(rows[0].file)
+            labels = {n: v if v == row.labels[n] else None for n, v in labels.items()}
         words: dict[str, Any] = {"labels": labels, "strata": dict(rows[0].strata), "splits": dict(rows[0].splits)}
         if rows[0].patient:
             words["patient"] = pseudonym("P", rows[0].patient, key=self.key)
@@ -105,4 +114,8 @@ def _classes(sources: Iterable[str | os.PathLike], files: list[str]) -> dict[str
     nested = {
         root for root in roots if any(p != root and p.startswith(root.rstrip("/") + "/") for p in folder.values())
     }
-    return {f: os.path.basename(os.path.abspath(p or ".")) for f, p in folder.items() if p not in nested}
+    return {
+        f: os.path.basename(os.path.abspath(p or ".")).removesuffix(".zip")
+        for f, p in folder.items()
+        if p not in nested
+    }
