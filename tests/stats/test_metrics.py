@@ -120,6 +120,14 @@ def test_unknown_truth_is_left_out_and_no_cases_at_all_is_no_crash():
     assert str(empty["accuracy"]) == "not defined"
 
 
+def test_one_patient_alone_has_no_interval():
+    f = metrics.binary_figures(
+        [1, 0, 1, 0], np.array([0.9, 0.6, 0.4, 0.1]), threshold=0.5, patients=["P1"] * 4, rng=rng(), replicates=50
+    )
+    assert f["auroc"].value == 0.75 and np.isnan(f["auroc"].low) and np.isnan(f["brier_skill"].low)
+    assert f["accuracy"].n_patients == 1
+
+
 def test_perfect_figures_are_not_certain():
     truth = np.repeat([0, 1], 12)
     for patients in (None, [f"P{i // 2}" for i in range(24)]):

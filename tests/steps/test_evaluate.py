@@ -20,9 +20,10 @@ from overread.errors import CohortError, RunError
 from overread.imaging import preprocess
 from overread.learn.predict import open_graph, run_graph
 from overread.stats import calibration, splits
-from overread.steps.evaluate import evaluate, read_scores
+from overread.steps.evaluate import evaluate
 from overread.steps.question import ask, columns, truth
 from overread.steps.run import seal, write_json, write_scores
+from overread.steps.scores import read_scores
 from overread.store.archive import Archive
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)

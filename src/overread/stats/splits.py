@@ -15,6 +15,7 @@ from typing import Any
 
 from overread.domain import COHORTS, Study, fingerprint
 from overread.errors import CohortError, IntegrityError, LabelError
+from overread.stats.published import cohort_words
 
 FRACTIONS = {"training": 0.6, "tuning": 0.1, "calibration": 0.1, "testing": 0.2}
 """Share of the patients in each cohort, when no published split is named."""
@@ -24,19 +25,6 @@ MINIMUM_PATIENTS = 8
 
 CARVED = {"tuning": 0.1, "calibration": 0.1, "testing": 0.2}
 """Share of the published training patients that a cohort missing from a published split is carved from."""
-
-PUBLISHED_WORDS = {
-    "training": "training",
-    "train": "training",
-    "tuning": "tuning",
-    "validation": "tuning",
-    "valid": "tuning",
-    "val": "tuning",
-    "calibration": "calibration",
-    "testing": "testing",
-    "test": "testing",
-}
-"""What published split columns call the cohorts, in lower case."""
 
 Entry = tuple[str, str, str | None]
 """(image hash, study pseudonym, patient pseudonym or None)."""
@@ -201,7 +189,7 @@ def divide(
     {'patients': 0, 'studies': 0, 'images': 0}
     """
     studies = list(studies)
-    words = _published_words(studies, published)
+    words = cohort_words(studies, published)
     kept = [i for i, s in enumerate(studies) if any(s.labels.get(name) is not None for name in labels)]
     _refuse_unknown(studies, labels, len(kept))
     units = _units([studies[i] for i in kept])
@@ -255,35 +243,7 @@ def _refuse_too_few(labels: Sequence[str], answers: list[set], *, patients: bool
 
 def _word(value: bool | str) -> str:
     """Return an answer as a person would say it."""
-    return {True: "with it", False: "without it"}.get(value, repr(value)) if isinstance(value, bool) else repr(value)
-
-
-def _published_words(studies: list[Study], published: str | Sequence[str | None] | None) -> list[str] | None:
-    """Return the cohort each study is in by the published split; refuse words that are not a cohort's."""
-    if published is None:
-        return None
-    values = [s.splits.get(published) for s in studies] if isinstance(published, str) else list(published)
-    if len(values) != len(studies):
-        raise LabelError(f"a split column of {len(values)} values", expected=f"{len(studies)}, one a study")
-    if isinstance(published, str) and studies and all(v is None for v in values):
-        have = sorted({name for s in studies for name in s.splits})
-        raise LabelError(
-            f"no study has the split column {published!r}", expected="one of " + (", ".join(map(repr, have)) or "none")
-        )
-    plain = [str(v).strip().lower() if v is not None else "" for v in values]
-    strange = Counter(
-        str(v) if p else "(blank)" for v, p in zip(values, plain, strict=True) if p not in PUBLISHED_WORDS
-    )
-    if strange:
-        # many different words are not a split column but perhaps a name or an id: those are counted, never printed
-        few = len(strange) <= 6
-        told = ", ".join(f"{w} ({n})" for w, n in strange.most_common()) if few else f"{len(strange)} different words"
-        raise LabelError(
-            f"the split column holds {told}",
-            expected="train, val or test in each row (also training, validation, valid, tuning, calibration, testing)",
-            do="mend the column, or leave it out and let the split be drawn",
-        )
-    return [PUBLISHED_WORDS[p] for p in plain]
+    return ("with it" if value else "without it") if isinstance(value, bool) else repr(value)
 
 
 def _units(studies: list[Study]) -> list[tuple[Study, ...]]:
@@ -299,9 +259,7 @@ def _units(studies: list[Study]) -> list[tuple[Study, ...]]:
     first: dict[tuple[str, str], int] = {}
     for i, study in enumerate(studies):
         keys = [("image", h) for h in study.images]
-        if study.patient is not None:
-            keys.append(("patient", study.patient))
-        for key in keys:
+        for key in keys + ([("patient", study.patient)] if study.patient is not None else []):
             parent[root(i)] = root(first.setdefault(key, i))
     groups: dict[int, list[Study]] = {}
     for i, study in enumerate(studies):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,56 +12,25 @@ from typing import Any
 import numpy as np
 
 from overread import __version__
-from overread.domain import Image, ModelCard, Recipe, Step, Study, Task, fingerprint
+from overread.domain import ModelCard, Study, Task, fingerprint
 from overread.domain.canonical import plain
 from overread.errors import CohortError, RunError
-from overread.imaging import preprocess
 from overread.learn.predict import Model
 from overread.pages.card import render_card
 from overread.pages.plots import told
 from overread.pages.report import render_report
 from overread.stats import calibration as calibrating
-from overread.stats import floors, metrics
 from overread.stats.splits import Split
+from overread.steps.beside import floors_of, shorten
 from overread.steps.gallery import gallery
 from overread.steps.progress import progress as bar
 from overread.steps.question import truth as truth_of
 from overread.steps.run import read_json, write, write_json
+from overread.steps.scores import Question, Scores, read_scores
 from overread.store.archive import Archive
-
-THUMBNAIL = {2: (16, 16), 3: (8, 8, 8)}
-"""Size of the thumbnails that logistic regression reads, for pictures and for volumes."""
 
 FEWEST_IN_GROUP = 30
 """Figures of a subgroup with fewer patients than this are shown in grey: their intervals say why."""
-
-_SHORT = ("auroc", "ap", "sensitivity", "specificity", "accuracy", "accuracy_at_half", "balanced_accuracy", "brier")
-_SHORT += ("brier_skill", "kappa_quadratic", "ppv", "npv")
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Raw scores beside what is known, one row an image.
-
-    Parameters
-    ----------
-    entries : tuple of (cohort, image, study, patient or None)
-    truth, logits : ndarray, (n, outputs)
-    """
-
-    entries: tuple[tuple[str, str, str, str | None], ...]
-    truth: np.ndarray
-    logits: np.ndarray
-
-    @property
-    def patients(self) -> list[str | None]:
-        """Pseudonym of each row's patient."""
-        return [patient for _, _, _, patient in self.entries]
-
-    def of(self, cohort: str) -> Scores:
-        """Return the rows of one cohort."""
-        rows = [i for i, entry in enumerate(self.entries) if entry[0] == cohort]
-        return Scores(tuple(self.entries[i] for i in rows), self.truth[rows], self.logits[rows])
 
 
 @dataclass(frozen=True)
@@ -106,26 +74,6 @@ class Evaluation:
         else:
             lines.append(f"accuracy {told(figures['accuracy'])}")
         return "\n".join(lines)
-
-
-def read_scores(path: Path, labels: Sequence[str]) -> Scores:
-    """Read the raw scores that ``train`` wrote.
-
-    Raises
-    ------
-    RunError
-        When the file is missing or not for these labels.
-    """
-    if not path.is_file():
-        raise RunError(f"the run has no {path.name}", expected="a finished run", do="train one with `overread train`")
-    with open(path, newline="", encoding="utf-8") as sheet:
-        rows = list(csv.DictReader(sheet))
-    columns = [f"{kind}:{label}" for kind in ("truth", "logit") for label in labels]
-    if not rows or any(c not in rows[0] for c in columns):
-        raise RunError(f"{path.name} does not fit the task", expected="a truth and a logit column for each label")
-    truth = np.array([[float(r[f"truth:{n}"]) if r[f"truth:{n}"] else np.nan for n in labels] for r in rows])
-    logits = np.array([[float(r[f"logit:{n}"]) for n in labels] for r in rows])
-    return Scores(tuple((r["cohort"], r["image"], r["study"], r["patient"] or None) for r in rows), truth, logits)
 
 
 def evaluate(
@@ -176,10 +124,10 @@ def evaluate(
             there = {s.pseudonym: s for s in archive.studies()}
             testing = _read(archive, there, model, task, progress=progress)
             warnings += _seen_before(testing, split)
-        how = _Ask(task, split, points, int(plan["seed"]))
+        how = Question(task, split, points, int(plan["seed"]))
         probability = fitted.probabilities(testing.logits)
         labels = how.figures(testing, probability)
-        lower, beside = _floors(home, archive, studies, scores, testing, how, run, progress=progress)
+        lower, beside = floors_of(home, archive, studies, scores, testing, how, run, progress=progress)
         pictures = gallery(archive, model, testing.entries, testing.truth, probability, task, points)
         subgroups = _subgroups(testing, probability, there, how)
     measured = {
@@ -224,38 +172,6 @@ def evaluate(
     return Evaluation(run, measured, page, out / "report.html")
 
 
-@dataclass(frozen=True)
-class _Ask:
-    """The question, and the settings that every set of figures shares."""
-
-    task: Task
-    split: Split
-    points: Mapping[str, Mapping[str, Any]]
-    seed: int
-
-    def figures(self, cases: Scores, probability: np.ndarray, *, thresholds: Sequence[float] | None = None):
-        """Return the figures of every label, from a generator of their own: the order of asking changes nothing."""
-        return metrics.label_figures(
-            cases.truth,
-            probability,
-            name=self.task.name,
-            outputs=self.task.labels,
-            kind=self.task.kind,
-            thresholds=thresholds or [self.points[label]["threshold"] for label in self.task.labels],
-            patients=cases.patients,
-            rng=np.random.default_rng(self.seed),
-        )
-
-    def thresholds(self, probability: np.ndarray, truth: np.ndarray) -> list[float]:
-        """Return another model's operating points, chosen by the same rule on the same calibration cohort."""
-        return [
-            calibrating.operating_point(
-                probability[:, j], truth[:, j], sensitivity=self.points[label].get("asked", 0.95)
-            )["threshold"]
-            for j, label in enumerate(self.task.labels)
-        ]
-
-
 def _refuse_changed(split: Split, studies: Mapping[str, Study]) -> None:
     """Raise when studies of the split are no longer in the archive."""
     gone = {study for entries in split.cohorts.values() for _, study, _ in entries} - set(studies)
@@ -296,81 +212,8 @@ def _seen_before(testing: Scores, split: Split) -> list[str]:
     )
 
 
-def _thumbnails(archive: Archive, images: Sequence[str], *, progress: bool) -> np.ndarray:
-    """Return each image as a row of numbers: grey, on the range of its format, 16 × 16 or 8 × 8 × 8."""
-    names = bar(images, total=len(images), what="thumbnails", unit="images", show=progress)
-    rows = [_thumbnail(archive.image(name)) for name in names]
-    return np.stack(rows) if rows else np.empty((0, 0))
-
-
-def _thumbnail(image: Image) -> np.ndarray:
-    size = THUMBNAIL[3 if image.is_volume else 2]
-    steps = (Step("channels", {"count": 1}), Step("normalise", {"by": "full_range"}), Step("resize", {"size": size}))
-    return preprocess.apply(Recipe(steps), image).ravel()
-
-
-def _floors(
-    home: Archive,
-    archive: Archive,
-    studies: Mapping[str, Study],
-    scores: Scores,
-    testing: Scores,
-    how: _Ask,
-    run: Path,
-    *,
-    progress: bool,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the figures of the floors, and their probabilities for the plots: {label: {name: (truth, p)}}."""
-    training = how.split.cohorts["training"]
-    known = truth_of([studies[study] for _, study, _ in training], how.task)
-    calibration = scores.of("calibration")
-    commonest = floors.majority(known, len(testing.truth))
-    seen = _thumbnails(home, [image for image, _, _ in training], progress=progress)
-    held = _thumbnails(home, [e[1] for e in calibration.entries], progress=progress)
-    asked = _thumbnails(archive, [e[1] for e in testing.entries], progress=progress)
-    line, tested = floors.logistic(seen, known, [held, asked], kind=how.task.kind, rng=np.random.default_rng(how.seed))
-    limits = how.thresholds(line, calibration.truth)
-    found: dict[str, Any] = {
-        "majority": how.figures(testing, commonest, thresholds=[0.5] * len(how.task.labels)),
-        "logistic_thumbnails": how.figures(testing, tested, thresholds=limits),
-    }
-    beside = {
-        label: {"logistic on thumbnails": (testing.truth[:, j], tested[:, j])}
-        for j, label in enumerate(how.task.labels)
-    }
-    found["simple-cnn"], its = _simple_cnn(run, testing, how, other=archive is not home)
-    for j, label in enumerate(how.task.labels):
-        if its is not None:
-            beside[label]["simple-cnn"] = (its[0][:, j], its[1][:, j])
-    return {name: _shorten(figures) for name, figures in found.items()}, beside
-
-
-def _simple_cnn(run: Path, testing: Scores, how: _Ask, *, other: bool) -> tuple[dict, tuple | None]:
-    """Return the figures of the article's network on the same cohort, or why there are none."""
-    path = run / "scores.simple-cnn.csv"
-    if read_json(run / "plan.json")["network"] == "simple-cnn":
-        return {"absent": "this run is simple-cnn itself"}, None
-    if other:
-        return {"absent": "its scores are kept for the run's own testing cohort only"}, None
-    if not path.is_file():
-        return {"absent": "it was not trained beside this run"}, None
-    scores = read_scores(path, how.task.labels)
-    its, held = scores.of("testing"), scores.of("calibration")
-    rng = np.random.default_rng(how.seed)
-    fitted = calibrating.fit(held.logits, held.truth, held.patients, kind=how.task.kind, rng=rng)
-    p = fitted.probabilities(its.logits)
-    limits = how.thresholds(fitted.probabilities(held.logits), held.truth)
-    return how.figures(its, p, thresholds=limits), (its.truth, p)
-
-
-def _shorten(figures: Mapping[str, Any]) -> dict[str, Any]:
-    if "absent" in figures:
-        return dict(figures)
-    return {label: {k: v for k, v in f.items() if k in _SHORT} for label, f in figures.items()}
-
-
 def _subgroups(
-    testing: Scores, probability: np.ndarray, studies: Mapping[str, Study], how: _Ask
+    testing: Scores, probability: np.ndarray, studies: Mapping[str, Study], how: Question
 ) -> list[dict[str, Any]]:
     """Return the figures of each stratum with 2 to 12 values, at the same threshold, for yes-or-no labels."""
     if how.task.kind not in ("binary", "multilabel"):
@@ -420,5 +263,5 @@ def _card(run: Path, measured: Mapping[str, Any]) -> ModelCard:
     """Return the run's card with its performance filled in."""
     record = read_json(run / "card.json")
     known = {k: v for k, v in record.items() if k in ModelCard.__dataclass_fields__}
-    performance = {"labels": _shorten(measured["labels"]), "floors": measured["floors"]}
+    performance = {"labels": shorten(measured["labels"]), "floors": measured["floors"]}
     return ModelCard(**{**known, "limits": tuple(known["limits"]), "performance": performance})

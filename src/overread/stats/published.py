@@ -1,0 +1,50 @@
+"""Read the words of a published split column."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from overread.domain import Study
+from overread.errors import LabelError
+
+PUBLISHED_WORDS = {
+    "training": "training",
+    "train": "training",
+    "tuning": "tuning",
+    "validation": "tuning",
+    "valid": "tuning",
+    "val": "tuning",
+    "calibration": "calibration",
+    "testing": "testing",
+    "test": "testing",
+}
+"""What published split columns call the cohorts, in lower case."""
+
+
+def cohort_words(studies: list[Study], published: str | Sequence[str | None] | None) -> list[str] | None:
+    """Return the cohort each study is in by the published split; refuse words that are not a cohort's."""
+    if published is None:
+        return None
+    values = [s.splits.get(published) for s in studies] if isinstance(published, str) else list(published)
+    if len(values) != len(studies):
+        raise LabelError(f"a split column of {len(values)} values", expected=f"{len(studies)}, one a study")
+    if isinstance(published, str) and studies and all(v is None for v in values):
+        have = sorted({name for s in studies for name in s.splits})
+        raise LabelError(
+            f"no study has the split column {published!r}", expected="one of " + (", ".join(map(repr, have)) or "none")
+        )
+    plain = [str(v).strip().lower() if v is not None else "" for v in values]
+    strange = Counter(
+        str(v) if p else "(blank)" for v, p in zip(values, plain, strict=True) if p not in PUBLISHED_WORDS
+    )
+    if strange:
+        # many different words are not a split column but perhaps a name or an id: those are counted, never printed
+        few = len(strange) <= 6
+        told = ", ".join(f"{w} ({n})" for w, n in strange.most_common()) if few else f"{len(strange)} different words"
+        raise LabelError(
+            f"the split column holds {told}",
+            expected="train, val or test in each row (also training, validation, valid, tuning, calibration, testing)",
+            do="mend the column, or leave it out and let the split be drawn",
+        )
+    return [PUBLISHED_WORDS[p] for p in plain]

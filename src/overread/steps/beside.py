@@ -1,0 +1,99 @@
+"""What stands beside a model's figures: the commonest answer, a line through thumbnails, the article's network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overread.domain import Image, Recipe, Step, Study
+from overread.imaging import preprocess
+from overread.stats import calibration as calibrating
+from overread.stats import floors
+from overread.steps.progress import progress as bar
+from overread.steps.question import truth as truth_of
+from overread.steps.run import read_json
+from overread.steps.scores import Question, Scores, read_scores
+from overread.store.archive import Archive
+
+THUMBNAIL = {2: (16, 16), 3: (8, 8, 8)}
+"""Size of the thumbnails that logistic regression reads, for pictures and for volumes."""
+
+SHORT = ("auroc", "ap", "sensitivity", "specificity", "accuracy", "accuracy_at_half", "balanced_accuracy", "brier")
+SHORT += ("brier_skill", "kappa_quadratic", "ppv", "npv")
+"""The figures told of a floor, and of the model on its card."""
+
+
+def floors_of(
+    home: Archive,
+    archive: Archive,
+    studies: Mapping[str, Study],
+    scores: Scores,
+    testing: Scores,
+    how: Question,
+    run: Path,
+    *,
+    progress: bool,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the figures of the floors, and their probabilities for the plots: {label: {name: (truth, p)}}."""
+    training = how.split.cohorts["training"]
+    known = truth_of([studies[study] for _, study, _ in training], how.task)
+    calibration = scores.of("calibration")
+    commonest = floors.majority(known, len(testing.truth))
+    seen = _thumbnails(home, [image for image, _, _ in training], progress=progress)
+    held = _thumbnails(home, [e[1] for e in calibration.entries], progress=progress)
+    asked = _thumbnails(archive, [e[1] for e in testing.entries], progress=progress)
+    line, tested = floors.logistic(seen, known, [held, asked], kind=how.task.kind, rng=np.random.default_rng(how.seed))
+    limits = how.thresholds(line, calibration.truth)
+    found: dict[str, Any] = {
+        "majority": how.figures(testing, commonest, thresholds=[0.5] * len(how.task.labels)),
+        "logistic_thumbnails": how.figures(testing, tested, thresholds=limits),
+    }
+    beside = {
+        label: {"logistic on thumbnails": (testing.truth[:, j], tested[:, j])}
+        for j, label in enumerate(how.task.labels)
+    }
+    found["simple-cnn"], its = _simple_cnn(run, testing, how, other=archive is not home)
+    for j, label in enumerate(how.task.labels):
+        if its is not None:
+            beside[label]["simple-cnn"] = (its[0][:, j], its[1][:, j])
+    return {name: shorten(figures) for name, figures in found.items()}, beside
+
+
+def _simple_cnn(run: Path, testing: Scores, how: Question, *, other: bool) -> tuple[dict, tuple | None]:
+    """Return the figures of the article's network on the same cohort, or why there are none."""
+    path = run / "scores.simple-cnn.csv"
+    if read_json(run / "plan.json")["network"] == "simple-cnn":
+        return {"absent": "this run is simple-cnn itself"}, None
+    if other:
+        return {"absent": "its scores are kept for the run's own testing cohort only"}, None
+    if not path.is_file():
+        return {"absent": "it was not trained beside this run"}, None
+    scores = read_scores(path, how.task.labels)
+    its, held = scores.of("testing"), scores.of("calibration")
+    rng = np.random.default_rng(how.seed)
+    fitted = calibrating.fit(held.logits, held.truth, held.patients, kind=how.task.kind, rng=rng)
+    p = fitted.probabilities(its.logits)
+    limits = how.thresholds(fitted.probabilities(held.logits), held.truth)
+    return how.figures(its, p, thresholds=limits), (its.truth, p)
+
+
+def shorten(figures: Mapping[str, Any]) -> dict[str, Any]:
+    if "absent" in figures:
+        return dict(figures)
+    return {label: {k: v for k, v in f.items() if k in SHORT} for label, f in figures.items()}
+
+
+def _thumbnails(archive: Archive, images: Sequence[str], *, progress: bool) -> np.ndarray:
+    """Return each image as a row of numbers: grey, on the range of its format, 16 × 16 or 8 × 8 × 8."""
+    names = bar(images, total=len(images), what="thumbnails", unit="images", show=progress)
+    rows = [_thumbnail(archive.image(name)) for name in names]
+    return np.stack(rows) if rows else np.empty((0, 0))
+
+
+def _thumbnail(image: Image) -> np.ndarray:
+    size = THUMBNAIL[3 if image.is_volume else 2]
+    steps = (Step("channels", {"count": 1}), Step("normalise", {"by": "full_range"}), Step("resize", {"size": size}))
+    return preprocess.apply(Recipe(steps), image).ravel()

@@ -1,0 +1,94 @@
+"""Raw scores of a run beside what is known, and the question that turns them into figures."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overread.domain import Task
+from overread.errors import RunError
+from overread.stats import calibration as calibrating
+from overread.stats import metrics
+from overread.stats.splits import Split
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Raw scores beside what is known, one row an image.
+
+    Parameters
+    ----------
+    entries : tuple of (cohort, image, study, patient or None)
+    truth, logits : ndarray, (n, outputs)
+    """
+
+    entries: tuple[tuple[str, str, str, str | None], ...]
+    truth: np.ndarray
+    logits: np.ndarray
+
+    @property
+    def patients(self) -> list[str | None]:
+        """Pseudonym of each row's patient."""
+        return [patient for _, _, _, patient in self.entries]
+
+    def of(self, cohort: str) -> Scores:
+        """Return the rows of one cohort."""
+        rows = [i for i, entry in enumerate(self.entries) if entry[0] == cohort]
+        return Scores(tuple(self.entries[i] for i in rows), self.truth[rows], self.logits[rows])
+
+
+def read_scores(path: Path, labels: Sequence[str]) -> Scores:
+    """Read the raw scores that ``train`` wrote.
+
+    Raises
+    ------
+    RunError
+        When the file is missing or not for these labels.
+    """
+    if not path.is_file():
+        raise RunError(f"the run has no {path.name}", expected="a finished run", do="train one with `overread train`")
+    with open(path, newline="", encoding="utf-8") as sheet:
+        rows = list(csv.DictReader(sheet))
+    columns = [f"{kind}:{label}" for kind in ("truth", "logit") for label in labels]
+    if not rows or any(c not in rows[0] for c in columns):
+        raise RunError(f"{path.name} does not fit the task", expected="a truth and a logit column for each label")
+    truth = np.array([[float(r[f"truth:{n}"]) if r[f"truth:{n}"] else np.nan for n in labels] for r in rows])
+    logits = np.array([[float(r[f"logit:{n}"]) for n in labels] for r in rows])
+    return Scores(tuple((r["cohort"], r["image"], r["study"], r["patient"] or None) for r in rows), truth, logits)
+
+
+@dataclass(frozen=True)
+class Question:
+    """The question, and the settings that every set of figures shares."""
+
+    task: Task
+    split: Split
+    points: Mapping[str, Mapping[str, Any]]
+    seed: int
+
+    def figures(self, cases: Scores, probability: np.ndarray, *, thresholds: Sequence[float] | None = None):
+        """Return the figures of every label, from a generator of their own: the order of asking changes nothing."""
+        return metrics.label_figures(
+            cases.truth,
+            probability,
+            name=self.task.name,
+            outputs=self.task.labels,
+            kind=self.task.kind,
+            thresholds=thresholds or [self.points[label]["threshold"] for label in self.task.labels],
+            patients=cases.patients,
+            rng=np.random.default_rng(self.seed),
+        )
+
+    def thresholds(self, probability: np.ndarray, truth: np.ndarray) -> list[float]:
+        """Return another model's operating points, chosen by the same rule on the same calibration cohort."""
+        return [
+            calibrating.operating_point(
+                probability[:, j], truth[:, j], sensitivity=self.points[label].get("asked", 0.95)
+            )["threshold"]
+            for j, label in enumerate(self.task.labels)
+        ]
