@@ -16,7 +16,7 @@ from overread.stats.resample import wilson
 
 BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#6B7280", "#111827"
 WIDTH, HEIGHT = 380, 340
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 46
+LEFT, RIGHT, TOP, BOTTOM = 52, 24, 14, 46
 
 
 @dataclass(frozen=True)
@@ -210,11 +210,8 @@ def distribution(truth: np.ndarray, probability: np.ndarray, *, threshold: float
         body += _text(
             t + (-5 if left else 5), _y(0) - 5, f"threshold {threshold:.3f}", anchor="end" if left else "start", size=11
         )
-    for words, y, colour in (
-        (f"with it ({up.sum():,})", TOP + 10, ORANGE),
-        (f"without it ({down.sum():,})", _y(0) - 20, BLUE),
-    ):
-        body += _text(_x(0.5), y, words, anchor="middle", colour=colour, size=12)
+    body += _text(_x(0.02), TOP + 10, f"with it ({up.sum():,})", colour=ORANGE)
+    body += _text(_x(0.98), _y(0) - 22, f"without it ({down.sum():,})", anchor="end", colour=BLUE)
     rows = [
         (f"{percent(edges[i])}–{percent(edges[i + 2])}", str(up[i] + up[i + 1]), str(down[i] + down[i + 1]))
         for i in range(0, 20, 2)
