@@ -1,0 +1,56 @@
+"""`overread verify` says that a record is whole, or where it is not."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+import pytest
+
+from overread.errors import IntegrityError, NothingToDo
+from overread.steps.verify import verify
+from overread.store.journal import Journal
+
+NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def journal(tmp_path) -> Journal:
+    (tmp_path / "signed-1.json").write_bytes(b"what was signed")
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append("impression", {"study": "S0"}, now=NOW)
+    digest = hashlib.sha256(b"what was signed").hexdigest()
+    journal.append("signed", {"study": "S0", "files": {"signed-1.json": digest}}, now=NOW)
+    return journal
+
+
+def test_a_whole_record_is_counted_and_its_head_is_told(journal, tmp_path):
+    for path in (journal.path, tmp_path):
+        told = verify(path)
+        assert (told.records, told.documents, told.head) == (2, 1, journal.head[1])
+        assert str(told).startswith(
+            "2 records whole and in order (1 impression, 1 signed); 1 signed documents unchanged"
+        )
+
+
+def test_the_journal_of_an_inbox_is_found(tmp_path):
+    (tmp_path / ".overread").mkdir()
+    Journal(tmp_path / ".overread" / "journal.jsonl").append("opened", {}, now=NOW)
+    assert verify(tmp_path).records == 1
+
+
+def test_a_changed_document_is_named_by_its_record(journal, tmp_path):
+    (tmp_path / "signed-1.json").write_bytes(b"something else")
+    with pytest.raises(IntegrityError, match="document of record 2 was changed"):
+        verify(tmp_path)
+
+
+def test_a_broken_chain_is_refused(journal):
+    journal.path.write_bytes(journal.path.read_bytes().replace(b"S0", b"S1", 1))
+    with pytest.raises(IntegrityError, match="record 1"):
+        verify(journal.path)
+
+
+def test_no_journal_is_not_a_whole_one(tmp_path):
+    with pytest.raises(NothingToDo):
+        verify(tmp_path)
