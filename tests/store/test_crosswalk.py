@@ -79,8 +79,12 @@ def test_what_is_said_later_is_added(book):
 
 def test_rows_without_a_file_are_remembered_until_the_table_is_used_again(book):
     book.store([offered("/t/l.csv", code="not-an-image", reason="text")], (), present={})
-    book.note_table("/t/l.csv", [("a.png", "missing-file", "line 2"), ("b.png", "missing-file", "line 3")])
-    book.note_table("/t/l.csv", [("b.png", "missing-file", "line 3")])
+    book.note_table(
+        "/t/l.csv",
+        ("label-table", "it is the table"),
+        missing=[("a.png", "missing-file", "line 2"), ("b.png", "missing-file", "line 3")],
+    )
+    book.note_table("/t/l.csv", ("label-table", "it is the table"), missing=[("b.png", "missing-file", "line 3")])
     assert [(o.name, o.code, o.within) for o in book.offered().values()] == [
         ("/t/l.csv", "label-table", "/t/l.csv"),
         ("b.png", "missing-file", "/t/l.csv"),

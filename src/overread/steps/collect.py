@@ -177,8 +177,8 @@ class _Run:
         finally:
             read.close()
             self._store(pending)
-        why = Refused("", "hidden", "a hidden file, or what an operating system leaves behind; passed over")
-        hidden = [self._offered(key, part, replace(why, file=part.name)) for key, part in self.hidden]
+        why = "a hidden file, or what an operating system leaves behind; passed over"
+        hidden = [self._offered(k, part, Refused(part.name, code="hidden", reason=why)) for k, part in self.hidden]
         self.book.store(hidden, (), present=self.keys)
         if self.said.any:
             self._say_again(todo)
@@ -218,7 +218,7 @@ class _Run:
         records: list[ImageRecord] = []
         for job, results in pending:
             if isinstance(results, engine.Failure):
-                results = [Refused(part.name, "reader-died", results.reason) for part in job.parts]
+                results = [Refused(part.name, code="reader-died", reason=results.reason) for part in job.parts]
             self._sort(job, results, offered, sources, records)
         self.archive.record(records)
         self.moved += self.book.store(offered, sources, present=self.keys)
@@ -280,8 +280,13 @@ class _Run:
     ) -> Collected:
         """Say what came of this run."""
         if self.said.table:
+            table = Refused("", code="label-table", reason="the label table: its answers are read, it is no image")
             missing = [_missing(row) for row in self.said.matched.missing]
-            self.book.note_table(os.path.abspath(self.said.table.path), missing)
+            self.book.note_table(
+                os.path.abspath(self.said.table.path),
+                (table.code, table.reason),
+                missing=[(row.file, row.code, row.reason) for row in missing],
+            )
         ours = {os.path.abspath(part.path) for part in self.keys.values()}
         if self.said.table:
             ours.add(os.path.abspath(self.said.table.path))
@@ -334,6 +339,6 @@ def _own(origin: Origin, *, key: bytes) -> dict[str, Any]:
     return own
 
 
-def _missing(row: LabelRow) -> tuple[str, str, str]:
+def _missing(row: LabelRow) -> Refused:
     reason = f"line {row.line} of the label table names it, and it is not among the files offered"
-    return row.file, "missing-file", reason
+    return Refused(row.file, code="missing-file", reason=reason)

@@ -168,11 +168,10 @@ class Crosswalk:
                 for (source,) in db.execute("SELECT id FROM sources WHERE file = ?", (file,)).fetchall():
                     self._add_to_said(source, words)
 
-    def note_table(self, table: str, missing: Iterable[tuple[str, str, str]]) -> None:
-        """Remember that a file is a label table, and the (file, code, reason) of the rows whose file was not offered."""
-        reason = "the label table: its answers are read, it is no image"
+    def note_table(self, table: str, itself: tuple[str, str], *, missing: Iterable[tuple[str, str, str]]) -> None:
+        """Remember what a label table is (code, reason), and the (file, code, reason) of rows whose file was not offered."""
         with transact(self._db) as db:
-            db.execute("UPDATE offered SET code = 'label-table', reason = ? WHERE key = ?", (reason, table))
+            db.execute("UPDATE offered SET code = ?, reason = ? WHERE key = ?", (*itself, table))
             db.execute(
                 "DELETE FROM offered WHERE code = 'missing-file' AND substr(key, 1, ?) = ?",
                 (len(table) + 1, f"{table}?"),
