@@ -21,6 +21,7 @@ from pydicom.uid import UID_dictionary
 
 from overread.errors import IdentityRefused
 from overread.formats.deid import allowed, deidentify, image_classes, pseudonym, shift_days, uid
+from overread.formats.public_codes import is_snomed
 
 KEY = b"a key that is only for the tests"
 VALIDATOR = Path(sys.executable).parent / "dciodvfy"
@@ -170,13 +171,39 @@ def test_a_value_that_is_not_what_it_should_be_leaves_nothing(keyword, value):
 
 def test_code_meanings_are_the_standards_own():
     ds = ct()
-    known, srt, local = Dataset(), Dataset(), Dataset()
+    known, srt, local, lung, new, number = (Dataset() for _ in range(6))
+    lung.CodeValue, lung.CodingSchemeDesignator, lung.CodeMeaning = "39607008", "SCT", "Smith's"
+    new.CodeValue, new.CodingSchemeDesignator, new.CodeMeaning = "723456005", "SCT", "Smith's chest"
+    number.CodeValue, number.CodingSchemeDesignator, number.CodeMeaning = "48151623", "SCT", "Smith"
     known.CodeValue, known.CodingSchemeDesignator, known.CodeMeaning = "121322", "DCM", "seen by Dr. Smith"
     srt.CodeValue, srt.CodingSchemeDesignator, srt.CodeMeaning = "T-D3000", "SRT", "Chest of Smith"
     local.CodeValue, local.CodingSchemeDesignator, local.CodeMeaning = "1", "99SMITH", "x"
-    ds.AnatomicRegionSequence = [known, srt, local]
+    ds.AnatomicRegionSequence = [known, srt, local, lung, new, number]
     out = deidentify(ds, key=KEY).AnatomicRegionSequence
-    assert [i.CodeMeaning for i in out] == ["Source image for image processing operation", "code T-D3000"]
+    assert [i.CodeMeaning for i in out] == [
+        "Source image for image processing operation",
+        "code T-D3000",
+        "Lung",
+        "code 723456005",
+    ]
+
+
+@given(st.integers(100, 10**14))
+def test_snomed_identifiers_by_their_check_digit(n):
+    """Of ten last digits exactly one is right, and swapping two neighbours is always found (Verhoeff's property)."""
+    right = [d for d in range(10) if is_snomed(f"{n}00{d}")]
+    assert len(right) == (1 if len(str(n)) >= 3 else 0)
+    whole = f"{n}00{right[0]}"
+    for i in range(len(whole) - 4):
+        swapped = whole[:i] + whole[i + 1] + whole[i] + whole[i + 2 :]
+        assert swapped == whole or not is_snomed(swapped)
+
+
+def test_every_snomed_code_of_the_public_dictionary_has_its_check_digit():
+    from overread.formats.public_codes import _meanings
+
+    wrong = [v for s, v in _meanings() if s == "SCT" and not is_snomed(v)]
+    assert len(wrong) < 0.01 * len(_meanings()), wrong[:20]
 
 
 def test_the_source_is_not_changed_and_the_result_says_what_was_done():

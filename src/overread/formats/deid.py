@@ -22,6 +22,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 from overread.errors import IdentityRefused
 from overread.formats.codestream import scrub_pixels
 from overread.formats.pseudonyms import pseudonym, shift_days, shifted, uid
+from overread.formats.public_codes import set_public_meaning
 
 METHOD = (  # PS3.16 CID 7050: what is done here, in the Standard's own codes
     ("113100", "Basic Application Confidentiality Profile"),
@@ -65,20 +66,6 @@ def allowed() -> dict[int, tuple[frozenset[str], str]]:
 def image_classes() -> dict[str, bool]:
     """Return SOP class UID → True where such images often carry text in their pixels."""
     return {r["uid"]: r["text_in_pixels"] == "yes" for r in _table("image_classes.csv")}
-
-
-@lru_cache(1)
-def _meanings() -> dict[tuple[str, str], set[str]]:
-    from pydicom.sr.codedict import codes  # 0.3 s to walk, so only when a code is met
-
-    found: dict[tuple[str, str], set[str]] = {}
-    for scheme in codes.schemes():
-        concepts = getattr(codes, scheme)
-        for word in concepts.dir():
-            code = getattr(concepts, word)
-            for one in code if isinstance(code, list) else [code]:
-                found.setdefault((scheme, one.value), set()).add(one.meaning)
-    return found
 
 
 # ── one dataset ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -231,34 +218,14 @@ def _clean(ds: Dataset, job: _Job, depth: int = 0) -> Dataset:
             continue
         if elem.VR == "SQ":
             given = [] if action == "empty" else list(elem.value)
-            items = [i for i in (_clean(g, job, depth + 1) for g in given) if _is_public(i)]
-            if items or not given:  # a sequence that has lost all its items is gone, as they are
-                out.add_new(elem.tag, "SQ", items)
+            out.add_new(
+                elem.tag, "SQ", [i for i in (_clean(g, job, depth + 1) for g in given) if set_public_meaning(i)]
+            )
         elif elem.is_empty:
             out.add_new(elem.tag, elem.VR, None)
         else:  # a value that is not what it should be leaves its element empty, as Type 2 ones must stay
             out.add_new(elem.tag, elem.VR, _ACTIONS[action](elem, job))
     return out
-
-
-def _is_public(item: Dataset) -> bool:
-    """True for any item but a code that the Standard's coding schemes do not know; sets the code's own meaning.
-
-    Code Meaning is free text. So it is written anew from the public dictionary, or as the bare code where that (SRT,
-    the predecessor of SNOMED CT) has no public dictionary.
-    """
-    if "CodeMeaning" not in item and "CodingSchemeDesignator" not in item:
-        return True
-    value, scheme = _text(item, "CodeValue"), _text(item, "CodingSchemeDesignator")
-    known = _meanings().get((scheme, value), set())
-    if known:
-        if item.get("CodeMeaning") not in known:
-            item.CodeMeaning = min(known, key=lambda m: (len(m), m))[:64]
-        return True
-    if scheme in ("SRT", "SNM3", "99SDM") and re.fullmatch(r"[A-Z][0-9A-Z]?-[0-9A-F]{4,6}", value):
-        item.CodeMeaning = f"code {value}"
-        return True
-    return False
 
 
 # ── one value ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -291,8 +258,9 @@ def _keep(elem: DataElement, job: _Job) -> object:
 
 def _public_text(elem: DataElement, job: _Job) -> object:
     """Keep a short plain text about the equipment, unless a name in this file, or what looks like an id, is in it."""
+    like_an_id = r"[\^@]" if elem.keyword == "CodeValue" else r"[\^@]|\d{8}"  # codes are numbers, and looked up later
     for text in map(str, _values(elem.value)):
-        if not re.fullmatch(r"[ -~]{0,64}", text) or re.search(r"[\^@]|\d{8}", text):
+        if not re.fullmatch(r"[ -~]{0,64}", text) or re.search(like_an_id, text):
             return None
         if any(t in text.lower() for t in job.traces):
             return None

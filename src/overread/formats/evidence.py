@@ -337,7 +337,7 @@ def _tracked(group: Dataset) -> str:
 def _observer(decision: Decision, organization: str) -> Dataset:
     item = Dataset()
     item.VerifyingObserverName = decision.reader.strip()
-    item.VerifyingOrganization = organization[:64]
+    item.VerifyingOrganization = plain_text(organization, 64)
     moment = datetime.datetime.fromisoformat(decision.time)
     item.VerificationDateTime = moment.strftime("%Y%m%d%H%M%S.%f%z")
     item.VerifyingObserverIdentificationCodeSequence = []

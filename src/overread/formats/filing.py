@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import tempfile
-import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,15 +40,17 @@ def uid_of(*parts: str) -> str:
 
 
 def plain_text(text: str, most: int) -> str:
-    """Return ``text`` in ASCII, on one line, at most so long: what any archive can show.
+    r"""Return ``text`` on one line, without a backslash (DICOM's own separator), never empty, at most so long.
+
+    ``most`` counts bytes: the Standard counts characters, but some readers and validators do not.
 
     Examples
     --------
-    >>> plain_text("Größe\\n 3", 64)
-    'Groe 3'
+    >>> plain_text("Größe\n\\ 3", 64), plain_text(" ", 64)
+    ('Größe 3', '-')
     """
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()
-    return re.sub(r"[\\\s]+", " ", plain).strip()[:most] or "-"
+    line = re.sub(r"[\\\s\x00-\x1f]+", " ", text).strip()
+    return line.encode()[:most].decode(errors="ignore").strip() or "-"  # a letter cut in two is left out
 
 
 def header(path: Path) -> Dataset:

@@ -50,7 +50,7 @@ NO_MODULE = re.compile(
     r"^(clinical-trial|specimen$|slide-label|approval|device$|acquisition-context|frame-extraction|icc-profile"
     r"|overlay-plane|multi-frame-overlay|radiotherapy|rt-|enhanced-rt|patient$|sop-common$|intervention$)"
 )
-PICKED = "SOPClassUID SOPInstanceUID PatientName PatientID PatientBirthDate PatientSex InstanceCreationDate InstanceCreationTime"
+PICKED = "SOPClassUID SOPInstanceUID PatientName PatientID PatientBirthDate PatientSex InstanceCreationDate InstanceCreationTime AcquisitionContextSequence"
 # Attributes within the other modules that name people, places, keys, addresses or arbitrary other attributes.
 NO_KEYWORD = re.compile(
     r"^(Strain|Genetic|Breed|PatientBreed|PatientSpecies|MAC|Encrypted|Selector|Selected|PrivateDataElement|Retrieve"
