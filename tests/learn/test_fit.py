@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("keras")
 
-from overread.domain import Task  # noqa: E402  (after the check for Keras)
-from overread.learn import export, fit, plan, predict, saliency  # noqa: E402
+from overread.domain import Task
+from overread.learn import export, fit, plan, predict, saliency
 
 
 def cohort(task, side=16, n=96, volume=False, seed=0):
@@ -55,9 +55,12 @@ def test_every_kind_of_label_is_learned_by_the_same_code(task, volume, tmp_path)
     if task.kind == "multilabel":
         data[1][::7, 1] = np.nan  # an unknown label is neither present nor absent
     fitted = fit.fit(
-        drawn(task, volume=volume, epochs=12), training=data, tuning=(data[0][:32], data[1][:32]), score=score,
+        drawn(task, volume=volume, epochs=12),
+        training=data,
+        tuning=(data[0][:32], data[1][:32]),
+        score=score,
         checkpoint=tmp_path / "c.npz",
-    )  # fmt: skip
+    )
     x, truth = cohort(task, volume=volume, seed=1, n=48)
     z = fit.logits(fitted.built, x)
     right = ((z[:, 0] > 0) == truth[:, 0]) if z.shape[1] == 1 else (z.argmax(1) == truth.argmax(1))
@@ -83,7 +86,9 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(network, tmp_pat
     resumed = fit.fit(p, **data, checkpoint=tmp_path / "killed.npz")
     for a, b in zip(whole.built.trained.get_weights(), resumed.built.trained.get_weights(), strict=True):
         assert (a == b).all()
-    other = fit.fit(dataclasses.replace(p, seed=1), **data, checkpoint=tmp_path / "other.npz")  # the twin: another seed differs
+    other = fit.fit(
+        dataclasses.replace(p, seed=1), **data, checkpoint=tmp_path / "other.npz"
+    )  # the twin: another seed differs
     assert any((a != b).any() for a, b in zip(whole.built.trained.get_weights(), other.built.trained.get_weights()))
 
 
@@ -93,8 +98,13 @@ def test_a_damaged_graph_is_refused_by_the_check(tmp_path):
 
     task = BINARY
     x, truth = cohort(task)
-    fitted = fit.fit(drawn(task, epochs=1), training=(x, truth), tuning=(x[:8], truth[:8]), score=score,
-                     checkpoint=tmp_path / "c.npz")  # fmt: skip
+    fitted = fit.fit(
+        drawn(task, epochs=1),
+        training=(x, truth),
+        tuning=(x[:8], truth[:8]),
+        score=score,
+        checkpoint=tmp_path / "c.npz",
+    )
     assert export.export(fitted.built, tmp_path / "m.onnx", examples=x[:5]) < 1e-4
     graph = onnx.load(tmp_path / "m.onnx")
     tensor = max(graph.graph.initializer, key=lambda t: int(np.prod(t.dims)))
@@ -105,8 +115,13 @@ def test_a_damaged_graph_is_refused_by_the_check(tmp_path):
 def test_the_exported_graph_gives_the_same_bytes_alone_and_in_company(tmp_path):
     task = BINARY
     x, truth = cohort(task)
-    fitted = fit.fit(drawn(task, epochs=1), training=(x, truth), tuning=(x[:8], truth[:8]), score=score,
-                     checkpoint=tmp_path / "c.npz")  # fmt: skip
+    fitted = fit.fit(
+        drawn(task, epochs=1),
+        training=(x, truth),
+        tuning=(x[:8], truth[:8]),
+        score=score,
+        checkpoint=tmp_path / "c.npz",
+    )
     export.export(fitted.built, tmp_path / "m.onnx", examples=x[:5])
     session = predict.open_graph(tmp_path / "m.onnx")
     together = [z.tobytes() for z, _ in predict.run_graph(session, x)]

@@ -10,6 +10,7 @@ from overread.learn.framework import keras
 layers = keras.layers
 
 _CONV = {2: layers.Conv2D, 3: layers.Conv3D}
+_POOL = {2: layers.AveragePooling2D, 3: layers.AveragePooling3D}
 _MEAN = {2: layers.GlobalAveragePooling2D, 3: layers.GlobalAveragePooling3D}
 
 
@@ -37,8 +38,8 @@ def residual(
     input_shape: tuple[int, ...],
     outputs: int,
     kind: str,
-    widths: tuple[int, ...] = (24, 48, 96),
-    blocks: tuple[int, ...] = (1, 1, 1),
+    widths: tuple[int, ...] = (24, 48, 96, 144),
+    blocks: int = 1,
     stem_stride: int = 2,
     stem_kernel: int = 4,
     dropout: float = 0.2,
@@ -55,8 +56,10 @@ def residual(
         Logits.
     kind : str
         binary, multiclass, multilabel or ordinal; the head gives logits for each of them.
-    widths, blocks : tuple of int
-        Channels and residual blocks of each stage; every stage but the first halves the grid.
+    widths : tuple of int
+        Channels of each stage; every stage but the first halves the grid, while it is even.
+    blocks : int
+        Residual blocks a stage.
     stem_stride, stem_kernel : int
         Even kernels at stride 2 keep the grid's centre where it was (a 3 × 3 kernel shifts it by half a pixel a
         stage), so that feature maps lie over the pixels they came from.
@@ -70,10 +73,12 @@ def residual(
     inputs = layers.Input(input_shape, name="image")
     x = _conv_bn(inputs, widths[0], stem_kernel, nd, stride=stem_stride)
     x = layers.ReLU()(x)
-    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
-        for block in range(count):
-            last = stage == len(widths) - 1 and block == count - 1
-            x = _residual_block(x, width, nd, stride=2 if stage and not block else 1, name="features" if last else None)
+    for stage, width in enumerate(widths):
+        for block in range(blocks):
+            last = stage == len(widths) - 1 and block == blocks - 1
+            even = all(n % 2 == 0 for n in x.shape[1:-1])  # half of an odd grid would not lie over the image any more
+            stride = 2 if stage and not block and even else 1
+            x = _residual_block(x, width, nd, stride=stride, name="features" if last else None)
     features = x
     x = _MEAN[nd](name="mean")(features)
     dropped = layers.Dropout(dropout, name="dropout")(x)
@@ -83,15 +88,17 @@ def residual(
 
 
 def _conv_bn(x, width: int, kernel: int, nd: int, *, stride: int = 1):
-    x = _CONV[nd](width, kernel, strides=stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
-    return layers.BatchNormalization(momentum=0.9)(x)
+    x = _CONV[nd](width, kernel, strides=stride, padding="same", use_bias=False)(x)
+    return layers.BatchNormalization(momentum=0.97, epsilon=1e-5)(x)
 
 
 def _residual_block(x, width: int, nd: int, *, stride: int, name: str | None):
     y = layers.ReLU()(_conv_bn(x, width, 4 if stride == 2 else 3, nd, stride=stride))
     y = _conv_bn(y, width, 3, nd)
     if stride == 2 or x.shape[-1] != width:
-        x = _conv_bn(x, width, stride, nd, stride=stride)  # a 2 × 2 kernel at stride 2 sees every pixel
+        if stride == 2:
+            x = _POOL[nd](2)(x)
+        x = _conv_bn(x, width, 1, nd)
     return layers.ReLU(name=name)(layers.Add()([x, y]))
 
 

@@ -20,12 +20,16 @@ ABOUT = {
 }
 """What each network is for, in a line."""
 
+CENTRED = {"by": "given", "mean": 0.5, "std": 0.25}
+"""[0, 1] → [−2, 2]: about mean 0 and standard deviation 1 for most images, and the same for each of them."""
+
 
 @dataclass(frozen=True)
 class Fingerprint:
     """What the training images of a cohort look like, taken from the archive's records without reading pixels.
 
-    ``shape`` is the median (slices, rows, columns); ``channels`` is 3 when any image is in colour.
+    ``shape`` is the median (slices, rows, columns); ``channels`` is 3 when any image is in colour;
+    ``eight_bit`` says that every image is a picture of 256 levels, windowed by whoever made it.
     """
 
     n: int
@@ -34,6 +38,7 @@ class Fingerprint:
     modality: str
     unit: str
     volumes: int
+    eight_bit: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def fingerprint(records: Iterable[Mapping[str, Any]]) -> Fingerprint:
     Parameters
     ----------
     records : iterable of mapping
-        For each image ``shape`` (slices, rows, columns[, channels]), ``modality`` and ``unit``.
+        For each image ``shape`` (slices, rows, columns[, channels]), ``modality``, ``unit`` and ``full_range``.
 
     Raises
     ------
@@ -115,6 +120,7 @@ def fingerprint(records: Iterable[Mapping[str, Any]]) -> Fingerprint:
         modality="+".join(sorted({r["modality"] for r in rows if r["modality"]})),
         unit=rows[0]["unit"] if len({r["unit"] for r in rows}) == 1 else "stored",
         volumes=volumes,
+        eight_bit=all(r["unit"] == "stored" and r["full_range"] and tuple(r["full_range"]) == (0, 255) for r in rows),
     )
 
 
@@ -150,7 +156,7 @@ def _article(task: Task, seen: Fingerprint, seed: int, intensities) -> Plan:
     if seen.volumes:
         why.append("a volume's slices at 1/4, 1/2 and 3/4 stand in the three colour channels")
     return Plan(
-        task=task, recipe=Recipe((*steps, Step("standardise", {"by": "image"}))), network="simple-cnn",
+        task=task, recipe=Recipe((*steps, Step("standardise", CENTRED))), network="simple-cnn",
         input_shape=(64, 64, 3), build={}, batch=32, epochs=10, seed=seed, optimiser={"name": "adam"},
         ema=0.0, smoothing=0.0, weigh_classes=False, reasons=tuple(why),
     )  # fmt: skip
@@ -162,18 +168,20 @@ def _residual(task: Task, seen: Fingerprint, seed: int, intensities) -> Plan:
         Step("channels", {"count": seen.channels}),
         *_intensity(seen, intensities),
         Step("resize", {"size": size}),
-        Step("standardise", {"by": "image"}),
+        Step("standardise", CENTRED),
     )
-    batch = 64 if seen.n >= 1000 else 32 if seen.n >= 200 else 16
+    batch = 64 if seen.n >= 1000 else 32
     epochs, reason = _epochs(seen.n, batch, volume=bool(seen.volumes))
     small = max(size[-2:]) <= 32
-    build = (
-        {"widths": (16, 32, 64), "stem_stride": 2, "stem_kernel": 4}
-        if seen.volumes
-        else {"widths": (24, 48, 96), "stem_stride": 1 if small else 2, "stem_kernel": 3 if small else 4}
-    )
+    small = max(size[-2:]) <= 64
+    if seen.volumes:
+        build = {"widths": (16, 32, 64), "stem_stride": 2, "stem_kernel": 4}
+    else:
+        widths = (24, 48, 96) if max(size) <= 32 else (24, 48, 96, 144)
+        build = {"widths": widths, "stem_stride": 1 if small else 2, "stem_kernel": 3 if small else 4}
     flips = () if task.side_matters else (("left-right", "up-down", "slices") if seen.volumes else ("left-right",))
     why += [
+        _intensity_reason(seen, intensities),
         f"batch {batch} for {seen.n} training images",
         reason,
         "no left-right flip in augmentation: side matters in this task"
@@ -207,11 +215,22 @@ def _intensity(seen: Fingerprint, intensities) -> tuple[Step, ...]:
     if seen.unit == "HU" and intensities is not None:
         low, high = intensities
         return (Step("window", {"center": (low + high) / 2, "width": max(high - low, 1.0)}),)
+    if seen.eight_bit:
+        return (Step("normalise", {"by": "full_range"}),)
     return (Step("normalise", {"by": "image", "lower": 0.5, "upper": 99.5, "clip": True}),)
 
 
+def _intensity_reason(seen: Fingerprint, intensities) -> str:
+    if seen.unit == "HU" and intensities is not None:
+        return f"window {intensities[0]:.0f} to {intensities[1]:.0f} HU: 99 % of the training voxels lie in it"
+    if seen.eight_bit:
+        return "8-bit pictures are taken as they are: whoever made them has windowed them"
+    return "0.5th to 99.5th percentile of each image: the numbers have no physical unit"
+
+
 def _epochs(n: int, batch: int, *, volume: bool) -> tuple[int, str]:
-    """About 1,400 steps, the number the recipe was tried with, within 12 to 60 passes over the images."""
+    """As many steps as the recipe was tried with, within 12 to 100 passes over the images."""
+    wanted = 1400 if volume else 2800 if n >= 1000 else 1200
     steps = max(1, n // batch)
-    epochs = int(np.clip(round(1400 / steps), 12, 60))
+    epochs = int(np.clip(round(wanted / steps), 12, 100))
     return epochs, f"{epochs} epochs of {steps} steps"

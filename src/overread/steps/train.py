@@ -180,7 +180,9 @@ def _prepare(out: Path, settings: dict[str, Any], *, resume: bool) -> None:
 def _plan(store: Archive, split, task, network: str, seed: int) -> planning.Plan:
     hashes = [image for image, _, _ in split.cohorts["training"]]
     records = [store.describe(h) for h in hashes]
-    seen = planning.fingerprint({"shape": r.shape, "modality": r.modality, "unit": r.unit} for r in records)
+    seen = planning.fingerprint(
+        {"shape": r.shape, "modality": r.modality, "unit": r.unit, "full_range": r.full_range} for r in records
+    )
     intensities = None
     if seen.unit == "HU":
         sample = [store.image(h).voxels for h in hashes[:: max(1, len(hashes) // 100)]]
