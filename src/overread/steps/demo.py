@@ -112,12 +112,12 @@ def demo(
     settings = {"data": data, "seed": seed, "patients": patients, "budget": budget}
     if (out / FINISHED).exists():
         return _again(out, settings)
-    _make_room(out, settings)
     walk = {"phantom": _on_phantom, "medmnist": _on_medmnist}.get(data.partition(":")[0])
     if walk is None:
         raise OverreadError(
             f"the data {data!r}", expected="phantom or medmnist:pneumoniamnist", do="name one of the two"
         )
+    _make_room(out, settings)
     story = _Story(show=progress)
     quotes, notes, read = walk(
         out, data=data, file=file, seed=seed, patients=patients, budget=budget, progress=progress, now=now, story=story
@@ -268,12 +268,11 @@ def _quotes(run: Any, label: str | None) -> tuple[str, ...]:
 
     auroc = figures["auroc"]
     whom = f"{auroc['n']} images"
-    if auroc.get("n_patients"):
-        whom += f" of {auroc['n_patients']} patients"
-    lines = [f"{name}: AUROC {told('auroc')} on {whom} the network had never seen."]
+    whom += f" of {auroc['n_patients']} patients" if auroc.get("n_patients") else " (patients unknown)"
+    lines = [f"{name}: AUROC {told('auroc')} on {whom} held out for testing."]
     if "sensitivity" in figures:
         lines.append(
-            f"At the operating point chosen on other patients: sensitivity {told('sensitivity')}, "
+            f"At the operating point fixed before the test: sensitivity {told('sensitivity')}, "
             f"specificity {told('specificity')}."
         )
     return tuple(lines)

@@ -1,0 +1,75 @@
+"""The pointing game against maps whose answer is known."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from overread.errors import OverreadError
+from overread.steps.explain import Explained
+from overread.steps.pointing import REACH, covered_share, hottest, pointing_game
+
+SIDE = 60
+FILMS = 12
+
+
+def scene(folder: Path, aim) -> tuple[Explained, Path]:
+    """Write maps whose hottest point is where ``aim(row, column, i)`` says, and the table of lesions."""
+    rng = np.random.default_rng(0)
+    maps, lines = [], []
+    for i in range(FILMS):
+        row, column = rng.uniform(8, SIDE - 8, 2)
+        heat = np.zeros((1, SIDE, SIDE), np.float32)
+        r, c = (int(np.clip(round(v), 0, SIDE - 1)) for v in aim(row, column, i))
+        heat[0, r, c] = 1.0
+        np.save(folder / f"{i}.npy", heat)
+        maps.append({"file": str(folder / f"{i}.dcm"), "map": f"{i}.npy"})
+        lines.append((f"{i}.dcm", 0, row, column, 3.0, 0.2))
+    truth = folder / "lesions.csv"
+    with truth.open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "slice", "row", "column", "radius", "contrast"), *lines])
+    return Explained(folder, tuple(maps), ()), truth
+
+
+def test_a_map_that_points_at_the_lesion_always_wins(tmp_path):
+    maps, truth = scene(tmp_path, lambda row, column, i: (row + 2, column - 2))
+    game = pointing_game(maps, truth=truth, folder=tmp_path)
+    assert (game.hits, game.films) == (FILMS, FILMS)
+    assert game.by_exchange < 0.4 and "12 of 12 films" in str(game)
+
+
+def test_a_map_that_points_beside_it_never_does(tmp_path):
+    """Twin: a little more than its reach away is a miss."""
+    away = 3.0 * REACH + 1.5
+    maps, truth = scene(tmp_path, lambda row, column, i: (row + (away if row < SIDE / 2 else -away), column))
+    assert pointing_game(maps, truth=truth, folder=tmp_path).hits == 0
+
+
+def test_a_map_that_always_looks_at_one_place_is_no_better_than_exchanged(tmp_path):
+    """It knows where lesions are common, not where this one is: hits and exchange agree."""
+    maps, truth = scene(tmp_path, lambda row, column, i: (SIDE / 2, SIDE / 2))
+    game = pointing_game(maps, truth=truth, folder=tmp_path)
+    assert game.hits / game.films == pytest.approx(game.by_exchange, abs=1e-9)
+
+
+@given(st.floats(2, 10), st.floats(20, 40), st.floats(20, 40))
+def test_chance_by_area_is_the_disc(radius, row, column):
+    share = covered_share(np.array([[row, column, radius]]), (SIDE, SIDE))
+    assert share * SIDE**2 == pytest.approx(np.pi * (REACH * radius) ** 2, rel=0.2)
+
+
+def test_the_middle_of_a_plateau_is_the_hottest_point():
+    heat = np.zeros((5, 9))
+    heat[1:4, 2:7] = 3
+    assert hottest(heat) == (2.0, 4.0)
+
+
+def test_maps_without_known_lesions_are_refused(tmp_path):
+    maps, truth = scene(tmp_path, lambda row, column, i: (row, column))
+    with pytest.raises(OverreadError, match="known lesions"):
+        pointing_game(maps, truth=truth, folder=tmp_path / "elsewhere")
