@@ -50,8 +50,15 @@ UNLISTED = (  # E.1-1 does not name these; some stand in the allow-list as equip
     "MaskOperationExplanation PartialViewDescription DetectorDescription InterventionDescription LUTExplanation "
     "StageName ViewName TransducerData RTImageLabel ApplicatorDescription"
 ).split()
-DATES = {"StudyDate": "19630217", "SeriesDate": "19630218", "AcquisitionDate": "19630219", "ContentDate": "19630220",
-         "PatientBirthDate": "19210309", "InstanceCreationDate": "19630221", "AcquisitionDateTime": "19630222101112"}  # fmt: skip
+DATES = {
+    "StudyDate": "19630217",
+    "SeriesDate": "19630218",
+    "AcquisitionDate": "19630219",
+    "ContentDate": "19630220",
+    "PatientBirthDate": "19210309",
+    "InstanceCreationDate": "19630221",
+    "AcquisitionDateTime": "19630222101112",
+}
 UIDS = "SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID DeviceUID IrradiationEventUID".split()
 
 
@@ -240,8 +247,17 @@ def test_names_in_other_alphabets(charset):
     ds.PatientName = name
     ds.StudyDescription = name
     raw = as_bytes(ds)
-    words = [w for part in name.split("^") for w in [part.encode({"ISO_IR 100": "latin-1", "ISO_IR 192": "utf-8",
-             "ISO 2022 IR 87": "iso2022_jp", "GB18030": "gb18030"}[charset])]]  # fmt: skip
+    words = [
+        w
+        for part in name.split("^")
+        for w in [
+            part.encode(
+                {"ISO_IR 100": "latin-1", "ISO_IR 192": "utf-8", "ISO 2022 IR 87": "iso2022_jp", "GB18030": "gb18030"}[
+                    charset
+                ]
+            )
+        ]
+    ]
     words = [w.removeprefix(b"\x1b$B").removesuffix(b"\x1b(B") for w in words]
     assert all(w in raw for w in words)
     clean = as_bytes(deidentify(pydicom.dcmread(io.BytesIO(raw)), key=KEY))

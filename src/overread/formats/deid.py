@@ -119,9 +119,7 @@ def deidentify(ds: Dataset, *, key: bytes) -> Dataset:
                 do="export it again from the archive it came from",
             )
         _stamp(out)
-        given = ds["PixelData"].VR  # kept: in big endian, OW bytes are swapped and OB bytes are not
-        vr = "OB" if syntax.is_compressed else given if given in ("OB", "OW") else "OW"
-        out.add_new("PixelData", vr, scrub_pixels(ds, syntax))
+        _take_pixels(ds, out, syntax)
     out.preamble = bytes(128)
     out.file_meta = _meta(out, syntax)
     return out
@@ -135,8 +133,18 @@ class _Job:
     traces: tuple[str, ...]
 
 
+def _get(ds: Dataset, keyword: str) -> object:
+    """Return a value of the source, or None; one that cannot be read is a reason to refuse the file."""
+    tag = pydicom.tag.Tag(keyword)
+    if tag not in ds:
+        return None
+    for elem in _readable(ds, tag.__eq__):
+        return elem.value
+    raise IdentityRefused("a damaged header", expected="elements that can be read", do="export the image again")
+
+
 def _text(ds: Dataset, keyword: str) -> str:
-    value = ds.get(keyword)
+    value = _get(ds, keyword)
     return "" if value is None else str(value).strip(" \0")
 
 
@@ -167,7 +175,7 @@ def _refuse_unfit(ds: Dataset) -> UID:
         )
     if _text(ds, "RecognizableVisualFeatures").upper() == "YES":
         raise IdentityRefused("an image that says a face can be recognised", expected="none", do="deface it first")
-    if any(str(v).upper() in ("LABEL", "OVERVIEW") for v in _values(ds.get("ImageType"))):
+    if any(str(v).upper() in ("LABEL", "OVERVIEW") for v in _values(_get(ds, "ImageType"))):
         raise IdentityRefused("a picture of a label", expected="tissue", do="leave it out")
     syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
     if syntax is None:
@@ -319,6 +327,18 @@ _ACTIONS: dict[str, Callable[[DataElement, _Job], object]] = {
 
 
 # ── what the file says of itself ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _take_pixels(ds: Dataset, out: Dataset, syntax: UID) -> None:
+    """Put the cleaned pixel data beside their description, which has been checked by now."""
+    for keyword in ("NumberOfFrames", "PlanarConfiguration"):
+        if _text(ds, keyword) and not _text(out, keyword):
+            raise IdentityRefused(f"an image without a usable {keyword}", expected="a number", do="export it again")
+    data = _get(ds, "PixelData")
+    given = ds["PixelData"].VR  # kept: in big endian, OW bytes are swapped and OB bytes are not
+    vr = "OB" if syntax.is_compressed else given if given in ("OB", "OW") else "OW"
+    out.add_new("PixelData", vr, data)
+    out["PixelData"].value = scrub_pixels(out, syntax)
 
 
 def _stamp(out: Dataset) -> None:
