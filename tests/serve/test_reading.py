@@ -69,7 +69,14 @@ def test_a_study_the_machine_failed_on_outranks_an_absent_one():
 
 @pytest.mark.parametrize(
     ("p", "said"),
-    [(0, "fewer than 1"), (0.004, "fewer than 1"), (0.01, "1"), (0.834, "83"), (0.99, "99"), (1, "more than 99")],
+    [
+        (0, "fewer than 1"),
+        (0.004, "fewer than 1"),
+        (0.01, "about 1"),
+        (0.834, "about 83"),
+        (0.99, "about 99"),
+        (1, "more than 99"),
+    ],
 )
 def test_a_natural_frequency_is_never_certain(p, said):
     assert of_hundred(p) == said
@@ -104,7 +111,7 @@ def secrets_of(house, study: str) -> list[str]:
     """Everything in a study's report that would give the finding away."""
     draft = house.room.inbox.draft(study)
     f = draft.report.findings[0]
-    percent = [f"about {of_hundred(f.probability)} have", f"interval: {round(100 * f.low)}"]
+    percent = [f"{of_hundred(f.probability)} have", f"interval: {math.floor(100 * f.low)} to"]
     return [str(f.probability), draft.report.fingerprint, "Probably present", "Probably absent", "You decide", *percent]
 
 
@@ -232,7 +239,7 @@ def test_the_frequency_is_told_at_the_sites_own_prevalence(house, inbox):
     here = at_prevalence(p, learned=0.5, here=0.08)
     assert f"Of 100 such studies about {round(100 * p)} have it" in page
     assert f"where 8 % have it (the model learned from 50 %): about {round(100 * here)} of 100" in page
-    assert "In testing, 10 of 100 studies without it were called present" in page
+    assert "In testing, about 10 of 100 studies without it were called present" in page
     assert "It looks at nothing but brightness." in page and "Nord" in page
 
 

@@ -7,6 +7,7 @@ study is stored. What can change something is a POST with the session's token; w
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,7 +26,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from overread.config import Settings, read_settings
-from overread.errors import OverreadError
+from overread.errors import OverreadError, RunError
 from overread.learn.predict import Model
 from overread.serve import guard, reading
 from overread.serve.answers import person, status_of
@@ -168,6 +169,7 @@ def serve(
         folder.mkdir(exist_ok=True)
     port = port or settings.port
     app = build(model, folder, now=lambda: datetime.now().astimezone(), settings=settings, demo=demo)
+    check_port(settings.host, port)
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     print(f"overread is open at http://{shown}:{port}/ on the inbox {folder}; Ctrl-C closes it", file=sys.stderr)
     uvicorn.run(
@@ -178,6 +180,21 @@ def serve(
         server_header=False,
         h11_max_incomplete_event_size=32768,
     )
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse a port that somebody else has, before anything is begun.
+
+    Raises
+    ------
+    RunError
+    """
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise RunError(
+            f"port {port} cannot be opened ({error.strerror})", expected="a free port", do="name another with --port"
+        ) from error
 
 
 # --- pages -----------------------------------------------------------------------------------------------------

@@ -109,13 +109,24 @@ def of_hundred(share: float) -> str:
     Examples
     --------
     >>> of_hundred(.834), of_hundred(.002), of_hundred(.998)
-    ('83', 'fewer than 1', 'more than 99')
+    ('about 83', 'fewer than 1', 'more than 99')
     """
     if share < 0.01:
         return "fewer than 1"
     if share > 0.99:
         return "more than 99"
-    return str(min(99, max(1, round(100 * share))))
+    return f"about {min(99, max(1, round(100 * share)))}"
+
+
+def outward(low: float, high: float) -> tuple[int, int]:
+    """An interval in whole numbers of a hundred, rounded outward: it never promises more than it knows.
+
+    Examples
+    --------
+    >>> outward(.742, .901), outward(.9967, .9999)
+    ((74, 91), (99, 100))
+    """
+    return math.floor(round(100 * low, 6)), math.ceil(round(100 * high, 6))
 
 
 def at_prevalence(probability: float, *, learned: float, here: float) -> float:
@@ -156,11 +167,11 @@ def opened_finding(finding: Finding, card: ModelCard, *, prevalence: float | Non
     }
     if not known:
         return told
+    low, high = outward(finding.low, finding.high)
     told.update(
         of_hundred=of_hundred(finding.probability),
-        without=of_hundred(1 - finding.probability),
-        low=round(100 * finding.low),
-        high=round(100 * finding.high),
+        low=low,
+        high=high,
         threshold=f"{100 * finding.threshold:.0f}",
         dots=round(100 * finding.probability),
         against=against(finding, card),
@@ -173,8 +184,8 @@ def opened_finding(finding: Finding, card: ModelCard, *, prevalence: float | Non
         )
         told["here"] = {
             "of_hundred": of_hundred(p),
-            "low": round(100 * low),
-            "high": round(100 * high),
+            "low": outward(low, high)[0],
+            "high": outward(low, high)[1],
             "prevalence": f"{100 * prevalence:.3g}",
             "learned": f"{100 * learned:.3g}",
         }
@@ -187,8 +198,8 @@ def against(finding: Finding, card: ModelCard) -> list[tuple[str, dict[str, Any]
     distance = abs(finding.probability - finding.threshold)
     between = finding.low < finding.threshold <= finding.high
     numbers = {
-        "low": round(100 * finding.low),
-        "high": round(100 * finding.high),
+        "low": outward(finding.low, finding.high)[0],
+        "high": outward(finding.low, finding.high)[1],
         "threshold": round(100 * finding.threshold),
     }
     points.append(("crosses" if between else "clear", {**numbers, "points": round(100 * distance)}))
@@ -203,8 +214,8 @@ def against(finding: Finding, card: ModelCard) -> list[tuple[str, dict[str, Any]
             value, low, high, n = figure
             facts = {
                 "n": of_hundred(1 - value),
-                "low": round(100 * (1 - high)),
-                "high": round(100 * (1 - low)),
+                "low": outward(1 - high, 1 - low)[0],
+                "high": outward(1 - high, 1 - low)[1],
                 "of": n,
             }
             points.append((wrong[1], facts))
