@@ -5,6 +5,8 @@ No pixel value is decoded, changed or re-compressed: segments that carry no imag
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 from pydicom import Dataset
 from pydicom.encaps import encapsulate, generate_frames
@@ -61,7 +63,7 @@ def scrub_pixels(ds: Dataset, syntax: UID) -> bytes:
     frames = int(ds.get("NumberOfFrames") or 1)
     try:
         streams = list(generate_frames(ds.PixelData, number_of_frames=frames))
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as e:
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, struct.error) as e:
         raise _lost("frames") from e
     if len(streams) != frames:
         raise _lost("frames")

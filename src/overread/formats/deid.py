@@ -178,9 +178,11 @@ def _refuse_unfit(ds: Dataset) -> UID:
     if any(str(v).upper() in ("LABEL", "OVERVIEW") for v in _values(_get(ds, "ImageType"))):
         raise IdentityRefused("a picture of a label", expected="tissue", do="leave it out")
     syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
-    if syntax is None:
+    if UID_dictionary.get(syntax, ("", ""))[1] != "Transfer Syntax":
         raise IdentityRefused(
-            "a file without a transfer syntax", expected="DICOM file meta information", do="export it again as a file"
+            "a file without a standard transfer syntax",
+            expected="DICOM file meta information",
+            do="export it again as a file",
         )
     bits = list(_readable(ds, lambda tag: 0x6000 <= tag.group <= 0x60FF and tag.element == 0x0102))
     if syntax.is_compressed and any(e.value for e in bits):
