@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from overread.domain import Image, Recipe
 from overread.imaging import preprocess
@@ -37,12 +38,13 @@ def preprocess_once(
     """
     part = into.with_suffix(".part")
     store = None
-    for i, image in enumerate(images):
-        x = preprocess.apply(recipe, image)
-        if store is None:
-            store = np.lib.format.open_memmap(part, "w+", dtype=np.float32, shape=(count, *x.shape))
-        store[i] = x
-        tick(1)
+    with threadpool_limits(1):  # products this small are slower, not faster, on two threads
+        for i, image in enumerate(images):
+            x = preprocess.apply(recipe, image)
+            if store is None:
+                store = np.lib.format.open_memmap(part, "w+", dtype=np.float32, shape=(count, *x.shape))
+            store[i] = x
+            tick(1)
     if store is None:
         raise ValueError("no images came")
     store.flush()

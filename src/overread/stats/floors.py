@@ -10,10 +10,14 @@ import warnings
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.preprocessing import StandardScaler
 
 MOST_TRAINING = 20_000
 """More training thumbnails than this change a 256-number line no more; a drawn sample of them is used."""
+
+SHRINKAGES = (0.001, 0.01, 0.1, 1.0)
+"""Strengths to choose from (scikit-learn's C)."""
 
 
 def majority(training_truth: np.ndarray, n: int) -> np.ndarray:
@@ -85,11 +89,26 @@ def _probabilities(x: np.ndarray, y: np.ndarray, targets: list[np.ndarray], *, l
         for o in out:
             o[:, seen] = 1.0
         return out
-    model = LogisticRegression(C=0.03, max_iter=200)  # strong shrinkage: more numbers than a small cohort can carry
     with warnings.catch_warnings():  # 200 steps are enough for a floor; that the last digit still moves is no news
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(x, y)
+        model = LogisticRegression(C=_shrinkage(x, y), max_iter=200).fit(x, y)
     for o, t in zip(out, targets, strict=True):
         if len(t):
             o[:, model.classes_] = model.predict_proba(t)
     return out
+
+
+def _shrinkage(x: np.ndarray, y: np.ndarray) -> float:
+    """Choose how strongly to shrink, by cross-validation on training cases alone (at most 2,000 of them)."""
+    fewest = np.bincount(y)[np.unique(y)].min()
+    if fewest < 6:
+        return 0.01  # too few of one answer to choose by: shrink strongly
+    every = slice(None, None, max(1, len(x) // 2000))
+    folds = StratifiedKFold(3)
+    loss = {
+        c: -cross_val_score(
+            LogisticRegression(C=c, max_iter=200), x[every], y[every], cv=folds, scoring="neg_log_loss"
+        ).mean()
+        for c in SHRINKAGES
+    }
+    return min(loss, key=loss.get)
