@@ -110,8 +110,8 @@ class Journal:
         with self._locked():
             head = self._read_head()
             n, last = 0, GENESIS
-            for n, last in self._chain():
-                pass
+            for counted in self._chain():
+                n, last = counted
             self._compare(head, n, last)
             return n
 
