@@ -43,7 +43,7 @@ def test_simple_cnn_with_the_articles_weights_gives_the_articles_answers():
 
 
 @pytest.mark.parametrize(
-    ("shape", "grid"), [((96, 96, 1), (6, 6)), ((28, 28, 3), (7, 7)), ((16, 24, 24, 1), (2, 3, 3))]
+    ("shape", "grid"), [((96, 96, 1), (12, 12)), ((28, 28, 3), (7, 7)), ((16, 24, 24, 1), (2, 3, 3))]
 )
 def test_the_logit_is_exactly_the_mean_of_its_map_and_the_bias(shape, grid):
     built = networks.residual(input_shape=shape, outputs=2, kind="multilabel")

@@ -38,7 +38,7 @@ def residual(
     input_shape: tuple[int, ...],
     outputs: int,
     kind: str,
-    widths: tuple[int, ...] = (24, 48, 96, 144),
+    widths: tuple[int, ...] = (24, 48, 96),
     blocks: int = 1,
     stem_stride: int = 2,
     stem_kernel: int = 4,

@@ -177,8 +177,7 @@ def _residual(task: Task, seen: Fingerprint, seed: int, intensities) -> Plan:
     if seen.volumes:
         build = {"widths": (16, 32, 64), "stem_stride": 2, "stem_kernel": 4}
     else:
-        widths = (24, 48, 96) if max(size) <= 32 else (24, 48, 96, 144)
-        build = {"widths": widths, "stem_stride": 1 if small else 2, "stem_kernel": 3 if small else 4}
+        build = {"widths": (24, 48, 96), "stem_stride": 1 if small else 2, "stem_kernel": 3 if small else 4}
     flips = () if task.side_matters else (("left-right", "up-down", "slices") if seen.volumes else ("left-right",))
     why += [
         _intensity_reason(seen, intensities),
