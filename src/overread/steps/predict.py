@@ -166,8 +166,8 @@ def report_of(model: Model, reads: Sequence[Read]) -> Report:
 
 
 def _weight(finding: Finding) -> tuple[int, float]:
-    """A referral outranks an answer, so that no image of a study hides another's doubt."""
-    return (finding.decision == "refer", finding.probability)
+    """What one view shows, another does not take back: present before refer, and a doubt before absent."""
+    return (("absent", "refer", "present").index(finding.decision), finding.probability)
 
 
 def _found(sources: Sequence[str | Path], refused: list[tuple[str, str, str]]) -> Iterator[door.Found]:
