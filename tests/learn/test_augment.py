@@ -5,7 +5,7 @@ keras = pytest.importorskip("keras")
 
 from overread.learn.augment import Augment, reseed
 
-STILL = dict(rotation=0, scale=0, shift=0, blur=0, gamma=0, contrast=0, brightness=0, noise=0)
+STILL = dict(rotation=0, scale=0, aspect=0, shift=0, blur=0, gamma=0, contrast=0, brightness=0, noise=0)
 
 
 def batch(*shape):

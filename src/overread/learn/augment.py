@@ -24,6 +24,9 @@ class Augment(layers.Layer):
         Up to this many degrees either way, in the plane of the slice.
     scale : float
         Up to this fraction larger or smaller (0.12: 0.88 to 1.12).
+    aspect : float
+        Up to this fraction wider or narrower than it is high: a film's shape is the format of the cassette or of the
+        export, no finding, and in a published set it tells the classes apart.
     shift : float
         Up to this fraction of the side, along rows and columns (and slices of a volume).
     flips : tuple of str
@@ -53,13 +56,14 @@ class Augment(layers.Layer):
         *,
         rotation: float = 12.0,
         scale: float = 0.12,
+        aspect: float = 0.15,
         shift: float = 0.09,
         flips: tuple[str, ...] = (),
-        blur: float = 0.3,
-        gamma: float = 0.5,
-        contrast: float = 0.3,
-        brightness: float = 0.15,
-        noise: float = 0.05,
+        blur: float = 0.5,
+        gamma: float = 0.6,
+        contrast: float = 0.4,
+        brightness: float = 0.2,
+        noise: float = 0.08,
         mean: float = 0.5,
         std: float = 0.25,
         seed: int = 0,
@@ -69,6 +73,7 @@ class Augment(layers.Layer):
         self.settings = {
             "rotation": rotation,
             "scale": scale,
+            "aspect": aspect,
             "shift": shift,
             "flips": tuple(flips),
             "blur": blur,
@@ -96,7 +101,7 @@ class Augment(layers.Layer):
         for flip in s["flips"]:
             images = self._flip(images, axis={"left-right": -2, "up-down": -3, "slices": 1}[flip])
         images = images * s["std"] + s["mean"]
-        if s["rotation"] or s["scale"] or s["shift"]:
+        if s["rotation"] or s["scale"] or s["aspect"] or s["shift"]:
             images = self._move_volume(images) if volume else self._move(images)
         if s["blur"] and not volume:
             images = self._soften(images)
@@ -116,15 +121,18 @@ class Augment(layers.Layer):
         """Rows of eight numbers that take an output pixel (x, y) to the input pixel it shows."""
         s = self.settings
         angle = self._uniform(n, math.radians(s["rotation"]), rank=1)
-        zoom = 1.0 + self._uniform(n, s["scale"], rank=1)
+        zoom = ops.exp(self._uniform(n, math.log1p(s["scale"]), rank=1))
+        shape = ops.exp(self._uniform(n, math.log1p(s["aspect"]) / 2, rank=1))
         dx = self._uniform(n, s["shift"] * columns, rank=1)
         dy = self._uniform(n, s["shift"] * rows, rank=1)
-        cos, sin = ops.cos(angle) / zoom, ops.sin(angle) / zoom
+        across, down = 1 / (zoom * shape), shape / zoom
+        cos, sin = ops.cos(angle), ops.sin(angle)
         cx, cy = (columns - 1) / 2, (rows - 1) / 2
-        a2 = cx - cos * cx + sin * cy + dx
-        b2 = cy - sin * cx - cos * cy + dy
+        a0, a1, b0, b1 = cos * across, -sin * across, sin * down, cos * down
+        a2 = cx - a0 * cx - a1 * cy + dx
+        b2 = cy - b0 * cx - b1 * cy + dy
         zero = ops.zeros_like(cos)
-        return ops.stack([cos, -sin, a2, sin, cos, b2, zero, zero], axis=1)
+        return ops.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1)
 
     def _move(self, images):
         n = ops.shape(images)[0]
@@ -155,9 +163,11 @@ class Augment(layers.Layer):
 
     def _soften(self, images):
         n, share = ops.shape(images)[0], self.settings["blur"]
-        soft = ops.average_pool(images, 3, strides=1, padding="same", data_format="channels_last")
+        once = _mean_of_nine(images)
+        coin = ops.cast(keras.random.uniform((n, 1, 1, 1), seed=self.random) < 0.5, "float32")
+        soft = coin * once + (1 - coin) * _mean_of_nine(once)
         images = images + self._share(n, share) * (soft - images)
-        return images + self._share(n, share / 2) * (images - soft)
+        return images + self._share(n, share / 2) * (images - _mean_of_nine(images))
 
     def _expose(self, images):
         s = self.settings
@@ -175,6 +185,10 @@ class Augment(layers.Layer):
             amount = ops.abs(self._uniform(n, s["noise"], rank=rank))
             images = images + amount * keras.random.normal(ops.shape(images), seed=self.random)
         return ops.clip(images, 0.0, 1.0) if s["gamma"] or s["contrast"] or s["brightness"] or s["noise"] else images
+
+
+def _mean_of_nine(images):
+    return ops.average_pool(images, 3, strides=1, padding="same", data_format="channels_last")
 
 
 def reseed(model: keras.Model, seed: int, epoch: int) -> None:
