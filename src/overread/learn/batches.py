@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def preprocess_once(
         for i, image in enumerate(images):
             x = preprocess.apply(recipe, image)
             if store is None:
-                store = np.lib.format.open_memmap(part, "w+", dtype=np.float32, shape=(count, *x.shape))
+                store = _room_for(part, (count, *x.shape))
             store[i] = x
             tick(1)
     if store is None:
@@ -51,6 +52,24 @@ def preprocess_once(
     del store
     part.replace(into)
     return np.load(into, mmap_mode="r")
+
+
+def _room_for(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a writable array in a new file whose room on the disk is already taken.
+
+    A mapped file that grows as it is written ends the process with a bus error when the disk is full; a file that
+    asks for all its room first is refused in one line.
+    """
+    with open(path, "wb") as out:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(out, header)
+        out.flush()
+        size = out.tell() + 4 * math.prod(shape)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(out.fileno(), 0, size)
+        else:
+            out.write(bytes(size - out.tell()))
+    return np.load(path, mmap_mode="r+")
 
 
 class Batches(keras.utils.PyDataset):
