@@ -220,3 +220,12 @@ def test_label_figures_of_a_multilabel_task_are_those_of_each_label_alone(seed):
     )
     alone = metrics.binary_figures(truth[:, 0], p[:, 0], threshold=0.5, rng=rng(), replicates=20)
     assert canonical_json(both["a"]) == canonical_json(alone) and both["b"]["confusion"]["threshold"] == 0.4
+
+
+def test_the_figure_to_watch_leaves_out_what_is_unknown_and_what_has_one_answer():
+    truth = np.array([[1, 0, np.nan], [0, 0, np.nan], [1, 0, np.nan], [np.nan, 0, np.nan]])
+    score = np.array([[0.9, 1, 1], [0.1, 2, 2], [0.4, 3, 3], [-5, 4, 4.0]])
+    assert metrics.mean_auroc(truth, score) == 1.0
+    assert metrics.mean_auroc(truth[:, 0], -score[:, 0]) == 0.0
+    assert np.isnan(metrics.mean_auroc(truth[:, 1:], score[:, 1:]))
+    assert np.isnan(metrics.mean_auroc(np.empty((0, 2)), np.empty((0, 2))))

@@ -143,3 +143,13 @@ def test_a_split_is_read_back_and_a_changed_one_refused():
 def test_shares_add_up_and_leave_no_cohort_empty_while_there_is_enough(count):
     shares = _apportion(count, {"training": 0.6, "tuning": 0.1, "calibration": 0.1, "testing": 0.2})
     assert sum(shares.values()) == count and min(shares.values()) >= (1 if count >= 4 else 0)
+
+
+def test_every_word_that_makes_a_split_column_names_a_cohort_of_it():
+    from overread.formats.labels import SPLIT_WORDS
+
+    assert {"tune", "dev"} <= SPLIT_WORDS
+    for word in SPLIT_WORDS - {"train", "training"}:
+        studies = [study(i, {"mass": i % 2 == 0}, split="train" if i < 200 else word) for i in range(240)]
+        split = divide(studies, labels=["mass"], seed=0, published="published")
+        assert sum(len(rows) for rows in split.cohorts.values()) == 240

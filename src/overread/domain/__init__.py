@@ -5,11 +5,12 @@ from overread.domain.card import ModelCard
 from overread.domain.estimate import Estimate
 from overread.domain.image import Geometry, Image
 from overread.domain.report import Answer, Decision, Finding, Report
-from overread.domain.study import COHORTS, Cohort, LabelValue, Study
+from overread.domain.study import COHORT_WORDS, COHORTS, Cohort, LabelValue, Study
 from overread.domain.task import Recipe, Step, Task
 
 __all__ = [
     "COHORTS",
+    "COHORT_WORDS",
     "Answer",
     "Cohort",
     "Decision",

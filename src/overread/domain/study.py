@@ -11,7 +11,22 @@ LabelValue = bool | str | None
 """True, False, or a level of a many-valued label ("benign"); None is unknown, which is not absent."""
 
 COHORTS = ("training", "tuning", "calibration", "testing")
-"""The four parts of every split, by patient: fit on one, choose on the next, calibrate on the third, test once."""
+"""The four parts of every split, by patient: fit on one, watch on the next, calibrate on the third, test once."""
+
+COHORT_WORDS = {
+    "training": "training",
+    "train": "training",
+    "tuning": "tuning",
+    "tune": "tuning",
+    "dev": "tuning",
+    "validation": "tuning",
+    "valid": "tuning",
+    "val": "tuning",
+    "calibration": "calibration",
+    "testing": "testing",
+    "test": "testing",
+}
+"""What published split columns call the cohorts, in lower case."""
 
 
 @dataclass(frozen=True)

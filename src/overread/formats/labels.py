@@ -10,16 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from overread.domain import LabelValue
+from overread.domain import COHORT_WORDS, LabelValue
 from overread.errors import LabelError
 
 TRUE = frozenset({"1", "true", "yes", "y", "positive", "present"})
 FALSE = frozenset({"0", "false", "no", "n", "negative", "absent"})
 UNKNOWN = frozenset({"", "na", "n/a", "nan", "null", "?", "unknown", "uncertain"})
 """Words for "not known" in any column; -1 too, where the other answers are 0 and 1."""
-SPLIT_WORDS = frozenset(
-    ("train", "training", "val", "valid", "validation", "tuning", "tune", "dev", "calibration", "test", "testing")
-)
+SPLIT_WORDS = frozenset(COHORT_WORDS)
 STRATA = frozenset(
     ("sex", "gender", "age_band", "site", "hospital", "centre", "center", "scanner", "manufacturer", "vendor", "view")
     + ("view_position", "projection", "laterality", "side", "ethnicity", "race")

@@ -260,6 +260,39 @@ def _temperature(c: Cases, weights: np.ndarray) -> np.ndarray:
     return np.stack([slope / spread, np.zeros(len(weights))], axis=1)
 
 
+def straddles(low: float | np.ndarray, high: float | np.ndarray, threshold: float | np.ndarray) -> bool | np.ndarray:
+    """Say whether an interval holds the operating point, so that the case is too close to call and is referred.
+
+    A case is called at or above its threshold: an interval that begins exactly there is called, one that ends exactly
+    there is not clear of it.
+
+    Examples
+    --------
+    >>> straddles(0.3, 0.6, 0.5), straddles(0.5, 0.6, 0.5), straddles(0.3, 0.5, 0.5)
+    (True, False, True)
+    """
+    return (low < threshold) & (threshold <= high)
+
+
+def levels_too_close(probabilities: np.ndarray, intervals: np.ndarray) -> np.ndarray:
+    """Say of each case (n,) whether the interval of its most probable level reaches down to the second one.
+
+    Parameters
+    ----------
+    probabilities : ndarray, (n, levels)
+    intervals : ndarray, (n, levels, 2)
+
+    Examples
+    --------
+    >>> p = np.array([[0.5, 0.4, 0.1], [0.8, 0.1, 0.1]])
+    >>> levels_too_close(p, np.stack([p - 0.1, p + 0.1], axis=-1)).tolist()
+    [True, False]
+    """
+    rows = np.arange(len(probabilities))
+    first, second = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].T
+    return intervals[rows, first, 0] <= probabilities[rows, second]
+
+
 def operating_point(probabilities: np.ndarray, truth: np.ndarray, *, sensitivity: float = 0.95) -> dict[str, Any]:
     """Return the largest threshold whose sensitivity on the calibration cohort is at least ``sensitivity``.
 

@@ -5,21 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from overread.domain import Study
+from overread.domain import COHORT_WORDS, Study
 from overread.errors import LabelError
-
-PUBLISHED_WORDS = {
-    "training": "training",
-    "train": "training",
-    "tuning": "tuning",
-    "validation": "tuning",
-    "valid": "tuning",
-    "val": "tuning",
-    "calibration": "calibration",
-    "testing": "testing",
-    "test": "testing",
-}
-"""What published split columns call the cohorts, in lower case."""
 
 
 def cohort_words(studies: list[Study], published: str | Sequence[str | None] | None) -> list[str] | None:
@@ -35,16 +22,14 @@ def cohort_words(studies: list[Study], published: str | Sequence[str | None] | N
             f"no study has the split column {published!r}", expected="one of " + (", ".join(map(repr, have)) or "none")
         )
     plain = [str(v).strip().lower() if v is not None else "" for v in values]
-    strange = Counter(
-        str(v) if p else "(blank)" for v, p in zip(values, plain, strict=True) if p not in PUBLISHED_WORDS
-    )
+    strange = Counter(str(v) if p else "(blank)" for v, p in zip(values, plain, strict=True) if p not in COHORT_WORDS)
     if strange:
         # many different words are not a split column but perhaps a name or an id: those are counted, never printed
         few = len(strange) <= 6
         told = ", ".join(f"{w} ({n})" for w, n in strange.most_common()) if few else f"{len(strange)} different words"
         raise LabelError(
             f"the split column holds {told}",
-            expected="train, val or test in each row (also training, validation, valid, tuning, calibration, testing)",
+            expected="train, val or test in each row (also training, validation, valid, tuning, tune, dev, calibration, testing)",
             do="mend the column, or leave it out and let the split be drawn",
         )
-    return [PUBLISHED_WORDS[p] for p in plain]
+    return [COHORT_WORDS[p] for p in plain]
