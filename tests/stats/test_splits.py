@@ -153,3 +153,20 @@ def test_every_word_that_makes_a_split_column_names_a_cohort_of_it():
         studies = [study(i, {"mass": i % 2 == 0}, split="train" if i < 200 else word) for i in range(240)]
         split = divide(studies, labels=["mass"], seed=0, published="published")
         assert sum(len(rows) for rows in split.cohorts.values()) == 240
+
+
+def test_a_published_testing_part_without_labels_is_carved_from_training_and_told():
+    studies = [
+        study(i, {"mass": None if i >= 200 else i % 2 == 0}, split="train" if i < 200 else "test") for i in range(300)
+    ]
+    split = divide(studies, labels=["mass"], seed=0, published="published")
+    assert [len(split.cohorts[c]) for c in COHORTS] == [120, 20, 20, 40]
+    assert split.warnings[0].startswith("the published testing part has no labels")
+    assert split.source.endswith("tuning and calibration and testing carved from training")
+    labelled = [study(i, {"mass": i % 2 == 0}, split="train" if i < 200 else "test") for i in range(300)]
+    assert not divide(labelled, labels=["mass"], seed=0, published="published").warnings
+    hidden = [
+        study(i, {"mass": None if i < 200 else i % 2 == 0}, split="train" if i < 200 else "test") for i in range(300)
+    ]
+    with pytest.raises(CohortError, match="without a training cohort; expected rows named train, with labels"):
+        divide(hidden, labels=["mass"], seed=0, published="published")

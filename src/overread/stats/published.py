@@ -33,3 +33,11 @@ def cohort_words(studies: list[Study], published: str | Sequence[str | None] | N
             do="mend the column, or leave it out and let the split be drawn",
         )
     return [COHORT_WORDS[p] for p in plain]
+
+
+def hidden_told(cohort: str) -> str:
+    """Say that a published part cannot serve as a cohort, and what stands in for it."""
+    told = f"the published {cohort} part has no labels: {cohort} was carved from the published training part instead."
+    if cohort == "testing":
+        told += " The figures here are not those of the published testing part, and must not be set beside them."
+    return told

@@ -15,7 +15,7 @@ from typing import Any
 
 from overread.domain import COHORTS, Study, fingerprint
 from overread.errors import CohortError, IntegrityError, LabelError
-from overread.stats.published import cohort_words
+from overread.stats.published import cohort_words, hidden_told
 
 FRACTIONS = {"training": 0.6, "tuning": 0.1, "calibration": 0.1, "testing": 0.2}
 """Share of the patients in each cohort, when no published split is named."""
@@ -160,9 +160,9 @@ def divide(
         Share of the patients by cohort; the default is `FRACTIONS`.
     published : str, or sequence of str, optional
         A published split: the name of a column in ``Study.splits``, or its values in the order of ``studies``.
-        train/training, val/valid/validation/tuning, test/testing, in any case. A cohort it lacks is carved from
-        its training patients (tuning 10 %, calibration 10 %, testing 20 %). A patient on both sides of it is
-        counted and warned about, not moved: the published figures were found that way.
+        train/training, val/valid/validation/tuning, test/testing, in any case. A cohort it lacks, or (with a warning)
+        whose studies have no labels, is carved from its training patients (tuning 10 %, calibration 10 %, testing
+        20 %). A patient on both sides is counted, not moved: the published figures were found that way.
 
     Returns
     -------
@@ -201,11 +201,13 @@ def divide(
     if words is None:
         where = [{c} for c in _assign(units, answers, dict(fractions or FRACTIONS), seed)]
         cohorts = _collect((c, s) for unit, (c,) in zip(units, where, strict=True) for s in unit)
-        source = "drawn"
+        source, hidden = "drawn", []
     else:
-        cohorts, source = _from_published(studies, units, answers, words, published, seed)
+        where = {studies[i].pseudonym: words[i] for i in kept}
+        hidden = [c for c in COHORTS if c in set(words) - set(where.values())]
+        cohorts, source = _from_published(where, units, answers, published, seed)
     known = all(studies[i].patient is not None for i in kept)
-    warnings = _warnings(studies, kept, cohorts, labels, source)
+    warnings = [hidden_told(c) for c in hidden] + _warnings(studies, kept, cohorts, labels, source)
     return Split(cohorts, source=source, patients_known=known, seed=seed, warnings=tuple(warnings))
 
 
@@ -329,19 +331,22 @@ def _collect(pairs: Iterable[tuple[str, Study]]) -> dict[str, tuple[Entry, ...]]
 
 
 def _from_published(
-    studies: list[Study],
+    where: dict[str, str],
     units: list[tuple[Study, ...]],
     answers: list[set],
-    words: list[str],
     published: str | Sequence[str | None] | None,
     seed: int,
 ) -> tuple[dict[str, tuple[Entry, ...]], str]:
-    """Return the cohorts of a published split, with those it lacks carved from its training patients."""
-    where = {s.pseudonym: word for s, word in zip(studies, words, strict=True)}
+    """Return the cohorts of a published split, with those it lacks carved from its training patients.
+
+    ``where`` holds the cohort of each labelled study by its pseudonym: a part without labels is no cohort.
+    """
     named = set(where.values())
     if "training" not in named:
         raise CohortError(
-            "a published split without a training cohort", expected="rows named train", do="name another column"
+            "a published split without a training cohort",
+            expected="rows named train, with labels",
+            do="name another column",
         )
     missing = [c for c in COHORTS if c not in named]
     if missing:

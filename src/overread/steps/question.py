@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -77,23 +78,70 @@ def ask(
 def truth(studies: Sequence[Study], task: Task) -> np.ndarray:
     """Return what is known of each study, (n, outputs): 1 present, 0 absent, NaN unknown; one-hot for levels.
 
+    A level that the task does not have is unknown, not another level; `never_learned` counts them.
+
+    Raises
+    ------
+    LabelError
+        When words stand where yes or no is asked for, or the reverse: nothing is guessed from them.
+
     Examples
     --------
     >>> task = Task(("mass",), "binary", "mass")
     >>> truth([Study("S1", (), labels={"mass": True}), Study("S2", ())], task).tolist()
     [[1.0], [nan]]
     """
+    many = task.kind in ("multiclass", "ordinal")
+    _refuse_other_answers(studies, task, many=many)
     out = np.full((len(studies), len(task.labels)), np.nan)
     for i, study in enumerate(studies):
-        if task.kind in ("multiclass", "ordinal"):
-            value = study.labels.get(task.name)
-            if value is not None:
-                out[i] = [float(label == f"{task.name}={value}") for label in task.labels]
+        if many:
+            output = f"{task.name}={study.labels.get(task.name)}"
+            if output in task.labels:
+                out[i] = [float(label == output) for label in task.labels]
         else:
             for j, label in enumerate(task.labels):
                 value = study.labels.get(label)
-                out[i, j] = np.nan if value is None else float(bool(value))
+                out[i, j] = np.nan if value is None else float(value)
     return out
+
+
+def never_learned(studies: Sequence[Study], task: Task) -> str:
+    """Say how many studies have levels that the task does not; empty when none has.
+
+    Examples
+    --------
+    >>> task = Task(("class=a", "class=b"), "multiclass", "class")
+    >>> never_learned([Study("S1", (), labels={"class": "c"}), Study("S2", (), labels={"class": "a"})], task)
+    "1 study has a level the model never learned: 'c' (1). It is left out of every figure."
+    """
+    if task.kind not in ("multiclass", "ordinal"):
+        return ""
+    values = Counter(study.labels.get(task.name) for study in studies)
+    strange = {v: n for v, n in values.items() if v is not None and f"{task.name}={v}" not in task.labels}
+    if not strange:
+        return ""
+    ordered = sorted(strange, key=lambda v: _level(str(v)))
+    told = ", ".join(f"{v!r} ({strange[v]:,})" for v in ordered[:12])
+    told += f" and {len(ordered) - 12:,} more" if len(ordered) > 12 else ""
+    count = sum(strange.values())
+    if count == 1:
+        return f"1 study has a level the model never learned: {told}. It is left out of every figure."
+    return f"{count:,} studies have levels the model never learned: {told}. They are left out of every figure."
+
+
+def _refuse_other_answers(studies: Sequence[Study], task: Task, *, many: bool) -> None:
+    """Raise where a label's values are not of the kind that the task asks for."""
+    for name in columns(task):
+        values = [v for study in studies if (v := study.labels.get(name)) is not None]
+        wrong = sum(isinstance(v, str) != many for v in values)
+        if wrong:
+            came, expected = ("yes or no", "a level in words") if many else ("words", "yes or no")
+            raise LabelError(
+                f"{wrong:,} of {len(values):,} studies answer {name!r} with {came}",
+                expected=f"{expected}, as the model has learned it",
+                do="collect them again with a label table that answers as the training data did",
+            )
 
 
 def columns(task: Task) -> tuple[str, ...]:
