@@ -151,11 +151,6 @@ def test_strata_hold_no_exact_age() -> None:
     assert found.origin.strata == {"sex": "M", "age": "80+", "scanner": "ACME"}
 
 
-@given(st.integers(0, 999), st.sampled_from("DWMY"))
-def test_every_age_has_one_band(number: int, unit: str) -> None:
-    assert dicom.age_band(f"{number:03d}{unit}") in ("<18", "18-39", "40-64", "65-79", "80+")
-
-
 def test_an_enhanced_object_is_ordered_by_position_and_rescaled_by_frame() -> None:
     frames = []
     for z, intercept in ((4.0, 100), (0.0, 200), (2.0, 300)):

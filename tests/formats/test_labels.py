@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overread.errors import LabelError
-from overread.formats import dicom
-from overread.formats.labels import age_band, read_table, truth
+from overread.formats.labels import read_table, truth
 
 
 @pytest.fixture
@@ -108,18 +107,6 @@ def test_no_age_above_89_comes_through(table):
     rows = "".join(f"{i}.png,{i},{i % 2}\n" for i in range(121))
     read = table(f"file,age,mass\n{rows}")
     assert {row.strata["age"] for row in read.rows} == {"<18", "18-39", "40-64", "65-79", "80+"}
-
-
-@pytest.mark.parametrize(
-    ("age", "band"), [("90-94", "80+"), ("90+", "80+"), ("80-89", "80-89"), ("<18", "<18"), ("018M", "<18")]
-)
-def test_age_bands(age, band):
-    assert age_band(age) == band
-
-
-@given(st.integers(0, 130))
-def test_ages_fall_in_the_bands_of_dicom_headers(years):
-    assert age_band(str(years)) == dicom.age_band(f"{years:03}Y")
 
 
 def test_the_patient_column_may_have_another_name(table):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from overread import cli
 from overread.domain import Image, Study
 from overread.errors import ArchiveError
 from overread.steps.collect import collect
@@ -43,6 +44,14 @@ def archive(tmp_path):
             )
         opened.add(Study("S9", (ct,), None, {"mass": None, "kind": None}))
         yield opened
+
+
+@pytest.mark.parametrize("words", [[], ["--quiet"], ["--json"]])
+def test_the_command_prints_what_the_function_returns(archive, words, capsys):
+    assert cli.main(["inspect", str(archive.path), *words]) == 0
+    out = capsys.readouterr().out
+    told = inspect(archive, progress=False)
+    assert json.loads(out) == told.to_json() if "--json" in words else out == f"{told}\n"
 
 
 def test_everything_is_counted(archive):

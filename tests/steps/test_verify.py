@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import UTC, datetime
 
 import pytest
 
+from overread import cli
 from overread.errors import IntegrityError, NothingToDo
 from overread.steps.verify import verify
 from overread.store.journal import Journal
@@ -31,6 +33,12 @@ def test_a_whole_record_is_counted_and_its_head_is_told(journal, tmp_path):
         assert str(told).startswith(
             "2 records whole and in order (1 impression, 1 signed); 1 signed documents unchanged"
         )
+
+
+def test_the_account_is_there_for_machines_too(journal, capsys):
+    assert cli.main(["verify", str(journal.path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"records": 2, "documents": 1, "head": journal.head[1], "kinds": {"impression": 1, "signed": 1}}
 
 
 def test_the_journal_of_an_inbox_is_found(tmp_path):

@@ -17,6 +17,7 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut
 
 from overread.errors import UnreadableFile
+from overread.formats.ages import age_band
 from overread.formats.limits import check_bytes, finite, refusing, smallest_integer, smallest_integer_or_float
 from overread.formats.pixels import decode, transfer_syntax
 
@@ -349,27 +350,15 @@ def strata(ds: Dataset) -> dict[str, str]:
     >>> strata(ds)
     {'sex': 'F', 'age': '80+', 'scanner': 'ACME'}
     """
-    sex, age = str(ds.get("PatientSex") or ""), age_band(str(ds.get("PatientAge") or ""))
+    sex, age = str(ds.get("PatientSex") or ""), _age_band(str(ds.get("PatientAge") or ""))
     scanner, view = str(ds.get("Manufacturer") or "").strip()[:64], str(ds.get("ViewPosition") or "").strip()[:16]
     said = {"sex": sex if sex in ("F", "M", "O") else "", "age": age, "scanner": scanner, "view": view}
     return {name: value for name, value in said.items() if value}
 
 
-def age_band(age: str) -> str:
-    """Return the band of a DICOM age string (AS: nnnD, nnnW, nnnM, nnnY); "" where it is none.
-
-    Examples
-    --------
-    >>> age_band("045Y"), age_band("006M"), age_band("091Y"), age_band("?")
-    ('40-64', '<18', '80+', '')
-    """
-    match = re.fullmatch(r"(\d{3})([DWMY])", age.strip())
-    if not match:
-        return ""
-    years = int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[match[2]]
-    return next(
-        (band for below, band in ((18, "<18"), (40, "18-39"), (65, "40-64"), (80, "65-79")) if years < below), "80+"
-    )
+def _age_band(age: str) -> str:
+    """Return the band of an Age String, which has a unit (PS3.5 6.2); "" where it is none."""
+    return (age_band(age) or "") if re.fullmatch(r"\d{3}[DWMY]", age.strip()) else ""
 
 
 def told(caught: list[warnings.WarningMessage]) -> list[str]:

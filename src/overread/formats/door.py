@@ -6,7 +6,7 @@ import hashlib
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from overread.domain import Image
@@ -20,7 +20,9 @@ from overread.formats.walk import Job, Part, walk
 __all__ = ["Found", "Job", "Origin", "Part", "Refused", "candidates", "ignored", "read", "read_job", "scan"]
 
 
-def candidates(sources: Iterable[str | os.PathLike] | str | os.PathLike) -> list[Job]:
+def candidates(
+    sources: Iterable[str | os.PathLike] | str | os.PathLike, *, tick: Callable[[], object] | None = None
+) -> list[Job]:
     """Find what could be read in folders, files, zip archives and .npz files, by first bytes and headers only.
 
     Every file is in exactly one job. Hidden files and what operating systems leave behind are in the "ignored" job.
@@ -28,6 +30,9 @@ def candidates(sources: Iterable[str | os.PathLike] | str | os.PathLike) -> list
     Parameters
     ----------
     sources : paths
+    tick : callable, optional
+        Called once for each file, and each member of a zip archive, that was looked at: a folder of a hospital's
+        size takes minutes.
 
     Returns
     -------
@@ -39,7 +44,7 @@ def candidates(sources: Iterable[str | os.PathLike] | str | os.PathLike) -> list
     UnreadableFile
         ``no-such-file`` for a source that does not exist.
     """
-    return walk([sources] if isinstance(sources, (str, os.PathLike)) else sources)
+    return walk([sources] if isinstance(sources, (str, os.PathLike)) else sources, tick=tick)
 
 
 def ignored(jobs: Iterable[Job]) -> int:

@@ -7,7 +7,7 @@ import stat
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -79,15 +79,21 @@ class _Harvest:
     jobs: list[Job | tuple] = field(default_factory=list)
     series: dict[tuple, list[Part]] = field(default_factory=dict)
     litter: list[Part] = field(default_factory=list)
+    tick: Callable[[], object] | None = None
+
+    def looked(self) -> None:
+        """Tell whoever waits that one more file, or zip member, was looked at."""
+        if self.tick is not None:
+            self.tick()
 
     def refuse(self, part: Part, code: str, came: str, *, expected: str = "", do: str = "") -> None:
         reason = str(UnreadableFile(came, code=code, expected=expected, do=do))
         self.jobs.append(Job("refused", (part,), refusal=Refused(part.name, code, reason)))
 
 
-def walk(sources: Iterable[str | os.PathLike]) -> list[Job]:
+def walk(sources: Iterable[str | os.PathLike], *, tick: Callable[[], object] | None = None) -> list[Job]:
     """Return the jobs of ``sources``; see ``door.candidates``."""
-    harvest, seen = _Harvest(), set[str]()
+    harvest, seen = _Harvest(tick=tick), set[str]()
     for source in sources:
         path = Path(source)
         if not path.exists():
@@ -133,6 +139,7 @@ def _is_litter(name: str) -> bool:
 
 def _offer(part: Part, harvest: _Harvest) -> None:
     """Look at one file on disk."""
+    harvest.looked()
     try:
         about = os.stat(part.path)
         if not stat.S_ISREG(about.st_mode):
@@ -224,6 +231,7 @@ def _unpack(part: Part, harvest: _Harvest) -> None:
 
 
 def _member(archive_part: Part, member: zipfile.ZipInfo, archive: zipfile.ZipFile, harvest: _Harvest) -> None:
+    harvest.looked()
     part = Part(f"{archive_part.name}!{member.filename}", archive_part.path, member.filename)
     where = PurePosixPath(member.filename.replace("\\", "/"))
     if _is_litter(str(where)):

@@ -21,6 +21,7 @@ from overread.formats.found import Origin
 from overread.formats.labels import LabelRow
 from overread.steps.collected import Collected, label_counts
 from overread.steps.examinations import examinations
+from overread.steps.progress import bar as moved_bar
 from overread.steps.progress import progress as bar
 from overread.steps.said import Said
 from overread.store.archive import Archive
@@ -80,7 +81,7 @@ def collect(
     began = time.monotonic()
     if labels is not None and labels_from_folders:
         raise LabelError("a label table and labels from folders", expected="one of the two", do="leave one out")
-    jobs = _offered_jobs(sources, Path(into))
+    jobs = _offered_jobs(sources, Path(into), show=progress)
     said = Said(sources, jobs, labels=labels, folders=labels_from_folders, patient=patient)
     with Archive.create(into) as archive, Crosswalk(_shelf(archive)) as book:
         said.key = archive.key
@@ -105,10 +106,12 @@ def collect(
     return collected
 
 
-def _offered_jobs(sources: Iterable[str | os.PathLike], into: Path) -> list[Job]:
+def _offered_jobs(sources: Iterable[str | os.PathLike], into: Path, *, show: bool) -> list[Job]:
     """Return what there is to read, without what lies in the archive itself."""
     ours = tuple(os.path.join(os.path.abspath(f"{into}{end}"), "") for end in ("", ".names"))
-    jobs = [j for j in candidates(sources) if not (j.parts and os.path.abspath(j.parts[0].path).startswith(ours))]
+    with moved_bar(total=None, what="looking", unit="files", show=show) as looking:
+        found = candidates(sources, tick=looking.update)
+    jobs = [j for j in found if not (j.parts and os.path.abspath(j.parts[0].path).startswith(ours))]
     if not any(job.kind != "ignored" for job in jobs):
         hidden = ignored(jobs)
         raise NothingToDo(

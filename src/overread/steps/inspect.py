@@ -13,6 +13,7 @@ from overread.domain import Study
 from overread.domain.canonical import plain
 from overread.pages.contact import contact_sheet
 from overread.steps.collected import PASSED_OVER, Collected, label_counts, label_lines, patients_told, refused_lines
+from overread.steps.progress import progress as bar
 from overread.store.archive import Archive
 from overread.store.crosswalk import Crosswalk
 from overread.store.objects import ImageRecord, write_atomically
@@ -94,7 +95,7 @@ class Inspection:
         return "\n".join([*lines, f"  pictures   {self.contact_sheet}"] if self.contact_sheet else lines)
 
 
-def inspect(archive: str | os.PathLike | Archive | Collected) -> Inspection:
+def inspect(archive: str | os.PathLike | Archive | Collected, *, progress: bool = True) -> Inspection:
     """Say what lies in an archive: how many, how large, of whom, with which labels, what was refused, and how it looks.
 
     Writes ``contact.png`` into the archive.
@@ -102,6 +103,8 @@ def inspect(archive: str | os.PathLike | Archive | Collected) -> Inspection:
     Parameters
     ----------
     archive : path, Archive or Collected
+    progress : bool
+        Draw a bar on stderr when it takes longer than two seconds.
 
     Returns
     -------
@@ -113,14 +116,15 @@ def inspect(archive: str | os.PathLike | Archive | Collected) -> Inspection:
         When there is no archive.
     """
     if isinstance(archive, Archive):
-        return _inspect(archive)
+        return _inspect(archive, show=progress)
     with Archive.open(archive.archive if isinstance(archive, Collected) else Path(archive)) as opened:
-        return _inspect(opened)
+        return _inspect(opened, show=progress)
 
 
-def _inspect(archive: Archive) -> Inspection:
-    records = list(archive.images())
-    studies = list(archive.studies())
+def _inspect(archive: Archive, *, show: bool) -> Inspection:
+    n_images, n_studies = archive.count()
+    records = list(bar(archive.images(), total=n_images, what="looking at images", unit="images", show=show))
+    studies = list(bar(archive.studies(), total=n_studies, what="looking at studies", unit="studies", show=show))
     of_patient: dict[str, set[str]] = defaultdict(set)
     for study in studies:
         if study.patient is not None:
@@ -148,7 +152,7 @@ def _inspect(archive: Archive) -> Inspection:
         splits=_columns(study.splits for study in studies),
         files=files,
         warnings=_warnings(studies, labels, records, without),
-        contact_sheet=_contact(archive, studies, records),
+        contact_sheet=_contact(archive, studies, records, show=show),
     )
 
 
@@ -248,7 +252,7 @@ def _split_warnings(studies: list[Study], name: str) -> list[str]:
     return told
 
 
-def _contact(archive: Archive, studies: list[Study], records: list[ImageRecord]) -> str:
+def _contact(archive: Archive, studies: list[Study], records: list[ImageRecord], *, show: bool) -> str:
     """Write the contact sheet: some images of every answer to the first label, spread over the archive."""
     if not studies:
         return ""
@@ -257,8 +261,9 @@ def _contact(archive: Archive, studies: list[Study], records: list[ImageRecord])
     captions = [
         f"{_answers(study)}\n{_size(r)} {r.modality}".strip() for study in chosen for r in [shapes[study.images[0]]]
     ]
+    shown = bar(chosen, total=len(chosen), what="drawing pictures", unit="pictures", show=show)
     png = contact_sheet(
-        (archive.image(study.images[0]) for study in chosen),
+        (archive.image(study.images[0]) for study in shown),
         captions=captions,
         title=f"{len(chosen)} of {len(studies):,} studies",
     )

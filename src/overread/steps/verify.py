@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from overread.domain.canonical import plain
 from overread.errors import IntegrityError, NothingToDo
 from overread.store.journal import Journal
 
@@ -31,6 +33,10 @@ class Verified:
     documents: int
     head: str
     kinds: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the account as plain JSON values."""
+        return plain(self.__dict__)
 
     def __str__(self) -> str:
         counted = ", ".join(f"{n} {kind}" for kind, n in sorted(self.kinds.items())) or "no records"
