@@ -28,11 +28,11 @@ from overread.imaging.phantom import (
     view_matrix,
 )
 
-FIELD_MM = 360.0
-"""Width and height of the film, and of the CT's field of view."""
+FIELD_MM = 320.0
+"""Width and height of the film."""
 
-CT_HEIGHT_MM = 300.0
-"""Height of the CT volume."""
+CT_FIELD_MM, CT_HEIGHT_MM = 360.0, 300.0
+"""Width and height of the CT's field of view, and height of the volume."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _fine_structure(body: Body, *, view: str, size: int, rng: np.random.Generato
     texture = np.fft.irfft2(white * falloff, s=(size, size)).astype(np.float32)
     columns, rows = film_axes(size, FIELD_MM)
     air = lung_length(body, view_matrix(view, turn=body.turn), columns[None, :], rows[:, None])
-    return texture / texture.std() * np.float32(0.028) * np.sqrt(air / 150)
+    return texture / texture.std() * np.float32(0.020) * np.sqrt(air / 150)
 
 
 def _veil(primary: np.ndarray, *, share: float, pixel: float) -> np.ndarray:
@@ -144,8 +144,8 @@ def _present(measured: np.ndarray, *, detector: Detector, pixel: float) -> np.nd
     low, high = np.percentile(middle, (3, 99.3))
     centre, half = (low + high) / 2, (high - low) / 2 * 1.12 * detector.latitude
     sharp = measured + detector.edge * (measured - ndimage.gaussian_filter(measured, 4.0 / pixel, truncate=2.5))
-    grey = 1 / (1 + np.exp(-2.6 * (sharp - centre) / half))
-    foot, head = 1 / (1 + np.exp(3.2)), 1 / (1 + np.exp(-3.2))
+    grey = np.tanh(0.7 * (sharp - centre) / half)
+    foot, head = np.tanh(-0.85), np.tanh(0.85)
     return np.clip(np.round(4095 * (grey - foot) / (head - foot)), 0, 4095).astype(np.uint16)
 
 
@@ -157,8 +157,8 @@ def film_marks(body: Body, *, view: str, size: int) -> list[Mark]:
     >>> from overread.imaging.phantom import Ellipsoid
     >>> ball = Ellipsoid((0.0, 0.0, 0.0), (9.0, 9.0, 9.0), delta=0.01)
     >>> body = Body(soft=(), cage=ball, cutters=(), nodules=(ball,))
-    >>> film_marks(body, view="PA", size=360)
-    [Mark(slice=0.0, row=179.5, column=179.5, radius=9.0, contrast=0.18)]
+    >>> film_marks(body, view="PA", size=320)
+    [Mark(slice=0.0, row=159.5, column=159.5, radius=9.0, contrast=0.18)]
     """
     pixel, matrix = FIELD_MM / size, view_matrix(view, turn=body.turn)
     marks = []
@@ -180,7 +180,7 @@ def ct_spacing(size: int, slices: int) -> tuple[float, float, float]:
     >>> ct_spacing(64, 24)
     (12.5, 5.625, 5.625)
     """
-    return CT_HEIGHT_MM / slices, FIELD_MM / size, FIELD_MM / size
+    return CT_HEIGHT_MM / slices, CT_FIELD_MM / size, CT_FIELD_MM / size
 
 
 def scan(body: Body, *, size: int, slices: int, photons: float = 2e5, rng: np.random.Generator) -> np.ndarray:
