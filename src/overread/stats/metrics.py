@@ -202,12 +202,13 @@ def binary_figures(
     truth: Sequence,
     probability: np.ndarray,
     *,
-    threshold: float,
+    threshold: float | None = None,
+    called: np.ndarray | None = None,
     patients: Sequence[str | None] | None = None,
     rng: np.random.Generator,
     replicates: int = REPLICATES,
 ) -> Figures:
-    """Return every figure of one yes-or-no label at a threshold fixed beforehand.
+    """Return every figure of one yes-or-no label at a threshold fixed beforehand, or at the calls ``called`` (n,).
 
     Returns
     -------
@@ -225,7 +226,8 @@ def binary_figures(
     1.000 (0.342–1.000) 0.75
     """
     c = cases(truth, probability, patients)
-    call, present = c.score >= threshold, c.truth == 1
+    call = c.score >= threshold if called is None else np.asarray(called)[~np.isnan(np.asarray(truth, float))]
+    present = c.truth == 1
     how = {"rng": rng, "replicates": replicates}
     every = np.ones(len(c.truth), bool)
 
@@ -251,7 +253,7 @@ def binary_figures(
             "fp": int((call & ~present).sum()),
             "fn": int((~call & present).sum()),
             "tn": int((~call & ~present).sum()),
-            "threshold": float(threshold),
+            "threshold": None if called is not None else float(threshold),
         },
     }
 
@@ -373,13 +375,18 @@ def label_figures(
     outputs : sequence of str
     kind : {"binary", "multilabel", "multiclass", "ordinal"}
     thresholds : sequence of float
-        One an output, fixed on the calibration cohort.
+        One an output, fixed on the calibration cohort; with several levels no threshold is applied, but each level
+        is counted as prediction calls it: where it is the most probable one.
     """
     how = {"patients": patients, "rng": rng, "replicates": replicates}
     every: dict[str, Figures] = {}
     if kind in ("multiclass", "ordinal"):
         level = np.where(np.isnan(truth).any(1), np.nan, truth.argmax(1))
         every[name] = multiclass_figures(level, probability, levels=outputs, ordinal=kind == "ordinal", **how)
+        calls = probability.argmax(1)
+        for j, output in enumerate(outputs):
+            every[output] = binary_figures(truth[:, j], probability[:, j], called=calls == j, **how)
+        return every
     for j, output in enumerate(outputs):
         every[output] = binary_figures(truth[:, j], probability[:, j], threshold=thresholds[j], **how)
     return every
