@@ -5,18 +5,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: demo test test-slow bench setup lock lint clean
+.PHONY: demo test test-fast bench setup lock lint clean
 
 demo: setup
 	$(BIN)/overread demo --out demo
 
-# The fast suite; `make test-slow` has the long ones.
-test: setup lint
+# All tests: style and floors, the suite, the examples in the docstrings, then the long ones.
+test: test-fast
+	$(BIN)/python -m pytest -q -m slow tests
+
+# Without the long tests: what to run while working.
+test-fast: setup lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules src/overread
-
-test-slow: setup
-	$(BIN)/python -m pytest -q -m slow tests
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""MedMNIST with no option but the label (and the official split), beside the published table."""
+"""MedMNIST with no option but the label (the file carries its official split), beside the published table."""
 
 import json
 import tempfile
@@ -25,7 +25,7 @@ def measure() -> list[dict]:
         with tempfile.TemporaryDirectory() as folder:
             archive, run = Path(folder) / "archive", Path(folder) / "run"
             overread("collect", source, "--into", archive)
-            ran = overread("train", archive, "--label", "label", "--split-column", "split", "--out", run)
+            ran = overread("train", archive, "--label", "label", "--out", run)
             metrics = json.loads((run / "metrics.json").read_text())
         ours = metrics["labels"]["label"]
         accuracy = ours.get("accuracy_at_half") or ours["accuracy"]

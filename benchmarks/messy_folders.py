@@ -32,7 +32,8 @@ def measure() -> list[dict]:
             report = (run / "report.html").read_text()
         files = seen["files"]
         figures += [
-            {"what": f"{name}: files read, refused by name", "value": f"{files['read']}, {len(files['refused'])}"},
+            {"what": f"{name}: files read, refused", "value": f"{files['read']}, {len(files['refused'])}"},
+            *({"what": "   refused", "value": f"{r['file']}: {r['reason']}"} for r in files["refused"]),
             {
                 "what": f"{name}: AUROC for {label} ({ran.seconds:.0f} s)",
                 "value": told(metrics["labels"][label]["auroc"]),

@@ -29,10 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         result = options.run(options)
+        if result is not None:
+            json_wanted = getattr(options, "json", False)
+            print(json.dumps(result.to_json(), indent=1, ensure_ascii=False) if json_wanted else result, flush=True)
     except OverreadError as refusal:
         return _refuse(str(refusal))
     except KeyboardInterrupt:
-        return _refuse("stopped by Ctrl-C; what was finished is kept, and the same command goes on from there")
+        return _refuse(
+            "stopped by Ctrl-C; what was finished is kept; run the same command again (train: with --resume)"
+        )
     except BrokenPipeError:
         return 1
     except OSError as error:
@@ -41,9 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print("overread: this is our fault, not yours; please report the lines above", file=sys.stderr)
         return 3
-    if result is not None:
-        json_wanted = getattr(options, "json", False)
-        print(json.dumps(result.to_json(), indent=1, ensure_ascii=False) if json_wanted else result)
     return 0
 
 
@@ -55,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     for name, (about, make) in COMMANDS.items():
         sub = verbs.add_parser(name, help=about, description=about[:1].upper() + about[1:] + ".")
         sub.set_defaults(run=make(sub))
-        if name not in ("networks", "tasks", "serve"):
+        if name not in ("networks", "tasks", "serve", "verify"):
             sub.add_argument("--quiet", action="store_true", help="no progress, no story")
     return top
 
@@ -67,8 +69,8 @@ def _refuse(line: str) -> int:
 
 def _system_told(error: OSError) -> str:
     what = {
-        errno.ENOSPC: "the disk is full; expected room to write; free some, then run the same command again",
-        errno.EDQUOT: "the disk quota is used up; expected room to write; free some, then run the same command again",
+        errno.ENOSPC: "the disk is full; expected room to write; free some, then run the same command again (train: with --resume)",
+        errno.EDQUOT: "the disk quota is used up; expected room to write; free some, then run the same command again (train: with --resume)",
         errno.EACCES: f"no permission for {error.filename}; expected a folder you may write; name another",
         errno.ENOENT: f"{error.filename} does not exist; expected an existing file or folder; check the path",
     }
@@ -132,11 +134,13 @@ def _inspect(p):
 
 def _train(p):
     p.add_argument("archive", metavar="ARCHIVE")
-    p.add_argument("--label", required=True, metavar="NAME", help="a label; several yes-or-no labels with commas")
+    p.add_argument(
+        "--label", metavar="NAME", help="a label; several yes-or-no labels with commas (default: the task's)"
+    )
     p.add_argument("--out", required=True, metavar="RUN")
     p.add_argument("--network", default="residual", metavar="NAME", help="see `overread networks`")
     p.add_argument("--task", metavar="NAME", help="a ready-made question; see `overread tasks`")
-    p.add_argument("--split-column", metavar="NAME", help="use this published split")
+    p.add_argument("--split-column", metavar="NAME", help="use this published split; none: draw one")
     p.add_argument("--budget", metavar="TIME", help="90s, 10m, 1h, overnight")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--resume", action="store_true", help="go on with an unfinished training")
@@ -151,6 +155,10 @@ def _train(p):
         from overread.steps.train import train
 
         ready = _ready(o.task)
+        if ready and o.label is None:
+            o.label = ready.label
+        if o.label is None:
+            raise OverreadError("no label", expected="the question to answer", do="add --label NAME")
         side = o.side_matters == "yes" if o.side_matters else ready.side_matters if ready else True
         return train(
             o.archive,

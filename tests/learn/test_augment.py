@@ -5,7 +5,7 @@ keras = pytest.importorskip("keras")
 
 from overread.learn.augment import Augment, reseed
 
-STILL = dict(rotation=0, scale=0, aspect=0, shift=0, blur=0, gamma=0, contrast=0, brightness=0, noise=0)
+STILL = dict(rotation=0, scale=0, aspect=0, shift=0, margin=0, blur=0, gamma=0, contrast=0, brightness=0, noise=0)
 
 
 def batch(*shape):
@@ -60,3 +60,21 @@ def test_the_same_seed_and_epoch_give_the_same_changes():
     assert (second != first).any()
     reseed(model, 3, 8)
     assert (np.asarray(model(x, training=True)) != first).any()
+
+
+def test_a_collimator_blackens_the_border_of_half_the_images_and_never_the_middle():
+    x = np.full((400, 40, 40, 1), 1, "f")
+    out = np.asarray(Augment(**{**STILL, "margin": 0.1})(x, training=True))[..., 0]
+    np.testing.assert_allclose(out[:, 4:36, 4:36], 1, atol=1e-5)
+    touched = (out < 0).any(axis=(1, 2)).mean()
+    assert 0.4 < touched < 0.6
+
+
+def test_a_stretch_changes_the_shape_and_not_the_place_of_the_middle():
+    y, x = np.mgrid[:41, :41]
+    disc = np.where((y - 20) ** 2 + (x - 20) ** 2 < 100, 1, -2).astype("f")[None, ..., None]
+    out = np.asarray(Augment(**{**STILL, "aspect": 0.3})(np.repeat(disc, 200, 0), training=True))[..., 0] > -0.5
+    width, height = out.any(axis=1).sum(1), out.any(axis=2).sum(1)
+    assert (width / height).max() > 1.2
+    assert (width / height).min() < 0.84
+    assert np.ptp(width * height) < 0.25 * np.mean(width * height)  # the area stays

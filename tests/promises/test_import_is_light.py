@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 
 HEAVY = (
@@ -34,15 +33,6 @@ def test_the_command_line_and_the_package_load_nothing_heavy():
 
 def test_the_check_can_fail():
     assert "numpy" in loaded("import overread; overread.predict")
-
-
-def test_help_answers_in_half_a_second():
-    best = 9.0
-    for _ in range(5):  # the best of five: a busy machine is not our slowness
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "overread.cli", "--help"], check=True, capture_output=True)
-        best = min(best, time.perf_counter() - began)
-    assert best < 0.5
 
 
 BLOCKED = """

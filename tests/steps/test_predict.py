@@ -91,7 +91,8 @@ def test_maps_lie_on_the_original_grid_and_decompose_the_logit(run, pictures, tm
         heat = np.load(tmp_path / told["map"])
         assert heat.shape == (1, 24, 20)
         assert heat.dtype == np.float32
-        assert Pillow.open(tmp_path / told["png"]).size[0] > 400
+        with Pillow.open(tmp_path / told["png"]) as picture:
+            assert picture.size[0] > 400
     assert json.loads((tmp_path / "maps.json").read_text())["caution"].startswith("A heat-map is evidence")
 
 

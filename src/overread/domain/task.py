@@ -45,6 +45,10 @@ class Task:
         True: a left-right flip would change the meaning (chest, heart, abdomen), so none is used in augmentation.
     intended_use : str
         In words, by a human; empty until one has written it.
+    unit : str
+        Unit of the training voxels ("HU", "stored"); "" where it was not recorded.
+    eight_bit : bool
+        True: trained on pictures of 256 levels, windowed by whoever made them.
     """
 
     labels: tuple[str, ...]
@@ -53,6 +57,8 @@ class Task:
     modality: str = ""
     side_matters: bool = True
     intended_use: str = ""
+    unit: str = ""
+    eight_bit: bool = False
 
 
 @dataclass(frozen=True)

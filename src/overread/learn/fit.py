@@ -6,12 +6,15 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from overread.domain import fingerprint
+from overread.domain.canonical import plain
+from overread.errors import RunError
 from overread.learn import augment, batches, losses, networks
 from overread.learn.framework import keras
 from overread.learn.plan import Plan
@@ -170,6 +173,12 @@ class _Watch(keras.callbacks.Callback):
             return 0
         with np.load(self.checkpoint, allow_pickle=False) as kept:
             story = json.loads(str(kept["story"]))
+            if story["plan"] != _begun(self.plan):
+                raise RunError(
+                    "the checkpoint is of another training",
+                    expected="one of the same plan",
+                    do="name another folder with --out",
+                )
             for i, w in enumerate(weights):
                 w.assign(kept[f"w{i}"])
             for i, a in enumerate(self.average):
@@ -226,7 +235,7 @@ class _Watch(keras.callbacks.Callback):
             w.assign(a)
 
     def _keep(self) -> None:
-        story = {"history": self.history, "seconds": self.seconds, "updates": self.updates}
+        story = {"plan": _begun(self.plan), "history": self.history, "seconds": self.seconds, "updates": self.updates}
         arrays = {f"w{i}": np.asarray(w) for i, w in enumerate(self.built.trained.weights)}
         arrays |= {f"a{i}": np.asarray(a) for i, a in enumerate(self.average)}
         arrays |= {f"o{i}": np.asarray(o) for i, o in enumerate(self.model.optimizer.variables)}
@@ -236,3 +245,8 @@ class _Watch(keras.callbacks.Callback):
             out.flush()
             os.fsync(out.fileno())
         part.replace(self.checkpoint)
+
+
+def _begun(plan: Plan) -> str:
+    """What a checkpoint and a plan must share; the reasons are words, and may change."""
+    return fingerprint(plain(replace(plan, reasons=())))

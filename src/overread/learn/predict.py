@@ -63,8 +63,7 @@ class Model:
         """
         run = Path(run)
         check_manifest(run)
-        plan = json.loads((run / "plan.json").read_text())
-        calibration = json.loads((run / "calibration.json").read_text())
+        plan, calibration = _json(run / "plan.json"), _json(run / "calibration.json")
         with np.load(run / "head.npz", allow_pickle=False) as head:
             tail = {k: head[k] for k in head.files}
         session = open_graph(run / "model.onnx")
@@ -138,11 +137,15 @@ class Model:
     def doubt(self, image: Image) -> str:
         """Return why this image is none of the model's business, in words; empty when it is.
 
-        Header rules only (modality, contrast); whether the picture looks like the training pictures is a later gate.
+        Rules on the header and the kind of numbers; whether the picture looks like the training pictures is a later gate.
         """
         known = set(filter(None, self.task.modality.split("+")))
         if known and image.modality and image.modality not in known:
             return f"the image is {image.modality}; this model has learned from {' and '.join(sorted(known))} only"
+        if self.task.unit and image.unit != self.task.unit and "HU" in (self.task.unit, image.unit):
+            return f"the image's values are {_UNITS[image.unit == 'HU']}; this model has learned from {_UNITS[self.task.unit == 'HU']}"
+        if self.task.eight_bit and image.full_range is not None and tuple(image.full_range) != (0, 255):
+            return "the image has not been windowed to 256 levels, as all that this model has learned from had been"
         if image.voxels.size and image.voxels.min() == image.voxels.max():
             return "the image has no contrast: every pixel has the same value"
         return ""
@@ -163,6 +166,9 @@ class Model:
         if between[first, 0] <= p[second]:
             return "refer", f"two answers are too close to call: {p[first]:.2f} and {p[second]:.2f}"
         return ("present" if i == first else "absent"), ""
+
+
+_UNITS = {True: "Hounsfield units", False: "numbers without a unit"}
 
 
 def open_graph(path: Path) -> onnxruntime.InferenceSession:
@@ -204,11 +210,17 @@ def check_manifest(run: Path) -> dict[str, str]:
     ------
     RunError, IntegrityError
     """
+    if (run / "unfinished").exists():
+        raise RunError(
+            f"{run} holds an unfinished training",
+            expected="a finished run",
+            do="finish it with `overread train … --resume`",
+        )
     if not (run / "manifest.json").is_file():
         raise RunError(
             f"{run} is not a finished run", expected="a folder with manifest.json", do="train one with `overread train`"
         )
-    manifest = json.loads((run / "manifest.json").read_text())["files"]
+    manifest = _json(run / "manifest.json").get("files", {})
     for name in (*NEEDED, *manifest):
         if name not in manifest or not (run / name).is_file():
             raise RunError(
@@ -230,9 +242,30 @@ def sha256(path: Path) -> str:
 
 
 def _card(run: Path) -> ModelCard:
-    record = json.loads((run / "card.json").read_text())
+    record = _json(run / "card.json")
     known = {k: v for k, v in record.items() if k in ModelCard.__dataclass_fields__}
-    return ModelCard(**{**known, "limits": tuple(known.get("limits", ()))})
+    try:
+        card = ModelCard(**{**known, "limits": tuple(known.get("limits", ()))})
+    except TypeError:
+        raise RunError("card.json is not a model card", expected="the card of this run", do="restore it") from None
+    if card.fingerprint != _json(run / "manifest.json").get("card"):
+        raise IntegrityError(
+            "card.json is not the card of this model",
+            expected="the recorded fingerprint",
+            do="restore the run from a copy you trust",
+        )
+    return card
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunError(f"the run has no {path.name}", expected="a complete run", do="copy the whole folder") from None
+    except ValueError:
+        raise RunError(
+            f"{path.name} is damaged", expected="JSON as `overread train` wrote it", do="restore it"
+        ) from None
 
 
 def _six(value: float) -> float:

@@ -16,7 +16,7 @@ from overread.imaging import preprocess
 from overread.learn.predict import Model
 
 
-def grad_cam(model: Model, image: Image, label: str) -> np.ndarray:
+def grad_cam(model: Model, image: Image, label: str, *, progress: Callable[[int], object] | None = None) -> np.ndarray:
     """Return how much each place of the image speaks for (positive) or against (negative) a label.
 
     Behind a global average and one linear head Grad-CAM is an exact decomposition of the logit: the mean of
@@ -29,6 +29,8 @@ def grad_cam(model: Model, image: Image, label: str) -> np.ndarray:
     image : Image
     label : str
         One of ``model.task.labels``.
+    progress : callable, optional
+        Told 1 for the one pass that it takes.
 
     Returns
     -------
@@ -40,6 +42,8 @@ def grad_cam(model: Model, image: Image, label: str) -> np.ndarray:
     """
     x = preprocess.apply(model.recipe, image)
     _, features = next(model.run_inputs([x]))
+    if progress:
+        progress(1)
     return _to_original(cam(features, model.tail, output(model, label)), model, image)
 
 
@@ -101,10 +105,12 @@ def occlusion(
     grid = x.shape[:-1]
     covers = [tuple(slice(a, a + w) for a, w in corner) for corner in product(*(_positions(n, parts) for n in grid))]
 
+    cover_value = float(x.mean())
+
     def covered():
         for cover in covers:
             y = x.copy()
-            y[cover] = 0.0  # the mean of a standardised image
+            y[cover] = cover_value
             yield y
 
     total, count = np.zeros(grid, np.float64), np.zeros(grid, np.int64)

@@ -78,15 +78,13 @@ def explain(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     maps, refused = [], []
-    with bar(total=None, what="explain", unit="map", show=progress) as line:
+    with bar(total=None, what="explain", unit="pass", show=progress) as line:
         for item in door.scan(*sources):
             if isinstance(item, door.Refused):
                 refused.append((item.file, item.code, item.reason))
                 continue
             try:
-                for told in _one(model, item, out, methods, label):
-                    maps.append(told)
-                    line.update(1)
+                maps += _one(model, item, out, methods, label, tick=line.update)
             except OverreadError as error:
                 refused.append((item.origin.files[0], getattr(error, "code", "refused"), str(error)))
     if not maps and not refused:
@@ -96,14 +94,15 @@ def explain(
     return result
 
 
-def _one(model: Model, found: door.Found, out: Path, methods: Sequence[str], label: str | None):
+def _one(model: Model, found: door.Found, out: Path, methods: Sequence[str], label: str | None, *, tick):
+    """Yield what was written for one image; ``tick`` is told each pass through the network."""
     image = found.image
     findings = model.findings(image)
     asked = [f for f in findings if f.label == label] if label else _leading(model, findings)
     stem = _stem(found.origin.files[0]) + "-" + content_hash(image)[:8]
     for finding in asked:
         for method in methods:
-            heat = saliency.METHODS[method](model, image, finding.label)
+            heat = saliency.METHODS[method](model, image, finding.label, progress=tick)
             name = f"{stem}-{_stem(finding.label)}-{method}"
             raw = io.BytesIO()
             np.save(raw, heat)

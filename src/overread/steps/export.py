@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-
 from overread.domain.canonical import plain
 from overread.errors import RunError
-from overread.learn.predict import check_manifest, sha256
+from overread.learn.predict import check_manifest, open_graph, sha256
 from overread.steps.run import read_json, write, write_json
 
 FORMATS = ("onnx",)
@@ -69,7 +67,7 @@ def export(run: object, *, out: str | Path, format: str = "onnx") -> Exported:
             "calibration": plain(calibration),
         },
     )
-    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    session = open_graph(out)
     return Exported(
         out,
         sha256(out),

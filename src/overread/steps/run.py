@@ -108,11 +108,18 @@ def write_scores(
     write(path, out.getvalue())
 
 
-def seal(run: Path) -> dict[str, str]:
-    """Record the SHA-256 of every file that a prediction or its repetition depends on; return the record."""
-    names = (*NEEDED, "split.json", "weights.keras")
+def seal(run: Path, *, card: str = "") -> dict[str, str]:
+    """Record the SHA-256 of every file that a prediction, a figure or a repetition depends on; return the record.
+
+    Parameters
+    ----------
+    run : Path
+    card : str
+        Fingerprint of the model card, which may gain figures later but never change what the model is.
+    """
+    names = (*NEEDED, "split.json", "history.json", "weights.keras", "scores.csv", "scores.simple-cnn.csv")
     files = {name: sha256(run / name) for name in names if (run / name).exists()}
-    write_json(run / "manifest.json", {"files": files})
+    write_json(run / "manifest.json", {"files": files, "card": card})
     return files
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import time
@@ -29,6 +30,10 @@ from overread.steps.question import ask, columns, truth
 from overread.steps.run import Run, code_fingerprint, environment, read_json, seal, write_json, write_scores
 from overread.store.archive import Archive
 
+SOURCE_SPLIT = "split"
+"""Name of the split that a file of arrays carries in itself."""
+
+BASELINE_SCORES = "scores.simple-cnn.csv"
 BASELINE = "simple-cnn"
 """Trained beside every other network, on the same split, for the report."""
 
@@ -103,19 +108,9 @@ def train(
     ------
     LabelError, CohortError, RunError
     """
-    out = Path(out)
-    now = now or datetime.now().astimezone()
-    started = time.monotonic()
-    path = _path_of(archive)
-    settings = {
-        "label": label,
-        "network": network,
-        "split_column": split_column,
-        "seed": seed,
-        "kind": kind,
-        "side_matters": side_matters,
-    }
-    _prepare(out, settings, resume=resume)
+    out, path = Path(out), _path_of(archive)
+    now, started, code = now or datetime.now().astimezone(), time.monotonic(), code_fingerprint()
+    seconds = _check_options(network, budget, sensitivity, seed)
     with ExitStack() as stack:
         store = stack.enter_context(Archive.open(path))
         studies = list(store.studies())
@@ -123,28 +118,67 @@ def train(
             raise CohortError("an empty archive", expected="studies with labels", do="collect some first")
         task = ask(studies, label, kind=kind, side_matters=side_matters)
         task = replace(task, intended_use=intended_use)
-        split = splits.divide(studies, labels=columns(task), seed=seed, published=split_column)
+        column = _column(studies, columns(task), split_column)
+        split = splits.divide(studies, labels=columns(task), seed=seed, published=column)
         by_name = {s.pseudonym: s for s in studies}
+        plan = _plan(store, split, task, network, seed)
+        settings = {
+            "plan": fingerprint(plain(plan)),
+            "split": split.hash,
+            "sensitivity": sensitivity,
+            "baseline": baseline,
+            "budget": budget,
+        }
+        _prepare(out, settings, resume=resume)  # nothing is written before all that was asked is known to be possible
         write_json(out / "split.json", split.to_json())
         _say(progress, _split_told(split, path))
 
-        plan = _plan(store, split, task, network, seed)
         fitted, material, plan = _fit(
-            store, split, by_name, plan, out, budget=budget, started=started, progress=progress
+            store, split, by_name, plan, out, budget=seconds, started=started, progress=progress
         )
-        _keep(fitted, plan, out, material, archive=path, settings=settings)
-        scores = _scores(out, split, material, task)
-        _calibrate(out, scores, task, sensitivity=sensitivity, seed=seed)
-        hashes = seal(out)
-        if baseline and network != BASELINE:
+        _keep(fitted, plan, out, material, archive=path, progress=progress)
+        scores = _scores(out, split, material, plan.task, progress=progress)
+        _calibrate(out, scores, plan.task, sensitivity=sensitivity, seed=seed)
+        if baseline and network != BASELINE and not (out / BASELINE_SCORES).exists():
             _baseline(store, split, by_name, task, seed, out, progress=progress)
-        card = _card(out, plan, split, by_name, fitted, hashes, started=started, now=now)
+        hashes = seal(out)
+        card = _card(out, plan, split, by_name, fitted, {**hashes, "code": code}, started=started, now=now)
         write_json(out / "card.json", plain(card))
+        seal(out, card=card.fingerprint)
     shutil.rmtree(out / "cache", ignore_errors=True)
+    shutil.rmtree(out / "baseline", ignore_errors=True)
     (out / "framework.log").unlink(missing_ok=True)  # of use only after a crash
+    (out / "unfinished").unlink()  # from here on it is a run; `evaluate` can be repeated by itself
     evaluation = evaluating.evaluate(out, now=now, progress=progress)
-    (out / "unfinished").unlink(missing_ok=True)
     return Run(out, evaluation.metrics, _told(out, evaluation, time.monotonic() - started))
+
+
+def _check_options(network: str, budget: str | None, sensitivity: float, seed: int) -> float | None:
+    """Refuse an impossible option before any work; return the budget in seconds."""
+    if network not in planning.ABOUT:
+        raise RunError(
+            f"the network {network!r}", expected="one of " + ", ".join(planning.ABOUT), do="see `overread networks`"
+        )
+    if not 0 < sensitivity < 1:
+        raise RunError(
+            f"a sensitivity of {sensitivity:g}", expected="a share between 0 and 1", do="write 0.95 for 95 %"
+        )
+    if not 0 <= seed < 2**31:
+        raise RunError(f"the seed {seed}", expected="a whole number from 0 to 2,147,483,647", do="choose another")
+    return None if budget is None else parse_budget(budget)
+
+
+def _column(studies: Sequence[Study], labels: Sequence[str], asked: str | None) -> str | None:
+    """Return the published split to use: the one asked for, or the one that the source's own file carries.
+
+    A MedMNIST file holds its official parts as arrays of their own; figures on another division could not be laid
+    beside the published ones. A column of a label table is used only when it is named.
+    """
+    if asked is not None:
+        return None if asked == "none" else asked
+    answered = [s for s in studies if any(s.labels.get(n) is not None for n in labels)]
+    carried = bool(answered) and all(SOURCE_SPLIT in s.splits for s in answered)
+    return SOURCE_SPLIT if carried else None
 
 
 def _path_of(archive: object) -> Path:
@@ -153,28 +187,38 @@ def _path_of(archive: object) -> Path:
 
 def _prepare(out: Path, settings: dict[str, Any], *, resume: bool) -> None:
     """Make the run's folder, or take up an unfinished one when told to; never overwrite a finished one."""
-    if (out / "manifest.json").exists() and not (out / "unfinished").exists():
-        raise RunError(
-            f"{out} holds a finished run", expected="a new folder", do="name another with --out, or delete it"
-        )
     if (out / "unfinished").exists():
-        before = read_json(out / "unfinished")
         if not resume:
             raise RunError(
                 f"{out} holds an unfinished training", expected="--resume, or a new folder", do="add --resume to go on"
             )
-        changed = sorted(k for k in settings if before.get(k) != settings[k])
+        before = read_json(out / "unfinished")
+        changed = sorted(_ASKED[k] for k in settings if before.get(k) != settings[k])
         if changed:
             raise RunError(
                 f"the unfinished training had another {', '.join(changed)}",
-                expected="the same settings when resuming",
+                expected="the same archive and settings when resuming",
                 do="repeat them, or name another folder",
             )
         return
+    if (out / "manifest.json").exists():
+        raise RunError(
+            f"{out} holds a finished run", expected="a new folder", do="name another with --out, or delete this one"
+        )
     if out.exists() and any(out.iterdir()):
         raise RunError(f"{out} is not empty", expected="a new or empty folder", do="name another with --out")
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "unfinished", settings)
+
+
+_ASKED = {
+    "plan": "question, network, seed or set of training images",
+    "split": "division of patients",
+    "sensitivity": "sensitivity",
+    "baseline": "choice of baseline",
+    "budget": "budget",
+}
+"""What a resumed training must share with what was begun, as a person would say it."""
 
 
 def _plan(store: Archive, split, task, network: str, seed: int) -> planning.Plan:
@@ -188,7 +232,7 @@ def _plan(store: Archive, split, task, network: str, seed: int) -> planning.Plan
         sample = [store.image(h).voxels for h in hashes[:: max(1, len(hashes) // 100)]]
         values = np.concatenate([v.ravel()[:: max(1, v.size // 20_000)] for v in sample])
         intensities = tuple(round(float(v)) for v in np.percentile(values, (0.5, 99.5)))
-    task = replace(task, modality=seen.modality)
+    task = replace(task, modality=seen.modality, unit=seen.unit, eight_bit=seen.eight_bit)
     return planning.draw_up(task, seen, network=network, seed=seed, intensities=intensities)
 
 
@@ -197,12 +241,11 @@ def _fit(store, split, by_name, plan, out: Path, *, budget, started, progress: b
     from overread.learn.framework import natives_to
 
     material = _material(store, split, by_name, plan, out / "cache", progress=progress)
-    if (out / "plan.json").exists():  # resuming: the plan is the one that was begun
-        plan = replace(
-            plan, epochs=read_json(out / "plan.json")["epochs"], reasons=tuple(read_json(out / "plan.json")["reasons"])
-        )
+    if (out / "plan.json").exists():  # resuming: what the budget allowed was decided when it began
+        begun = read_json(out / "plan.json")
+        plan = replace(plan, epochs=begun["epochs"], reasons=tuple(begun["reasons"]))
     elif budget:
-        left = parse_budget(budget) - (time.monotonic() - started)
+        left = budget - (time.monotonic() - started)
         with natives_to(out / "framework.log"):
             epochs, reason = fitting.epochs_within(plan, left, n=len(material.inputs["training"]))
         plan = planning.with_epochs(plan, epochs, reason)
@@ -226,25 +269,11 @@ def _fit(store, split, by_name, plan, out: Path, *, budget, started, progress: b
             plan,
             training=(material.inputs["training"], material.truth["training"]),
             tuning=(material.inputs["tuning"], material.truth["tuning"]),
-            score=watch_score(plan.task.kind),
+            score=lambda logits, known: metrics.mean_auroc(known, logits),
             checkpoint=out / "checkpoint" / f"{plan.network}.npz",
             tell=tell,
         )
     return fitted, material, plan
-
-
-def watch_score(kind: str):
-    """Return the figure to watch on the tuning cohort: the mean AUROC over the outputs, NaN where undefined."""
-
-    def score(logits: np.ndarray, known: np.ndarray) -> float:
-        each = []
-        for k in range(known.shape[1]):
-            there = ~np.isnan(known[:, k])
-            if 0 < known[there, k].sum() < there.sum():
-                each.append(metrics.delong(known[there, k], logits[there, k])[0])
-        return float(np.mean(each)) if each else float("nan")
-
-    return score
 
 
 def _material(store, split, by_name, plan, cache: Path, *, progress: bool) -> _Material:
@@ -269,11 +298,12 @@ def _material(store, split, by_name, plan, cache: Path, *, progress: bool) -> _M
     return _Material(inputs, known)
 
 
-def _keep(fitted, plan, out: Path, material: _Material, *, archive: Path, settings: dict) -> None:
+def _keep(fitted, plan, out: Path, material: _Material, *, archive: Path, progress: bool) -> None:
     """Write weights, graph and head; the graph only after it has agreed with the network on real images."""
     from overread.learn import export
     from overread.learn.framework import natives_to
 
+    _say(progress, "export the graph, and check it against the network on real images")
     with natives_to(out / "framework.log"):
         worst = export.export(fitted.built, out / "model.onnx", examples=np.asarray(material.inputs["tuning"][:16]))
     part = out / "weights.part.keras"
@@ -281,35 +311,30 @@ def _keep(fitted, plan, out: Path, material: _Material, *, archive: Path, settin
     part.replace(out / "weights.keras")
     np.savez(out / "head.part.npz", **export.head(fitted.built))
     (out / "head.part.npz").replace(out / "head.npz")
-    write_json(
-        out / "history.json",
-        {
-            "epochs": fitted.history,
-            "seconds": round(fitted.seconds, 1),
-            "export_difference": worst,
-            "archive": str(archive.resolve()),
-        },
-    )
-    record = plain(plan) | {"archive": str(archive.resolve()), "settings": settings}
-    write_json(out / "plan.json", record)
+    story = {"epochs": fitted.history, "seconds": round(fitted.seconds, 1), "export_difference": worst}
+    write_json(out / "history.json", story)
+    # where the archive lies from here: no user's folders travel with a run
+    write_json(out / "plan.json", plain(plan) | {"archive": os.path.relpath(archive, out)})
 
 
-def _scores(out: Path, split, material: _Material, task, *, name: str = "scores.csv") -> dict[str, Any]:
+def _scores(out: Path, split, material: _Material, task, *, progress: bool, name: str = "scores.csv") -> dict[str, Any]:
     """Run the exported graph over every cohort but training, and keep the raw scores."""
     session = predict.open_graph(out / ("model.onnx" if name == "scores.csv" else "baseline.onnx"))
     rows, known, found = [], [], []
-    for cohort in ("tuning", "calibration", "testing"):
-        rows += [(cohort, *entry) for entry in split.cohorts[cohort]]
-        known.append(material.truth[cohort])
-        found += [z for z, _ in predict.run_graph(session, material.inputs[cohort])]
+    held = ("tuning", "calibration", "testing")
+    total = sum(len(split.cohorts[c]) for c in held)
+    with bar(total=total, what="score the other cohorts", unit="image", show=progress) as line:
+        for cohort in held:
+            rows += [(cohort, *entry) for entry in split.cohorts[cohort]]
+            known.append(material.truth[cohort])
+            for z, _ in predict.run_graph(session, material.inputs[cohort]):
+                found.append(z)
+                line.update(1)
     known, logits = np.concatenate(known), np.array(found).reshape(-1, len(task.labels))
     write_scores(out / name, rows, known, logits, labels=task.labels)
     chosen = np.array([r[0] == "calibration" for r in rows])
-    return {
-        "logits": logits[chosen],
-        "truth": known[chosen],
-        "patients": [r[3] for r, c in zip(rows, chosen, strict=True) if c],
-    }
+    patients = [r[3] for r, c in zip(rows, chosen, strict=True) if c]
+    return {"logits": logits[chosen], "truth": known[chosen], "patients": patients}
 
 
 def _calibrate(out: Path, scores: dict[str, Any], task, *, sensitivity: float, seed: int) -> None:
@@ -335,7 +360,7 @@ def _baseline(store, split, by_name, task, seed: int, out: Path, *, progress: bo
     fitted, material, _ = _fit(store, split, by_name, plan, home, budget=None, started=0.0, progress=progress)
     with natives_to(home / "framework.log"):
         export.export(fitted.built, out / "baseline.onnx", examples=np.asarray(material.inputs["tuning"][:16]))
-    _scores(out, split, material, task, name="scores.simple-cnn.csv")
+    _scores(out, split, material, task, progress=progress, name=BASELINE_SCORES)
     write_json(
         out / "baseline.json",
         {
@@ -344,7 +369,6 @@ def _baseline(store, split, by_name, task, seed: int, out: Path, *, progress: bo
             "parameters": int(fitted.built.trained.count_params()),
         },
     )
-    shutil.rmtree(home)
     (out / "baseline.onnx").unlink()
 
 
@@ -369,7 +393,7 @@ def _card(
             "parameters": int(fitted.built.trained.count_params()),
             "start": "random, by seed",
         },
-        hashes={**{f"file:{k}": v for k, v in hashes.items()}, "code": code_fingerprint(), "split": split.hash},
+        hashes={**hashes, "split": split.hash, "environment": fingerprint(environment())},
         cohorts=cohorts,
         training={
             "plan": {k: v for k, v in plain(plan).items() if k not in ("task", "recipe")},
