@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression
 
 from overread.domain import Image, ModelCard, Recipe, Step, Study
 from overread.domain.canonical import plain
-from overread.errors import CohortError, RunError
+from overread.errors import CohortError, LabelError, RunError
 from overread.imaging import preprocess
-from overread.learn.predict import open_graph, run_graph
+from overread.learn.predict import Model, open_graph, run_graph
 from overread.stats import calibration, splits
 from overread.steps.evaluate import evaluate
 from overread.steps.question import ask, columns, truth
@@ -136,6 +136,7 @@ def small_run(home: Path, archive: Archive, label: str, *, published: str | None
         calibration={"method": fitted.method}, limits=tuple(split.warnings),
     )  # fmt: skip
     write_json(run / "card.json", plain(card))
+    seal(run, card=card.fingerprint)
     return run
 
 
@@ -236,9 +237,9 @@ def test_the_report_says_who_decides_and_how_often_testing_was_read(evaluated):
     run, evaluation = evaluated
     page = (run / "report.html").read_text()
     assert "AI assists, the doctor decides" in page and "ot for autonomous diagnosis" in page
-    assert "was read once" in page
+    assert "was read once; it is the 1st model measured on this testing cohort." in page
     evaluate(run, now=NOW)
-    assert "was read twice" in (run / "report.html").read_text()
+    assert "was read twice; it is the 1st model measured" in (run / "report.html").read_text()
     assert evaluation.page["gallery"][0]["cases"][0]["heat"].startswith("data:image/png;base64,")
 
 
@@ -308,6 +309,91 @@ def test_an_archive_without_the_label_and_a_run_without_scores_are_refused(evalu
         evaluate(run, on=tmp_path / "other", now=NOW)
     with pytest.raises(RunError, match=r"scores\.csv"):
         read_scores(tmp_path / "scores.csv", ["spot"])
+
+
+def test_every_figure_says_that_it_counts_images(evaluated):
+    run, evaluation = evaluated
+    assert evaluation.metrics["unit"] == {"counted": "image", "images": 80, "studies": 80, "patients": 20}
+    page = (run / "report.html").read_text()
+    assert "80 images (of 20 patients), counted by image" in page
+    assert "Every figure counts images, not examinations or patients" in page
+    assert "counted by image" in (run / "card.md").read_text()
+
+
+def test_what_is_referred_is_what_prediction_refers(evaluated):
+    run, evaluation = evaluated
+    account = evaluation.metrics["labels"]["spot"]["three_way"]
+    model = Model.load(run)
+    rows = read_scores(run / "scores.csv", ["spot"]).of("testing")
+    p, between = model.probabilities(rows.logits), model.intervals(rows.logits)
+    decided = [model._decide_label(p[i], between[i], 0, model.thresholds["spot"])[0] for i in range(80)]
+    assert account["referred"] == decided.count("refer") > 0 and account["all"] == 80
+    present = rows.truth[:, 0] == 1
+    called = np.array([d == "present" for d in decided])
+    answered = np.array([d != "refer" for d in decided])
+    assert account["sensitivity"]["value"] == pytest.approx(called[present & answered].mean())
+    assert f"<td>{account['referred']} (" in (run / "report.html").read_text()
+
+
+def test_the_report_promises_nothing_that_was_not_done(evaluated, tmp_path):
+    run, _ = evaluated
+    page = (run / "report.html").read_text()
+    assert "nothing is chosen on it" in page and "choose when to stop" not in page
+    assert "never seen" not in page and "that were not in its training" in page
+    assert "come from the same source" in page
+    pictures, there = spots(40, seed=11)
+    with fill(tmp_path / "other", pictures, [{"spot": bool(t)} for t in there]):
+        pass
+    page = evaluate(run, on=tmp_path / "other", now=NOW).report.read_text()
+    assert "come from the same source" not in page and "come from another archive" in page
+    assert "By this run the other archive was read once" in page
+
+
+def test_another_archive_is_read_where_the_training_archive_is_not(tmp_path):
+    pictures, there = spots(160, seed=12)
+    with fill(tmp_path / "archive", pictures, [{"spot": bool(t)} for t in there]) as archive:
+        run = small_run(tmp_path, archive, "spot")
+    with fill(tmp_path / "other", pictures[:60], [{"spot": bool(t)} for t in there[:60]]):
+        pass
+    here = evaluate(run, now=NOW)
+    beside = evaluate(run, on=tmp_path / "other", now=NOW).metrics["floors"]
+    (tmp_path / "archive").rename(tmp_path / "away")
+    alone = evaluate(run, on=tmp_path / "other", now=NOW).metrics["floors"]
+    assert (
+        alone["majority"] == beside["majority"]
+        and "training archive is not here" in alone["logistic_thumbnails"]["absent"]
+    )
+    again = evaluate(run, now=NOW)
+    assert again.metrics == {**here.metrics, "subgroups": []} and again.page["gallery"] == []
+    assert any("training archive is not here" in w for w in again.page["warnings"])
+    (run / "floor.npz").unlink()
+    assert "absent" in evaluate(run, now=NOW).metrics["floors"]["majority"]
+    plan = json.loads((run / "plan.json").read_text())
+    write_json(run / "plan.json", {k: v for k, v in plan.items() if k != "archive"})
+    seal(run, card=again.page["card_fingerprint"])
+    assert evaluate(run, on=tmp_path / "other", now=NOW).metrics["labels"]["spot"]["auroc"]["n"] == 60
+
+
+def test_levels_never_learned_are_left_out_and_told(tmp_path):
+    pictures, there = spots(160, seed=13)
+    with fill(tmp_path / "archive", pictures, [{"class": "ab"[int(t)]} for t in there]) as archive:
+        run = small_run(tmp_path, archive, "class")
+    evaluated = evaluate(run, now=NOW).metrics
+    assert evaluated["operating_points"] == {} and evaluated["labels"]["class=a"]["confusion"]["threshold"] is None
+    assert "none: the most probable level is called" in (run / "card.md").read_text()
+    with fill(tmp_path / "other", pictures[:60], [{"class": "abc"[i % 3]} for i in range(60)]):
+        pass
+    other = evaluate(run, on=tmp_path / "other", now=NOW)
+    assert other.metrics["labels"]["class"]["auroc"]["n"] == 40
+    assert any(w.startswith("20 studies have levels the model never learned: 'c' (20)") for w in other.page["warnings"])
+    with fill(tmp_path / "strange", pictures[:4], [{"class": "c"}] * 4):
+        pass
+    with pytest.raises(CohortError, match="level that the model knows of"):
+        evaluate(run, on=tmp_path / "strange", now=NOW)
+    with fill(tmp_path / "words", pictures[:4], [{"class": True}] * 4):
+        pass
+    with pytest.raises(LabelError, match="with yes or no; expected a level in words"):
+        evaluate(run, on=tmp_path / "words", now=NOW)
 
 
 @pytest.mark.slow

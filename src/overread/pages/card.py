@@ -52,8 +52,11 @@ def render_card(card: ModelCard) -> str:
     parts.append("## Cohorts\n\n" + _cohorts(card.cohorts))
     parts.append("## Training\n\n" + _list(card.training))
     parts.append("## Calibration\n\n" + _list(card.calibration))
-    parts.append("## Operating points\n\n" + _points(card.operating_points))
-    parts.append("## Performance on the testing cohort, with 95 % intervals\n\n" + _performance(card.performance))
+    parts.append("## Operating points\n\n" + _points(card))
+    parts.append(
+        "## Performance on the testing cohort, with 95 % intervals, counted by image\n\n"
+        + _performance(card.performance)
+    )
     limits = "\n".join(f"- {line}" for line in card.limits) or "none recorded by the program"
     parts.append("## Limits\n\n" + limits)
     parts.append("## Hashes (SHA-256)\n\n" + _list(card.hashes))
@@ -106,7 +109,10 @@ def _cohorts(cohorts: Mapping[str, Any]) -> str:
     return _table(("cohort", "patients", "images", "labels", "fingerprint"), rows)
 
 
-def _points(points: Mapping[str, Any]) -> str:
+def _points(card: ModelCard) -> str:
+    points = card.operating_points
+    if card.task.get("kind") in ("multiclass", "ordinal"):
+        return "none: the most probable level is called"
     if not points:
         return "not recorded"
     rows = [(name, f"{p['threshold']:.4f}", _cell(p["rule"]), _cell(p["cohort"])) for name, p in points.items()]

@@ -12,38 +12,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from overread.pages import plots
 from overread.pages.plots import percent, told
-
-USES = {
-    "training": "fit the network",
-    "tuning": "choose when to stop",
-    "calibration": "make probabilities honest, fix the threshold",
-    "testing": "report, once",
-}
-
-FIGURES = (
-    ("auroc", "AUROC", "ranking: chance that a case with it scores above one without"),
-    ("ap", "average precision", "share of true alarms over all alarm rates; a coin gets the prevalence"),
-    ("sensitivity", "sensitivity", "of those with it, how many are called"),
-    ("specificity", "specificity", "of those without it, how many are cleared"),
-    ("ppv", "positive predictive value", "of those called, how many have it, at this prevalence"),
-    ("npv", "negative predictive value", "of those cleared, how many are free of it, at this prevalence"),
-    ("accuracy", "accuracy", "share of right calls; look at the majority's before praising it"),
-    ("accuracy_at_half", "accuracy at 0.5", "only for comparison with published tables"),
-    ("balanced_accuracy", "balanced accuracy", "mean share of right calls over the answers"),
-    ("kappa_quadratic", "quadratic kappa", "agreement on an ordered scale, beyond chance"),
-    ("brier", "Brier score", "error of the probabilities; smaller is better"),
-    ("brier_skill", "Brier skill", "what is saved against always saying the prevalence; below 0 is worse"),
-)
-
-FLOORS = {"majority": "commonest answer", "logistic_thumbnails": "logistic on thumbnails", "simple-cnn": "simple-cnn"}
-
-ALWAYS_LIMITS = (
-    "The testing patients come from the same source as the training patients. Another hospital, scanner or time may "
-    "give other figures; only a test there tells.",
-    "The interval holds for patients like these. It does not cover a change of scanner, of protocol or of prevalence.",
-    "Predictive values hold at the prevalence of this cohort, which may not be that of your clinic.",
-    "A heat-map shows what the score was made of. It is evidence about the model, not proof of a finding.",
-    "Nobody's reading got better or faster in this test: no reader took part in it.",
+from overread.pages.report_words import (
+    ALWAYS_LIMITS,
+    COUNTED_BY_IMAGE,
+    FIGURES,
+    FLOORS,
+    OTHER_ARCHIVE,
+    SAME_SOURCE,
+    USES,
 )
 
 
@@ -53,10 +29,11 @@ def render_report(evaluation: Mapping[str, Any]) -> str:
     Parameters
     ----------
     evaluation : mapping
-        What ``steps.evaluate`` gathers: ``labels``, ``floors``, ``split``, ``operating_points``, ``calibration`` and
-        ``subgroups`` as in ``metrics.json``; ``name``, ``task``, ``network``, ``cohorts``, ``card``,
-        ``card_fingerprint``, ``strata``, ``curves`` (label → truth, probability, beside), ``gallery``, ``warnings``,
-        ``reads``, ``now``, ``external``, ``overread``.
+        What ``steps.evaluate`` gathers: ``unit``, ``labels``, ``floors``, ``split``, ``operating_points``,
+        ``calibration`` and ``subgroups`` as in ``metrics.json``; ``name``, ``task``, ``network``, ``cohorts``, ``card``,
+        ``card_fingerprint``, ``strata`` (``strata_known``: False when the training archive is not here), ``curves``
+        (label → truth, probability, beside), ``gallery``, ``warnings``, ``reads``, ``measured_before``, ``apart`` (no
+        image was in its training), ``now``, ``external``, ``overread``.
 
     Returns
     -------
@@ -73,11 +50,13 @@ def render_report(evaluation: Mapping[str, Any]) -> str:
         "warnings": evaluation["warnings"],
         "asked": _asked(evaluation),
         "split_told": _split_told(evaluation),
-        "reads": {1: "once", 2: "twice"}.get(evaluation["reads"], f"{evaluation['reads']} times"),
+        "reads_told": _reads_told(evaluation),
+        "unit_told": f"{_whom(evaluation['unit']['images'], evaluation['unit']['patients'])}, counted by image",
         "cohorts": _cohorts(evaluation),
         "cohort_names": list(evaluation["cohorts"]),
         "cohort_labels": [_short(label, task) for label in task["labels"]],
         "strata": evaluation["strata"],
+        "strata_known": evaluation["strata_known"],
         "tested_on": "other archive" if evaluation["external"] else "testing cohort",
         "several": len(labels) > 1,
         "several_labels": len(task["labels"]) > 1,
@@ -88,7 +67,12 @@ def render_report(evaluation: Mapping[str, Any]) -> str:
         "parts": _levels_part(evaluation) if levels else [_label_part(evaluation, n) for n in task["labels"]],
         "subgroups": _subgroups(evaluation),
         "gallery": _gallery(evaluation),
-        "limits": [*(w for w in evaluation["card"]["limits"] if w not in evaluation["warnings"]), *ALWAYS_LIMITS],
+        "limits": [
+            *(w for w in evaluation["card"]["limits"] if w not in evaluation["warnings"]),
+            COUNTED_BY_IMAGE,
+            OTHER_ARCHIVE if evaluation["external"] else SAME_SOURCE,
+            *ALWAYS_LIMITS,
+        ],
         "repeat": _repeat(evaluation),
     }
     page["contents"] = _contents(page)
@@ -126,7 +110,18 @@ def _title(evaluation: Mapping[str, Any]) -> str:
 
 
 def _whom(n: int, patients: int | None) -> str:
-    return f"{n:,} images of {patients:,} patients" if patients is not None else f"{n:,} images"
+    return f"{n:,} images (of {patients:,} patients)" if patients is not None else f"{n:,} images"
+
+
+def _share(estimate: Mapping[str, Any]) -> str:
+    return "none" if estimate["value"] is None else percent(estimate["value"])
+
+
+def _reads_told(evaluation: Mapping[str, Any]) -> str:
+    """Say how often the cohort was read, and by how many models."""
+    times = {1: "once", 2: "twice"}.get(evaluation["reads"], f"{evaluation['reads']} times")
+    what = "the other archive" if evaluation["external"] else "the testing cohort"
+    return f"By this run {what} was read {times}; it is {evaluation['measured_before']}."
 
 
 def _answer(evaluation: Mapping[str, Any]) -> str:
@@ -134,20 +129,18 @@ def _answer(evaluation: Mapping[str, Any]) -> str:
     name, figures = evaluation["name"], evaluation["labels"][evaluation["name"]]
     auroc = figures["auroc"]
     whom = _whom(auroc["n"], auroc["n_patients"])
-    unseen = " it had never seen" if not evaluation["warnings"] else ""
+    unseen = " that were not in its training" if evaluation["apart"] else ""
     if auroc["value"] is None:
         return f"On {whom} nothing can be said: the AUROC is {auroc['method']}."
     span = f"{auroc['value']:.3f} (95 % interval {auroc['low']:.3f} to {auroc['high']:.3f})"
     if "confusion" in figures and "tp" in figures["confusion"]:
         found, cleared = figures["sensitivity"], figures["specificity"]
         first = (
-            f"On {whom}{unseen}, it found {percent(found['value'])} of those with {name} and cleared {percent(cleared['value'])} "
-            f"of those without, at a threshold fixed beforehand; its AUROC is {span}."
+            f"On {whom}{unseen}, it found {_share(found)} of the images with {name} and cleared {_share(cleared)} "
+            f"of the images without, at a threshold fixed beforehand; its AUROC is {span}."
         )
     else:
-        first = (
-            f"On {whom}{unseen}, it called {percent(figures['accuracy']['value'])} rightly; its mean AUROC is {span}."
-        )
+        first = f"On {whom}{unseen}, it called {_share(figures['accuracy'])} of the images rightly; its mean AUROC is {span}."
     floor = evaluation["floors"].get("logistic_thumbnails", {}).get(name, {}).get("auroc")
     if not floor or floor["value"] is None:
         return first
@@ -251,7 +244,8 @@ def _curves(evaluation: Mapping[str, Any], label: str) -> list[tuple[str, plots.
     known = ~np.isnan(y)
     if not 0 < y[known].sum() < known.sum():
         return []
-    threshold = evaluation["operating_points"][label]["threshold"]
+    point = evaluation["operating_points"].get(label)  # of several levels the most probable is called: no threshold
+    threshold = point["threshold"] if point else None
     beside = {}
     for who, (other_y, other_p) in curve["beside"].items():
         other_y = np.asarray(other_y, float)
@@ -270,9 +264,9 @@ def _label_part(evaluation: Mapping[str, Any], label: str) -> dict[str, Any]:
     counts = figures["confusion"]
     natural = []
     for key, of, verb in (
-        ("sensitivity", "100 cases with it", "found"),
-        ("specificity", "100 without it", "cleared"),
-        ("ppv", "100 that it calls", "truly have it"),
+        ("sensitivity", "100 images with it", "found"),
+        ("specificity", "100 images without it", "cleared"),
+        ("ppv", "100 images that it calls", "truly have it"),
     ):
         e = figures[key]
         if e["value"] is not None and e["low"] is not None:
@@ -285,10 +279,39 @@ def _label_part(evaluation: Mapping[str, Any], label: str) -> dict[str, Any]:
         "point": f"Threshold {point['threshold']:.3f}: {point['rule']}. Testing only applied it.",
         "natural": natural,
         "confusion": {k: f"{counts[k]:,}" for k in ("tp", "fp", "fn", "tn")},
+        "three_way": _three_way(figures["three_way"]),
         "plots": _curves(evaluation, label),
         "table": None,
         "matrix": None,
         "more": None,
+    }
+
+
+def _three_way(account: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row that says what is answered, what is referred, and how good the answers are."""
+
+    def part(count: int) -> str:
+        return f"{count:,} ({percent(count / account['all'], 1)})" if account["all"] else "0"
+
+    share = account["share_referred"]
+    span = (
+        f" (95 % interval {percent(share['low'], 1)} to {percent(share['high'], 1)})"
+        if share["low"] is not None
+        else ""
+    )
+    figures = [key for key in ("sensitivity", "specificity", "accuracy") if key in account]
+    return {
+        "columns": ("all images", "answered", "referred to the doctor", *(f"{key} of the answers" for key in figures)),
+        "cells": (
+            f"{account['all']:,}",
+            part(account["answered"]),
+            part(account["referred"]),
+            *(told(account[key]) for key in figures),
+        ),
+        "caption": f"At work it does not answer every image. {account['rule'][0].upper()}{account['rule'][1:]}"
+        f": {percent(share['value'], 1)} of the images{span}."
+        if share["value"] is not None
+        else "No images.",
     }
 
 
@@ -308,16 +331,17 @@ def _levels_part(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     for level in task["labels"]:
         f = evaluation["labels"][level]
         rows.append((_short(level, task), percent(f['prevalence']['value'], 1) if f["prevalence"]["value"] is not None else "–",
-                     told(f["auroc"]), told(f["ap"]), told(f["brier_skill"], 2)))  # fmt: skip
+                     told(f["auroc"]), told(f["sensitivity"], 2), told(f["specificity"], 2), told(f["brier_skill"], 2)))  # fmt: skip
     return [
         {
             "heading": f"{name}: level by level",
-            "caption": "Each level against the rest.",
+            "caption": "Each level against the rest; a level is called where it is the most probable one.",
             "table": {
-                "columns": ("level", "share of images", "AUROC", "average precision", "Brier skill"),
+                "columns": ("level", "share of images", "AUROC", "sensitivity", "specificity", "Brier skill"),
                 "rows": rows,
             },
             "matrix": matrix,
+            "three_way": _three_way(evaluation["labels"][name]["three_way"]),
             "confusion": None,
             "plots": None,
             "more": [(_short(level, task), _curves(evaluation, level)) for level in task["labels"]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,21 @@ from typing import Any
 import numpy as np
 
 from overread.domain import Image, Recipe, Step, Study
+from overread.errors import IntegrityError
 from overread.imaging import preprocess
 from overread.stats import calibration as calibrating
 from overread.stats import floors
 from overread.steps.progress import progress as bar
 from overread.steps.question import truth as truth_of
-from overread.steps.run import read_json
+from overread.steps.run import read_json, write
 from overread.steps.scores import Question, Scores, read_scores
 from overread.store.archive import Archive
 
 THUMBNAIL = {2: (16, 16), 3: (8, 8, 8)}
 """Size of the thumbnails that logistic regression reads, for pictures and for volumes."""
+
+GONE = "it learns from the training images, and the training archive is not here"
+"""Why a floor is absent."""
 
 SHORT = ("auroc", "ap", "sensitivity", "specificity", "accuracy", "accuracy_at_half", "balanced_accuracy", "brier")
 SHORT += ("brier_skill", "kappa_quadratic", "ppv", "npv")
@@ -27,8 +32,8 @@ SHORT += ("brier_skill", "kappa_quadratic", "ppv", "npv")
 
 
 def floors_of(
-    home: Archive,
-    archive: Archive,
+    home: Archive | None,
+    archive: Archive | None,
     studies: Mapping[str, Study],
     scores: Scores,
     testing: Scores,
@@ -37,29 +42,74 @@ def floors_of(
     *,
     progress: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the figures of the floors, and their probabilities for the plots: {label: {name: (truth, p)}}."""
+    """Return the figures of the floors, and their probabilities for the plots: {label: {name: (truth, p)}}.
+
+    What was found for the run's own testing cohort is kept in ``floor.npz``, for when the training archive
+    (``home``, with its ``studies``) is not here.
+    """
+    labels, other = how.task.labels, archive is not home
+    calibration = scores.of("calibration")
+    if home is not None:
+        share, line, tested = _fitted(home, archive, studies, calibration, testing, how, progress=progress)
+        if not other:
+            _keep(run / "floor.npz", how, share=share, calibration=line, testing=tested)
+    else:
+        share, line, tested = _kept(run / "floor.npz", how)
+        tested = None if other else tested
+    found: dict[str, Any] = {"majority": {"absent": GONE}, "logistic_thumbnails": {"absent": GONE}}
+    beside: dict[str, dict[str, Any]] = {label: {} for label in labels}
+    if share is not None:
+        commonest = np.tile(share, (len(testing.truth), 1))
+        found["majority"] = how.figures(testing, commonest, thresholds=[0.5] * len(labels))
+    if tested is not None:
+        limits = how.thresholds(line, calibration.truth)
+        found["logistic_thumbnails"] = how.figures(testing, tested, thresholds=limits)
+        for j, label in enumerate(labels):
+            beside[label]["logistic on thumbnails"] = (testing.truth[:, j], tested[:, j])
+    found["simple-cnn"], its = _simple_cnn(run, testing, how, other=other)
+    for j, label in enumerate(labels):
+        if its is not None:
+            beside[label]["simple-cnn"] = (its[0][:, j], its[1][:, j])
+    return {name: shorten(figures) for name, figures in found.items()}, beside
+
+
+def _fitted(
+    home: Archive,
+    archive: Archive,
+    studies: Mapping[str, Study],
+    calibration: Scores,
+    testing: Scores,
+    how: Question,
+    *,
+    progress: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the share of each answer in training, and the probabilities of calibration and testing by the line."""
     training = how.split.cohorts["training"]
     known = truth_of([studies[study] for _, study, _ in training], how.task)
-    calibration = scores.of("calibration")
-    commonest = floors.majority(known, len(testing.truth))
     seen = _thumbnails(home, [image for image, _, _ in training], progress=progress)
     held = _thumbnails(home, [e[1] for e in calibration.entries], progress=progress)
     asked = _thumbnails(archive, [e[1] for e in testing.entries], progress=progress)
     line, tested = floors.logistic(seen, known, [held, asked], kind=how.task.kind, rng=np.random.default_rng(how.seed))
-    limits = how.thresholds(line, calibration.truth)
-    found: dict[str, Any] = {
-        "majority": how.figures(testing, commonest, thresholds=[0.5] * len(how.task.labels)),
-        "logistic_thumbnails": how.figures(testing, tested, thresholds=limits),
-    }
-    beside = {
-        label: {"logistic on thumbnails": (testing.truth[:, j], tested[:, j])}
-        for j, label in enumerate(how.task.labels)
-    }
-    found["simple-cnn"], its = _simple_cnn(run, testing, how, other=archive is not home)
-    for j, label in enumerate(how.task.labels):
-        if its is not None:
-            beside[label]["simple-cnn"] = (its[0][:, j], its[1][:, j])
-    return {name: shorten(figures) for name, figures in found.items()}, beside
+    return floors.majority(known, 1)[0], line, tested
+
+
+def _keep(path: Path, how: Question, **arrays: np.ndarray) -> None:
+    """Keep what the floors found, under the split that it holds for."""
+    held = io.BytesIO()
+    np.savez(held, split=np.array(how.split.hash), **arrays)
+    write(path, held.getvalue())
+
+
+def _kept(path: Path, how: Question) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Return what the floors found when the training archive was here; None where it is not known."""
+    if not path.is_file():
+        return None, None, None
+    with np.load(path, allow_pickle=False) as held:
+        if str(held["split"]) != how.split.hash:
+            raise IntegrityError(
+                "floor.npz was made for another split", expected="that of this run", do="delete it, or restore the run"
+            )
+        return held["share"], held["calibration"], held["testing"]
 
 
 def _simple_cnn(run: Path, testing: Scores, how: Question, *, other: bool) -> tuple[dict, tuple | None]:

@@ -24,13 +24,17 @@ from overread.stats.splits import Split
 from overread.steps.beside import floors_of, shorten
 from overread.steps.gallery import gallery
 from overread.steps.progress import progress as bar
+from overread.steps.question import never_learned
 from overread.steps.question import truth as truth_of
+from overread.steps.reads import count as count_reads
 from overread.steps.run import read_json, write, write_json
 from overread.steps.scores import Question, Scores, read_scores
 from overread.store.archive import Archive
 
 FEWEST_IN_GROUP = 30
 """Figures of a subgroup with fewer patients than this are shown in grey: their intervals say why."""
+
+GONE = "The training archive is not here: no cases are shown, and no subgroup could be looked at."
 
 
 @dataclass(frozen=True)
@@ -81,15 +85,16 @@ def evaluate(
 ) -> Evaluation:
     """Say how well a run reads the testing cohort, or another archive, and write figures, report and card.
 
-    Writes ``metrics.json``, ``report.html``, ``card.json``, ``card.md`` and ``reads.json`` (how often testing was
-    read) into the run; with ``on``, figures and report go to the folder ``on-<fingerprint>`` in it instead.
+    Writes ``metrics.json``, ``report.html``, ``card.json``, ``card.md``, ``floor.npz`` (what the floors say of it) and
+    ``reads.json`` (how often testing was read) into the run; with ``on``, figures and report go to the folder
+    ``on-<fingerprint>`` in it instead. Each read is also recorded in ``reads.jsonl`` in the archive that was read.
 
     Parameters
     ----------
     run : path
         A trained run.
     on : path, optional
-        Another archive with the same label; all its labelled studies are read.
+        Another archive with the same label; all its labelled studies are read. The training archive need not be here.
     now : datetime, optional
         The time that the records carry.
     progress : bool
@@ -105,6 +110,7 @@ def evaluate(
     """
     run, now = Path(run), now or datetime.now().astimezone()
     plan = read_json(run / "plan.json")
+    where = _home(run, plan)
     task = Task(**{**plan["task"], "labels": tuple(plan["task"]["labels"])})
     split = Split.from_json(read_json(run / "split.json"))
     kept = read_json(run / "calibration.json")
@@ -112,29 +118,35 @@ def evaluate(
     points = kept["operating_points"]
     model = Model.load(run)
     scores = read_scores(run / "scores.csv", task.labels)
-    warnings = list(split.warnings)
+    warnings, seen = list(split.warnings), []
     with ExitStack() as stack:
-        home = stack.enter_context(Archive.open(plan["archive"]))
-        studies = {s.pseudonym: s for s in home.studies()}
-        _refuse_changed(split, studies)
+        home = stack.enter_context(Archive.open(where)) if where else None
+        studies = {s.pseudonym: s for s in home.studies()} if home else {}
+        if home:
+            _refuse_changed(split, studies)
         if on is None:
             archive, testing, there = home, scores.of("testing"), studies
+            warnings += [] if home else [GONE]
         else:
             archive = stack.enter_context(Archive.open(on))
             there = {s.pseudonym: s for s in archive.studies()}
             testing = _read(archive, there, model, task, progress=progress)
-            warnings += _seen_before(testing, split)
+            seen = _seen_before(testing, split)
+            warnings += [told for told in (never_learned(list(there.values()), task), *seen) if told]
         how = Question(task, split, points, int(plan["seed"]))
         probability = fitted.probabilities(testing.logits)
         labels = how.figures(testing, probability)
+        for label, account in how.referrals(testing, probability, fitted.interval(testing.logits)).items():
+            labels[label]["three_way"] = account
         lower, beside = floors_of(home, archive, studies, scores, testing, how, run, progress=progress)
-        pictures = gallery(archive, model, testing.entries, testing.truth, probability, task, points)
-        subgroups = _subgroups(testing, probability, there, how)
+        pictures = gallery(archive, model, testing.entries, testing.truth, probability, task, points) if archive else []
+        subgroups = _subgroups(testing, probability, there, how) if archive else []
     measured = {
+        "unit": _unit(testing),
         "labels": labels,
         "split": {k: v for k, v in split.to_json().items() if k != "cohorts"},
         "floors": lower,
-        "operating_points": points,
+        "operating_points": {} if how.levels else points,
         "calibration": {k: v for k, v in fitted.to_json().items() if k != "refits"},
         "subgroups": subgroups,
         "on": "testing cohort" if on is None else "another archive",
@@ -143,7 +155,14 @@ def evaluate(
     measured = plain(measured)
     out = run if on is None else run / f"on-{fingerprint(sorted(e[1] for e in testing.entries))[:12]}"
     out.mkdir(exist_ok=True)
-    reads = _count_read(run, testing, now, own=on is None)
+    reads = count_reads(
+        run,
+        archive.path if archive else None,
+        [entry[1] for entry in testing.entries],
+        model=_model(run),
+        own=on is None,
+        now=now,
+    )
     card = _card(run, measured) if on is None else model.card
     page = {
         **measured,
@@ -153,14 +172,17 @@ def evaluate(
         "cohorts": card.cohorts,
         "card": plain(card),
         "card_fingerprint": card.fingerprint,
-        "strata": _strata(split, studies, task),
+        "strata": _strata(split, studies, task) if home else [],
+        "strata_known": home is not None,
         "curves": {
             label: {"truth": testing.truth[:, j], "probability": probability[:, j], "beside": beside.get(label, {})}
             for j, label in enumerate(task.labels)
         },
         "gallery": pictures,
-        "warnings": [*warnings, *fitted.notes],
-        "reads": reads,
+        "warnings": [*warnings, *reads.warnings(), *fitted.notes],
+        "reads": reads.times,
+        "measured_before": str(reads),
+        "apart": not (seen if on is not None else split.overlap["images"]),
         "now": now.isoformat(timespec="seconds"),
         "external": on is not None,
     }
@@ -170,6 +192,13 @@ def evaluate(
         write_json(run / "card.json", {**plain(card), "fingerprint": card.fingerprint})
         write(run / "card.md", render_card(card))
     return Evaluation(run, measured, page, out / "report.html")
+
+
+def _home(run: Path, plan: Mapping[str, Any]) -> Path | None:
+    """Return where the training archive is, or None where it is not: a run may be carried away from it."""
+    named = plan.get("archive")
+    places = (run / named, Path(named)) if named else ()
+    return next((place for place in places if (place / "archive.sqlite").is_file()), None)
 
 
 def _refuse_changed(split: Split, studies: Mapping[str, Study]) -> None:
@@ -193,8 +222,10 @@ def _read(archive: Archive, studies: Mapping[str, Study], model: Model, task: Ta
         for image in study.images
     ]
     if not rows:
+        strange = never_learned(list(studies.values()), task)
         raise CohortError(
-            f"no study of this archive has the label {task.name!r}", expected="the label the run was trained for"
+            f"no study of this archive has {'a level that the model knows of' if strange else 'the label'} {task.name!r}",
+            expected="the label the run was trained for" + (f": {', '.join(task.labels)}" if strange else ""),
         )
     hashes = bar([entry[1] for entry, _ in rows], total=len(rows), what="reading", unit="images", show=progress)
     logits = model.logits(archive.image(name) for name in hashes)
@@ -249,14 +280,21 @@ def _strata(split: Split, studies: Mapping[str, Study], task: Task) -> list[dict
     return [{"stratum": n, "value": v, "counts": rows[n, v]} for n, v in sorted(rows) if n not in many]
 
 
-def _count_read(run: Path, testing: Scores, now: datetime, *, own: bool) -> int:
-    """Record that a cohort was read, and return how often this one has been."""
-    path = run / "reads.json"
-    cohort = fingerprint(sorted(entry[1] for entry in testing.entries))
-    reads = read_json(path) if path.exists() else []
-    reads.append({"time": now.isoformat(timespec="seconds"), "cohort": cohort, "own": own, "overread": __version__})
-    write_json(path, reads)
-    return sum(1 for r in reads if r["cohort"] == cohort)
+def _unit(testing: Scores) -> dict[str, Any]:
+    """Return what every figure counts: images, not examinations or patients, and how many there are of each."""
+    patients = set(testing.patients)
+    return {
+        "counted": "image",
+        "images": len(testing.entries),
+        "studies": len({study for _, _, study, _ in testing.entries}),
+        "patients": None if None in patients else len(patients),
+    }
+
+
+def _model(run: Path) -> str:
+    """Return the fingerprint of what is measured: the network with its calibration, whatever the card says of them."""
+    files = read_json(run / "manifest.json")["files"]
+    return fingerprint([files["model.onnx"], files["calibration.json"]])
 
 
 def _card(run: Path, measured: Mapping[str, Any]) -> ModelCard:

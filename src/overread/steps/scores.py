@@ -13,7 +13,7 @@ import numpy as np
 from overread.domain import Task
 from overread.errors import RunError
 from overread.stats import calibration as calibrating
-from overread.stats import metrics
+from overread.stats import metrics, referral
 from overread.stats.splits import Split
 
 
@@ -70,6 +70,24 @@ class Question:
     split: Split
     points: Mapping[str, Mapping[str, Any]]
     seed: int
+
+    @property
+    def levels(self) -> bool:
+        """True when one of several levels is asked for: the most probable is called, and no threshold is applied."""
+        return self.task.kind in ("multiclass", "ordinal")
+
+    def referrals(self, cases: Scores, probability: np.ndarray, intervals: np.ndarray) -> dict[str, dict[str, Any]]:
+        """Return, by label, how many images are answered and how many referred, by the rule of prediction."""
+        how = {"patients": cases.patients, "rng": np.random.default_rng(self.seed)}
+        if self.levels:
+            level = np.where(np.isnan(cases.truth).any(1), np.nan, np.nan_to_num(cases.truth).argmax(1))
+            return {self.task.name: referral.three_way_levels(level, probability, intervals, **how)}
+        return {
+            label: referral.three_way(
+                cases.truth[:, j], probability[:, j], intervals[:, j], threshold=self.points[label]["threshold"], **how
+            )
+            for j, label in enumerate(self.task.labels)
+        }
 
     def figures(self, cases: Scores, probability: np.ndarray, *, thresholds: Sequence[float] | None = None):
         """Return the figures of every label, from a generator of their own: the order of asking changes nothing."""

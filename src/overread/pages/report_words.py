@@ -1,0 +1,46 @@
+"""The words that every report has in common: what cohorts and figures are for, and what is never claimed."""
+
+from __future__ import annotations
+
+USES = {
+    "training": "fit the network",
+    "tuning": "watch the training; nothing is chosen on it",
+    "calibration": "make probabilities honest, fix the threshold",
+    "testing": "report",
+}
+
+FIGURES = (
+    ("auroc", "AUROC", "ranking: chance that an image with it scores above one without"),
+    ("ap", "average precision", "share of true alarms over all alarm rates; a coin gets the prevalence"),
+    ("sensitivity", "sensitivity", "of the images with it, how many are called"),
+    ("specificity", "specificity", "of the images without it, how many are cleared"),
+    ("ppv", "positive predictive value", "of those called, how many have it, at this prevalence"),
+    ("npv", "negative predictive value", "of those cleared, how many are free of it, at this prevalence"),
+    ("accuracy", "accuracy", "share of images called rightly; look at the majority's before praising it"),
+    ("accuracy_at_half", "accuracy at 0.5", "only for comparison with published tables"),
+    ("balanced_accuracy", "balanced accuracy", "mean share of right calls over the answers"),
+    ("kappa_quadratic", "quadratic kappa", "agreement on an ordered scale, beyond chance"),
+    ("brier", "Brier score", "error of the probabilities; smaller is better"),
+    ("brier_skill", "Brier skill", "what is saved against always saying the prevalence; below 0 is worse"),
+)
+
+FLOORS = {"majority": "commonest answer", "logistic_thumbnails": "logistic on thumbnails", "simple-cnn": "simple-cnn"}
+
+SAME_SOURCE = (
+    "The testing patients come from the same source as the training patients. Another hospital, scanner or time may "
+    "give other figures; only a test there tells."
+)
+OTHER_ARCHIVE = (
+    "The images come from another archive than the training images. Whether the patients are others too cannot be "
+    "told from here: pseudonyms of two archives cannot be compared. The table of cohorts is that of the training."
+)
+COUNTED_BY_IMAGE = (
+    "Every figure counts images, not examinations or patients: an examination with several images counts several "
+    "times. How well whole examinations are read was not measured."
+)
+ALWAYS_LIMITS = (
+    "The interval holds for patients like these. It does not cover a change of scanner, of protocol or of prevalence.",
+    "Predictive values hold at the prevalence of this cohort, which may not be that of your clinic.",
+    "A heat-map shows what the score was made of. It is evidence about the model, not proof of a finding.",
+    "Nobody's reading got better or faster in this test: no reader took part in it.",
+)
