@@ -113,8 +113,8 @@ def _whom(n: int, patients: int | None) -> str:
     return f"{n:,} images (of {patients:,} patients)" if patients is not None else f"{n:,} images"
 
 
-def _share(estimate: Mapping[str, Any]) -> str:
-    return "none" if estimate["value"] is None else percent(estimate["value"])
+def _share(e: Mapping[str, Any]) -> str:
+    return "none" if e["value"] is None else percent(e["value"])
 
 
 def _reads_told(evaluation: Mapping[str, Any]) -> str:
@@ -308,10 +308,7 @@ def _three_way(account: Mapping[str, Any]) -> dict[str, Any]:
             part(account["referred"]),
             *(told(account[key]) for key in figures),
         ),
-        "caption": f"At work it does not answer every image. {account['rule'][0].upper()}{account['rule'][1:]}"
-        f": {percent(share['value'], 1)} of the images{span}."
-        if share["value"] is not None
-        else "No images.",
+        "caption": f"What it answers at work. An image is {account['rule']}: {percent(share['value'] or 0, 1)} of them{span}.",
     }
 
 
