@@ -56,6 +56,15 @@ def test_every_file_is_read_refused_or_ignored_once(messy: Path) -> None:
     assert len(results) + ignored(jobs) == offered
 
 
+def test_whoever_waits_is_told_of_every_file_and_zip_member(messy: Path) -> None:
+    with zipfile.ZipFile(messy / "more.zip", "w") as archive:
+        archive.writestr("a.png", png(4))
+        archive.writestr("b.png", png(5))
+    looked = []
+    assert candidates(messy, tick=lambda: looked.append(1)) == candidates(messy)
+    assert len(looked) == 5 + 1 + 2  # the files that are no litter, the archive, its members
+
+
 def test_a_text_file_named_png_is_told_what_it_is(messy: Path) -> None:
     with pytest.raises(UnreadableFile, match="a text file; expected DICOM"):
         read(messy / "yes" / "note.png")

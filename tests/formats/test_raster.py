@@ -139,6 +139,7 @@ def test_exif_orientation_is_honoured(code: int) -> None:
 def test_a_wrong_ending_is_noted_and_a_right_one_is_not() -> None:
     raw = encoded(GREY, "png")
     assert read(raw, "JPG").notes[0] == "named .jpg, but it is a PNG"
+    assert read(raw, "smith").notes[0] == "not named as a picture, but it is a PNG"  # "film.smith": no suffix, a name
     assert read(raw, "png").notes == ()
 
 

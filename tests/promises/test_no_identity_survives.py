@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image as Picture
+from PIL import PngImagePlugin
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit, generate_uid
 
+from overread.domain import Image
 from overread.formats.deid import deidentify
+from overread.formats.door import read
+from overread.steps.collect import collect
+from overread.steps.inspect import inspect
+from overread.store.archive import Archive
 
 KEY = b"a key that is only for the tests"
 
@@ -341,3 +350,79 @@ def test_an_overlay_burned_into_unused_bits():
     clean = deidentify(ds, key=KEY)
     assert clean.PixelData == values.astype("<u2").tobytes()
     assert isinstance(clean.file_meta, FileMetaDataset)
+
+
+# ── the archive ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _everything_in(folder: Path) -> bytes:
+    """Every byte of every file, the names of files, and what pictures hold compressed (text, profiles)."""
+    told = b""
+    for path in sorted(folder.rglob("*")):
+        told += str(path.relative_to(folder)).encode() + b"\n"
+        if path.is_file():
+            told += path.read_bytes()
+        if path.suffix == ".png":
+            with Picture.open(path) as picture:
+                told += repr(picture.info).encode()
+    return told
+
+
+@pytest.fixture(scope="module")
+def collected(planted, tmp_path_factory) -> Path:
+    """An archive of the planted CT, under a file's and a folder's name that are markers too, and inspected."""
+    home = tmp_path_factory.mktemp("planted")
+    _, markers, raw = planted
+    ds = pydicom.dcmread(io.BytesIO(raw))
+    name = markers["PatientName"].decode()
+    ds.BodyPartExamined, ds.ViewPosition, ds.Manufacturer = name, name, f"Dr {name} private unit"
+    ds.ManufacturerModelName = f"for {name} 19630217"
+    folder = home / markers["PatientID"].decode()
+    folder.mkdir()
+    (folder / f"{markers['AccessionNumber'].decode()}.dcm").write_bytes(as_bytes(ds))
+    picture = io.BytesIO()
+    Picture.new("L", (32, 24), 7).save(picture, "PNG", pnginfo=_text(markers["OperatorsName"].decode()))
+    (folder / f"{markers['StudyID'].decode()}.{markers['StationName'].decode()[:8]}").write_bytes(picture.getvalue())
+    done = collect(folder, into=home / "archive", workers=1, progress=False)
+    assert (done.read, done.refused) == (2, ())
+    inspect(home / "archive", progress=False)
+    return home / "archive"
+
+
+def _text(word: str) -> PngImagePlugin.PngInfo:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", word)
+    return info
+
+
+def test_no_marker_is_in_the_archive(planted, collected):
+    assert (collected / "contact.png").is_file()
+    left = survivors(_everything_in(collected), planted[1])
+    assert left == []
+    assert planted[1]["StationName"][:8].lower() not in _everything_in(collected).lower()  # a "suffix" that was a name
+
+
+def test_the_search_sees_what_is_in_an_archive(planted, collected, tmp_path):
+    """The twin: the shelf beside the archive has the names, and a study under the patient's own name is found."""
+    _, markers, _ = planted
+    assert {"PatientID", "AccessionNumber"} <= set(survivors(_everything_in(Path(f"{collected}.names")), markers))
+    leaky = tmp_path / "archive"
+    with Archive.create(leaky) as archive:
+        word = markers["StationName"].decode()
+        archive.put(Image(np.zeros((1, 8, 8), np.uint8), attributes={"Manufacturer": word}))
+    assert survivors(_everything_in(leaky), markers) == ["StationName"]
+    Picture.new("L", (8, 8)).save(leaky / "contact.png", pnginfo=_text(markers["OperatorsName"].decode()))
+    assert set(survivors(_everything_in(leaky), markers)) == {"StationName", "OperatorsName"}
+
+
+@pytest.mark.parametrize(("said", "code"), [("YES", "burned-in"), ("NO", None)])
+def test_text_in_the_pixels_does_not_enter_an_archive_but_can_be_read_in_the_clinic(tmp_path, said, code):
+    ds = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    ds.BurnedInAnnotation = said
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.dcm").write_bytes(as_bytes(ds))
+    Picture.new("L", (32, 24), 7).save(tmp_path / "films" / "b.png")
+    done = collect(tmp_path / "films", into=tmp_path / "archive", workers=1, progress=False)
+    assert [r["code"] for r in done.refused] == ([code] if code else [])
+    assert done.images == (1 if code else 2)
+    assert len(read(tmp_path / "films" / "a.dcm")) == 1

@@ -23,6 +23,8 @@ from overread.errors import IdentityRefused
 from overread.formats.codestream import scrub_pixels
 from overread.formats.pseudonyms import pseudonym, shift_days, shifted, uid
 from overread.formats.public_codes import set_public_meaning
+from overread.formats.terms import has_terms, is_term
+from overread.formats.traces import bears, is_of_equipment, traces
 
 METHOD = (  # PS3.16 CID 7050: what is done here, in the Standard's own codes
     ("113100", "Basic Application Confidentiality Profile"),
@@ -108,8 +110,7 @@ def deidentify(ds: Dataset, *, key: bytes) -> Dataset:
     with pydicom.config.disable_value_validation():  # our own checks are stricter, and say nothing of the value
         syntax = _refuse_unfit(ds)
         patient = _text(ds, "PatientID") or _text(ds, "StudyInstanceUID")  # no id: no two studies are one patient
-        traces = _traces(ds)
-        job = _Job(key, pseudonym("P", patient, key=key), shift_days(patient, key=key), traces)
+        job = _Job(key, pseudonym("P", patient, key=key), shift_days(patient, key=key), traces(ds))
         out = _clean(ds, job)
         missing = [k for k in NEEDED if k not in out or out[k].is_empty]
         if missing:
@@ -130,7 +131,7 @@ class _Job:
     key: bytes
     patient: str
     days: int
-    traces: tuple[str, ...]
+    names: frozenset[str]
 
 
 def _get(ds: Dataset, keyword: str) -> object:
@@ -192,19 +193,6 @@ def _refuse_unfit(ds: Dataset) -> UID:
     return ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
 
 
-def _traces(ds: Dataset) -> tuple[str, ...]:
-    """Return words that name the people in this file, to be looked for in the few texts that stay."""
-    found = set()
-    ids = {0x00080050, 0x00080080, 0x00081010, 0x00100020, 0x00101000}  # accession, institution, station, patient ids
-    for elem in _readable(ds, lambda tag: tag in ids or tag.group in (0x0008, 0x0010, 0x0032, 0x0040)):
-        if elem.VR == "PN":
-            for name in _values(elem.value):
-                found |= {w for w in re.split(r"[^0-9a-z]+", str(name).lower()) if len(w) >= 4}
-        elif elem.tag in ids:
-            found |= {str(v).strip().lower() for v in _values(elem.value) if len(str(v).strip()) >= 4}
-    return tuple(sorted(found))
-
-
 def _readable(ds: Dataset, wanted: Callable[[pydicom.tag.BaseTag], bool]) -> Iterator[DataElement]:
     """Yield the wanted elements that can be read without doubt; a warning about a value is a doubt."""
     for tag in sorted(filter(wanted, ds.keys())):
@@ -258,6 +246,8 @@ def _keep(elem: DataElement, job: _Job) -> object:
     values = _values(elem.value)
     if elem.VR in _SYNTAX:
         written = [getattr(v, "original_string", None) or str(v) for v in values]
+        if elem.VR == "CS":
+            return elem.value if all(_is_public(elem, w, job) for w in written) else None
         return elem.value if all(_SYNTAX[elem.VR].fullmatch(w) for w in written) else None
     if elem.VR in ("US", "SS", "UL", "SL", "SV", "FD", "FL", "AT"):
         return elem.value if all(isinstance(v, (int, float)) for v in values) else None
@@ -266,13 +256,21 @@ def _keep(elem: DataElement, job: _Job) -> object:
     return None
 
 
+def _is_public(elem: DataElement, word: str, job: _Job) -> bool:
+    """A word of the Standard says nothing of a person; where its words are not all known, it must not be a name."""
+    if is_term(elem.keyword, word):
+        return True
+    open_list = not has_terms(elem.keyword) or elem.keyword == "ImageType"
+    return open_list and bool(_SYNTAX["CS"].fullmatch(word)) and not bears(word, job.names)
+
+
 def _public_text(elem: DataElement, job: _Job) -> object:
     """Keep a short plain text about the equipment, unless a name in this file, or what looks like an id, is in it."""
-    like_an_id = r"[\^@]" if elem.keyword == "CodeValue" else r"[\^@]|\d{8}"  # codes are numbers, and looked up later
     for text in map(str, _values(elem.value)):
-        if not re.fullmatch(r"[ -~]{0,64}", text) or re.search(like_an_id, text):
-            return None
-        if any(t in text.lower() for t in job.traces):
+        code = elem.keyword == "CodeValue" and re.fullmatch(r"[ -~]{0,64}", text) and not re.search(r"[\^@]", text)
+        if is_term(elem.keyword, text):
+            continue
+        if not (code or is_of_equipment(text)) or bears(text, job.names):  # codes are numbers, and looked up later
             return None
     return elem.value
 
@@ -326,6 +324,36 @@ _ACTIONS: dict[str, Callable[[DataElement, _Job], object]] = {
     "patient": lambda elem, job: job.patient,
     "walk": lambda elem, job: None,  # only a sequence is walked
 }
+
+
+def kept(ds: Dataset, keyword: str, *, names: frozenset[str]) -> list | None:
+    """Return the values of an element that may leave as they are by the rules above, or None where one of them may not.
+
+    Parameters
+    ----------
+    ds : pydicom.Dataset
+    keyword : str
+    names : frozenset of str
+        What ``traces`` found in the file, and in the others of its series.
+
+    Examples
+    --------
+    >>> ds = Dataset(); ds.BodyPartExamined = "CHEST"; ds.Manufacturer = "for SMITH"; ds.PatientName = "Smith"
+    >>> kept(ds, "BodyPartExamined", names=traces(ds)), kept(ds, "Manufacturer", names=traces(ds)), kept(ds, "KVP", names=traces(ds))
+    (['CHEST'], None, [])
+    """
+    tag = pydicom.tag.Tag(keyword)
+    if tag not in ds:
+        return []
+    vrs, action = allowed()[tag]
+    with pydicom.config.disable_value_validation():
+        for elem in _readable(ds, tag.__eq__):
+            if elem.is_empty:
+                return []
+            if set(elem.VR.split(" or ")) <= vrs and action in ("keep", "text"):
+                value = _ACTIONS[action](elem, _Job(b"", "", 0, names))
+                return None if value is None else _values(value)
+    return None
 
 
 # ── what the file says of itself ────────────────────────────────────────────────────────────────────────────────────

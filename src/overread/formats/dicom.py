@@ -1,4 +1,4 @@
-"""One DICOM object: its header read safely, its numbers in physical units, and what of it identifies nobody."""
+"""One DICOM object: its header read safely, and its numbers in physical units."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import re
 import warnings
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,30 +16,10 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut
 
 from overread.errors import UnreadableFile
-from overread.formats.ages import age_band
 from overread.formats.limits import check_bytes, finite, refusing, smallest_integer, smallest_integer_or_float
-from overread.formats.pixels import decode, transfer_syntax
+from overread.formats.pixels import decode
 
 logging.getLogger("pydicom").propagate = False  # its log quotes header values, names among them
-
-ATTRIBUTES = (
-    "BodyPartExamined",
-    "ViewPosition",
-    "Laterality",
-    "ImageLaterality",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "PhotometricInterpretation",
-    "PresentationIntentType",
-    "PatientPosition",
-    "RescaleType",
-    "ImageType",
-    "KVP",
-    "SliceThickness",
-    "WindowCenter",
-    "WindowWidth",
-)
-"""Header facts that may leave this room with an image. No dates, names, UIDs, institutions or comments."""
 
 _NOT_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.66.4": "a Segmentation: marks on images",
@@ -81,13 +60,16 @@ class Plane:
 
 @dataclass(frozen=True)
 class Pixels:
-    """The numbers of one DICOM object in physical units: voxels (frames, rows, columns[, 3]) and what they mean."""
+    """The numbers of one DICOM object in physical units: voxels (frames, rows, columns[, 3]) and what they mean.
+
+    ``inverted``: MONOCHROME1 was turned into MONOCHROME2 within ``full_range``, so its window has to be turned too.
+    """
 
     voxels: np.ndarray
     unit: str
     full_range: tuple[float, float] | None
-    attributes: Mapping[str, str]
     notes: tuple[str, ...]
+    inverted: bool = False
 
 
 def parse(raw: bytes) -> Dataset:
@@ -210,7 +192,7 @@ def _plane(groups: tuple[Dataset, ...], ds: Dataset) -> Plane:
 def physical(ds: Dataset, frames: list[Plane]) -> Pixels:
     """Return an object's numbers in physical units: HU for CT, otherwise the values after the header's rescale.
 
-    MONOCHROME1 (low values shown bright) is inverted to MONOCHROME2, and the window with it, unless the numbers are HU.
+    MONOCHROME1 (low values shown bright) is inverted to MONOCHROME2 unless the numbers are HU.
     No window is applied.
 
     Parameters
@@ -232,21 +214,21 @@ def physical(ds: Dataset, frames: list[Plane]) -> Pixels:
             expected=f"{len(values)}, one a frame",
             do="export it again",
         )
-    attributes = describe(ds)
     if values.ndim == 4:
-        return Pixels(values, "stored", _colour_range(ds, values), attributes, tuple(notes))
+        return Pixels(values, "stored", _colour_range(ds, values), tuple(notes))
     voxels, full_range = _rescaled(ds, values, frames)
     unit = "HU" if _is_hu(ds, frames) else "stored"
     if ds.get("PixelPaddingValue") is not None:
         notes.append("the file names a padding value: pixels outside the field of view are not anatomy")
+    inverted = False
     if ds.PhotometricInterpretation == "MONOCHROME1":
         if unit == "HU":
             notes.append("shown inverted by the header (MONOCHROME1); the HU were kept")
         elif full_range is not None:
             voxels = smallest_integer_or_float(sum(full_range) - voxels.astype(np.float64), full_range)
-            attributes = _inverted_window(attributes, full_range)
+            inverted = True
             notes.append("MONOCHROME1 inverted to MONOCHROME2")
-    return Pixels(finite(voxels), unit, full_range, attributes, tuple(notes))
+    return Pixels(finite(voxels), unit, full_range, tuple(notes), inverted)
 
 
 def _colour_range(ds: Dataset, values: np.ndarray) -> tuple[float, float]:
@@ -313,52 +295,12 @@ def stored_range(ds: Dataset) -> tuple[int, int]:
     return 0, 2**bits - 1
 
 
-def _inverted_window(attributes: dict[str, str], full_range: tuple[float, float]) -> dict[str, str]:
+def inverted_window(attributes: dict[str, str], full_range: tuple[float, float]) -> dict[str, str]:
+    """Return the attributes with the window's centre where inverting within ``full_range`` has put it."""
     if "WindowCenter" not in attributes:
         return attributes
     centres = [sum(full_range) - float(c) for c in attributes["WindowCenter"].split("\\")]
     return {**attributes, "WindowCenter": "\\".join(f"{c:g}" for c in centres)}
-
-
-def describe(ds: Dataset) -> dict[str, str]:
-    """Return the header facts of ``ATTRIBUTES`` that are there, as text, and the encoding's name.
-
-    Examples
-    --------
-    >>> ds = Dataset(); ds.PatientName = "Doe^Jane"; ds.ViewPosition = "PA"; ds.BitsStored = 12
-    >>> ds.file_meta = pydicom.dataset.FileMetaDataset(); ds.file_meta.TransferSyntaxUID = pydicom.uid.RLELossless
-    >>> describe(ds)
-    {'format': 'DICOM', 'bits': '12', 'TransferSyntax': 'RLE Lossless', 'ViewPosition': 'PA'}
-    """
-    found = {"format": "DICOM"}
-    if ds.get("BitsStored") is not None:
-        found["bits"] = str(ds.BitsStored)
-    found["TransferSyntax"] = transfer_syntax(ds)[0].name
-    for keyword in ATTRIBUTES:
-        value = "\\".join(str(v) for v in _values(ds.get(keyword)))
-        if value:
-            found[keyword] = value[:64]
-    return found
-
-
-def strata(ds: Dataset) -> dict[str, str]:
-    """Return the groups a result may be broken down by: sex, age band, scanner, view.
-
-    Examples
-    --------
-    >>> ds = Dataset(); ds.PatientSex = "F"; ds.PatientAge = "093Y"; ds.Manufacturer = "ACME"
-    >>> strata(ds)
-    {'sex': 'F', 'age': '80+', 'scanner': 'ACME'}
-    """
-    sex, age = str(ds.get("PatientSex") or ""), _age_band(str(ds.get("PatientAge") or ""))
-    scanner, view = str(ds.get("Manufacturer") or "").strip()[:64], str(ds.get("ViewPosition") or "").strip()[:16]
-    said = {"sex": sex if sex in ("F", "M", "O") else "", "age": age, "scanner": scanner, "view": view}
-    return {name: value for name, value in said.items() if value}
-
-
-def _age_band(age: str) -> str:
-    """Return the band of an Age String, which has a unit (PS3.5 6.2); "" where it is none."""
-    return (age_band(age) or "") if re.fullmatch(r"\d{3}[DWMY]", age.strip()) else ""
 
 
 def told(caught: list[warnings.WarningMessage]) -> list[str]:

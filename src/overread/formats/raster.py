@@ -46,7 +46,8 @@ def read_picture(raw: bytes, *, kind: str, suffix: str = "") -> Image:
     notes = []
     claimed = _SUFFIXES.get(suffix.lower())
     if claimed != kind and suffix:
-        notes.append(f"named .{suffix.lower()[:8]}, but it is a {kind.upper()}")
+        named = f"named .{suffix.lower()}" if claimed else "not named as a picture"  # "scan.smith" is no suffix
+        notes.append(f"{named}, but it is a {kind.upper()}")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

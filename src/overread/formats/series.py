@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset
 
 from overread.domain import Geometry, Image
 from overread.errors import UnreadableFile
-from overread.formats.dicom import Pixels, Plane, is_localizer, parse, physical, planes, strata, told
+from overread.formats.dicom import Pixels, Plane, inverted_window, is_localizer, parse, physical, planes, told
+from overread.formats.facts import facts
 from overread.formats.found import Found, Origin, Refused
 from overread.formats.limits import check_bytes, one_channel, refusing, smallest_integer_or_float
 from overread.formats.stack import is_placed, single, stack
@@ -223,21 +224,25 @@ def _found(
         notes += [note] if note else []
     if voxels.min() == voxels.max():
         notes.append("every pixel has the same value")
+    said = facts([file.ds for file in files])
+    attributes = said.attributes
+    if pixels.inverted and full_range is not None:
+        attributes = inverted_window(attributes, full_range)
     image = Image(
         np.ascontiguousarray(voxels),
         unit=pixels.unit,
         full_range=full_range,
         geometry=None if affine is None else Geometry(tuple(tuple(float(v) for v in row) for row in affine)),
         spacing_mm=spacing,
-        modality=str(ds.get("Modality") or ""),
-        attributes=pixels.attributes,
-        notes=tuple(dict.fromkeys(notes)),
+        modality=said.modality,
+        attributes=attributes,
+        notes=tuple(dict.fromkeys([*notes, *said.notes])),
     )
     digest = (
         files[0].digest if len(files) == 1 else hashlib.sha256("".join(f.digest for f in files).encode()).hexdigest()
     )
     identity = {k: str(ds.get(w) or "") or None for k, w in _IDENTITY.items()}
-    return Found(image, Origin(tuple(f.name for f in files), digest, strata=strata(ds), **identity))
+    return Found(image, Origin(tuple(f.name for f in files), digest, strata=said.strata, **identity))
 
 
 _IDENTITY = {"patient_id": "PatientID", "study_uid": "StudyInstanceUID", "series_uid": "SeriesInstanceUID"}

@@ -14,9 +14,10 @@ from typing import Any
 import overread
 from overread import engine
 from overread.domain import Study
-from overread.errors import LabelError, NothingToDo
+from overread.errors import IdentityRefused, LabelError, NothingToDo
 from overread.formats.deid import pseudonym
 from overread.formats.door import Job, Part, Refused, candidates, ignored, read_job
+from overread.formats.facts import IN_PIXELS
 from overread.formats.found import Origin
 from overread.formats.labels import LabelRow
 from overread.steps.collected import Collected, label_counts
@@ -141,10 +142,25 @@ class _Stored:
 
 def _read_and_write(objects: Path, job: Job) -> list[_Stored | Refused]:
     """Read one job and write its voxels; in a worker process, so that pixels need not travel."""
-    return [
-        result if isinstance(result, Refused) else _Stored(write_object(objects, result.image), result.origin)
-        for result in read_job(job)
-    ]
+    done: list[_Stored | Refused] = []
+    for result in read_job(job):
+        if isinstance(result, Refused):
+            done.append(result)
+        elif why := result.image.attributes.get(IN_PIXELS):
+            done += [_shown(name, why) for name in result.origin.files]
+        else:
+            done.append(_Stored(write_object(objects, result.image), result.origin))
+    return done
+
+
+def _shown(file: str, why: str) -> Refused:
+    """Refuse what tells of itself who it is: an archive would keep the name as pixels."""
+    told = IdentityRefused(
+        f"an image that says {why}",
+        expected="Burned In Annotation NO, and no face or label",
+        do="blank it in an image editor for DICOM, then say so in its header",
+    )
+    return Refused(file, code="burned-in", reason=str(told))
 
 
 class _Run:

@@ -1,0 +1,125 @@
+"""What of a DICOM header goes with its pixels: facts of the acquisition that say nothing of the person.
+
+The rules are de-identification's own (``deid.kept``): nothing enters an archive that would not leave in a clean copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydicom.datadict import dictionary_description
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from overread.formats.ages import age_band
+from overread.formats.deid import kept
+from overread.formats.pixels import transfer_syntax
+from overread.formats.terms import has_terms, is_term
+from overread.formats.traces import traces
+
+ATTRIBUTES = (
+    "BodyPartExamined",
+    "ViewPosition",
+    "Laterality",
+    "ImageLaterality",
+    "PatientOrientation",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "PhotometricInterpretation",
+    "PresentationIntentType",
+    "PatientPosition",
+    "RescaleType",
+    "ImageType",
+    "KVP",
+    "SliceThickness",
+    "WindowCenter",
+    "WindowWidth",
+)
+"""Header facts that may leave this room with an image. No dates, names, UIDs, institutions or comments."""
+
+IN_PIXELS = "IdentityInPixels"
+"""The attribute that tells why the pixels themselves name or show the person; ``collect`` refuses such an image."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the headers of one image say.
+
+    Parameters
+    ----------
+    modality : str
+        A word of PS3.3 C.7.3.1.1.1, or "".
+    attributes : dict of str to str
+        Those of ``ATTRIBUTES`` that are there and identify nobody; "format", "bits", "TransferSyntax"; ``IN_PIXELS``.
+    strata : dict of str to str
+        The groups a result may be broken down by: sex, age band, scanner, view.
+    notes : tuple of str
+        What was left out because it might identify.
+    """
+
+    modality: str
+    attributes: dict[str, str]
+    strata: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def facts(datasets: Sequence[Dataset]) -> Facts:
+    """Return what the headers of one image (the slices of a volume) say: values of the first, checked against them all.
+
+    Examples
+    --------
+    >>> ds = Dataset(); ds.PatientName = "Doe^Jane"; ds.ViewPosition = "PA"; ds.BitsStored = 12; ds.PatientAge = "093Y"
+    >>> ds.Manufacturer = "Doe's own"; ds.Modality = "DX"
+    >>> said = facts([ds])
+    >>> said.modality, said.attributes, said.strata
+    ('DX', {'format': 'DICOM', 'bits': '12', 'ViewPosition': 'PA'}, {'age': '80+', 'view': 'PA'})
+    >>> said.notes
+    ('Manufacturer left out: might identify',)
+    """
+    ds = datasets[0]
+    names = frozenset[str]().union(*map(traces, datasets))
+    found, notes = {"format": "DICOM"}, []
+    if isinstance(ds.get("BitsStored"), int):
+        found["bits"] = str(ds.BitsStored)
+    if hasattr(ds, "file_meta"):
+        found["TransferSyntax"] = transfer_syntax(ds)[0].name
+    for keyword in ("Modality", *ATTRIBUTES):
+        values = kept(ds, keyword, names=names)
+        words = [str(v).strip(" \0") for v in values or ()]
+        if keyword == "ImageType":  # a vendor's own words stand behind the Standard's
+            words = [w for w in words if is_term(keyword, w)]
+        elif has_terms(keyword) and not all(is_term(keyword, w) for w in words):
+            values, words = None, []
+        if values is None:
+            notes.append(f"{dictionary_description(keyword)} left out: might identify")
+        elif any(words):
+            found[keyword] = "\\".join(words)[:64]
+    modality = found.pop("Modality", "").upper()
+    if why := next(filter(None, map(_in_pixels, datasets)), ""):
+        found[IN_PIXELS] = why
+    return Facts(modality, found, _strata(ds, found), tuple(notes))
+
+
+def _strata(ds: Dataset, found: dict[str, str]) -> dict[str, str]:
+    sex, age = str(ds.get("PatientSex") or "").strip(), str(ds.get("PatientAge") or "").strip()
+    said = {
+        "sex": sex if sex in ("F", "M", "O") else "",
+        "age": age_band(age) or "" if age[-1:] in tuple("DWMY") else "",  # an Age String has a unit
+        "scanner": found.get("Manufacturer", ""),
+        "view": found.get("ViewPosition", ""),
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def _in_pixels(ds: Dataset) -> str:
+    """Say how the pixels themselves tell who it is, as far as the header admits it; "" where it does not."""
+    image_type = ds.get("ImageType")
+    words = list(image_type) if isinstance(image_type, (MultiValue, list)) else [image_type]
+    if str(ds.get("BurnedInAnnotation") or "").strip(" \0").upper() not in ("", "NO"):
+        return "text is burned into its pixels"
+    if str(ds.get("RecognizableVisualFeatures") or "").strip(" \0").upper() == "YES":
+        return "a face can be recognised in it"
+    if any(str(w).strip(" \0").upper() in ("LABEL", "OVERVIEW") for w in words):
+        return "it shows a label, not tissue"
+    return ""
