@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from overread.errors import CohortError, LabelError, RunError
+from overread.errors import CohortError, LabelError, OverreadError, RunError
 from overread.steps.train import parse_budget, train
 
 pytest.importorskip("keras")
@@ -115,6 +115,136 @@ def test_a_budget_is_a_time_or_refused():
             parse_budget(wrong)
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"sensitivity": 95}, "a sensitivity of 95"),
+        ({"budget": "soon"}, "a budget of 'soon'"),
+        ({"seed": -1}, "the seed -1"),
+        ({"network": "resnet-9000"}, "expected one of residual, simple-cnn"),
+        ({"label": "bolb"}, "no study has the label"),
+        ({"split_column": "nowhere"}, "nowhere"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_written(archive, tmp_path, option, said):
+    """A refused command leaves no folder behind that would refuse the corrected one."""
+    with pytest.raises(OverreadError, match=said):
+        train(archive, **{"label": "blob", "out": tmp_path / "r", "progress": False, **option})
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.fixture
+def begun(archive, tmp_path):
+    """A training that was stopped in its first epoch, and the archive (a copy) that it was begun on."""
+    import shutil
+
+    from overread.steps import train as training
+
+    own = tmp_path / "archive"
+    shutil.copytree(archive, own)
+    shutil.copytree(archive.with_name("archive.names"), tmp_path / "archive.names")
+
+    class Stopped(Exception):
+        pass
+
+    class Bar:
+        n = 0
+
+        def update(self, n):
+            self.n += n
+            if self.n > 3 and self.what.startswith("train"):
+                raise Stopped
+
+        def set_postfix(self, *_, **__): ...
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_): ...
+
+    def bar(*_, what, **__):
+        made = Bar()
+        made.what = what
+        return made
+
+    before = training.bar
+    training.bar = bar  # the progress bar is where a test can stop a training
+    try:
+        with pytest.raises(Stopped):
+            train(own, label="blob", out=tmp_path / "r", budget="3s", baseline=False, progress=False)
+    finally:
+        training.bar = before
+    return own, tmp_path / "r"
+
+
+def test_resuming_on_an_archive_that_has_grown_is_refused(begun, tmp_path):
+    """The split would be drawn anew, and patients the weights have seen would be tested on."""
+    from PIL import Image
+
+    from overread.steps.collect import collect
+
+    own, run = begun
+    more = tmp_path / "more"
+    more.mkdir()
+    rows = []
+    for i in range(24):
+        pixels = np.random.default_rng(100 + i).integers(0, 255, (24, 20), np.uint8)
+        Image.fromarray(pixels).save(more / f"new{i}.png")
+        rows.append(f"new{i}.png,newcomer{i},{i % 2}")
+    (more / "labels.csv").write_text("file,patient,blob\n" + "\n".join(rows) + "\n")
+    split = (run / "split.json").read_bytes()
+    collect(more, into=own, labels=more / "labels.csv", patient="patient", workers=1, progress=False)
+    with pytest.raises(RunError, match="the unfinished training had another"):
+        train(own, label="blob", out=run, budget="3s", baseline=False, resume=True, progress=False)
+    assert (run / "split.json").read_bytes() == split
+
+
+def test_an_unfinished_training_does_not_predict_and_resumes_with_its_own_settings(begun, pictures, tmp_path):
+    from overread.steps.predict import predict
+
+    own, run = begun
+    with pytest.raises(RunError, match="unfinished"):
+        predict(run, pictures, out=tmp_path / "p", progress=False)
+    with pytest.raises(RunError, match="another sensitivity"):
+        train(own, label="blob", out=run, budget="3s", baseline=False, resume=True, sensitivity=0.8, progress=False)
+    result = train(own, label="blob", out=run, budget="3s", baseline=False, resume=True, progress=False)
+    assert result.metrics["labels"]["blob"]["auroc"]["n"] > 10
+    predict(run, pictures / "film000.png", out=tmp_path / "p", progress=False)
+
+
+def test_no_folder_of_the_user_travels_with_a_run(run, archive):
+    for name in ("plan.json", "history.json", "card.json", "split.json", "manifest.json", "metrics.json"):
+        assert str(archive.parent) not in (run / name).read_text(), name
+
+
+def test_a_split_that_the_source_itself_carries_is_used(tmp_path):
+    """A MedMNIST file holds its official parts; a column of a table is used only when it is named."""
+    from overread.steps.collect import collect
+
+    rng = np.random.default_rng(0)
+    parts = {}
+    for part, n in (("train", 60), ("val", 20), ("test", 28)):
+        parts[f"{part}_labels"] = (np.arange(n) % 2)[:, None].astype(np.uint8)
+        light = parts[f"{part}_labels"][:, :, None] * 60
+        parts[f"{part}_images"] = (rng.integers(0, 120, (n, 12, 12)) + light).astype(np.uint8)
+    np.savez(tmp_path / "set.npz", **parts)
+    collect(tmp_path / "set.npz", into=tmp_path / "a", workers=1, progress=False)
+    train(tmp_path / "a", label="label", out=tmp_path / "r", budget="2s", baseline=False, progress=False)
+    split = told(tmp_path / "r", "split.json")
+    assert len(split["cohorts"]["testing"]) == 28
+    assert "published column 'split'" in split["source"]
+    train(
+        tmp_path / "a",
+        label="label",
+        out=tmp_path / "n",
+        split_column="none",
+        budget="2s",
+        baseline=False,
+        progress=False,
+    )
+    assert told(tmp_path / "n", "split.json")["source"] == "drawn"
+
+
 COMMAND = "from overread.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
 
 
@@ -149,7 +279,7 @@ def test_kill_9_in_the_middle_then_resume_gives_the_same_run(archive, tmp_path):
     assert "--resume" in again.stderr.read()
     other = start(*words[:3], "shape", *words[4:], "--out", tmp_path / "killed", "--resume")
     assert other.wait(120) == 1
-    assert "another label" in other.stderr.read()
+    assert "another question" in other.stderr.read()
     resumed = start(*words, "--out", tmp_path / "killed", "--resume")
     assert resumed.wait(300) == 0, resumed.stderr.read()
     for name in ("scores.csv", "model.onnx", "calibration.json"):

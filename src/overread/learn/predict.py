@@ -17,7 +17,7 @@ import onnxruntime
 from overread.domain import Finding, Image, ModelCard, Recipe, Step, Task
 from overread.errors import IntegrityError, RunError
 from overread.imaging import preprocess
-from overread.stats.calibration import Calibration
+from overread.stats.calibration import Calibration, levels_too_close, straddles
 
 NEEDED = ("plan.json", "calibration.json", "model.onnx", "head.npz")
 """What a prediction depends on, beside the card; each is checked against ``manifest.json`` before it is used."""
@@ -153,7 +153,7 @@ class Model:
     @staticmethod
     def _decide_label(p, between, i: int, threshold: float) -> tuple[str, str]:
         low, high = between[i]
-        if low < threshold <= high:
+        if straddles(low, high, threshold):
             return (
                 "refer",
                 f"too close to call: the interval {low:.2f}–{high:.2f} holds the operating point {threshold:.2f}",
@@ -163,7 +163,7 @@ class Model:
     @staticmethod
     def _decide_class(p, between, i: int, threshold: float) -> tuple[str, str]:
         first, second = np.argsort(-p, kind="stable")[:2]
-        if between[first, 0] <= p[second]:
+        if levels_too_close(p[None], between[None])[0]:
             return "refer", f"two answers are too close to call: {p[first]:.2f} and {p[second]:.2f}"
         return ("present" if i == first else "absent"), ""
 

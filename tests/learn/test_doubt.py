@@ -1,0 +1,45 @@
+"""What a model says of an image that is none of its business."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from overread.domain import Image
+from overread.learn.predict import Model
+
+NOISE = np.random.default_rng(0).integers(0, 255, (1, 24, 20))
+PICTURE = Image(NOISE.astype(np.uint8), full_range=(0, 255))
+
+
+def test_a_picture_like_those_it_learned_from_is_answered(run):
+    assert Model.load(run).doubt(PICTURE) == ""
+
+
+@pytest.mark.parametrize(
+    ("image", "word"),
+    [
+        (Image(NOISE.astype(np.int16), unit="HU", modality="CT"), "Hounsfield"),
+        (Image((NOISE * 16).astype(np.uint16), full_range=(0, 4095), modality="DX"), "256 levels"),
+        (Image(np.full((1, 24, 20), 7, np.uint8), full_range=(0, 255)), "no contrast"),
+    ],
+)
+def test_other_numbers_than_it_learned_from_are_referred_with_the_reason(run, image, word):
+    model = Model.load(run)
+    assert word in model.doubt(image)
+    for finding in model.findings(image):
+        assert finding.decision == "refer"
+        assert word in finding.reason
+
+
+def test_another_modality_is_referred(run):
+    model = Model.load(run)
+    model.task = replace(model.task, modality="CR+DX")
+    assert "CR and DX only" in model.doubt(replace(PICTURE, modality="MG"))
+    assert model.doubt(replace(PICTURE, modality="DX")) == ""
+
+
+def test_a_model_of_hounsfield_units_does_not_read_a_picture(run):
+    model = Model.load(run)
+    model.task = replace(model.task, unit="HU", eight_bit=False)
+    assert "Hounsfield" in model.doubt(PICTURE)
