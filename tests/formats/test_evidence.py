@@ -17,7 +17,7 @@ from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
 from overread.domain import Answer, Decision, Finding, ModelCard, Report
-from overread.errors import SignatureRefused, UnreadableFile
+from overread.errors import IdentityRefused, SignatureRefused, UnreadableFile
 from overread.formats.capture import WARNING, stamped
 from overread.formats.evidence import draft_sr, secondary_capture, verified_sr
 
@@ -352,3 +352,68 @@ def test_a_patients_name_keeps_its_letters(charset, tmp_path):
         secondary_capture(tmp_path / "named.dcm", np.zeros((9, 9, 3), np.uint8), label="x", card=CARD, now=NOW),
     ):
         assert pydicom.dcmread(io.BytesIO(as_bytes(made))).PatientName == name
+
+
+# ── whose it is ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _of(folder: Path, name: str, **values) -> Path:
+    ds = pydicom.dcmread(source())
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{len(list(folder.iterdir()))}"
+    for keyword, value in values.items():
+        setattr(ds, keyword, value)
+    ds.save_as(folder / name)
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PatientID", "another"),
+        ("PatientID", ""),
+        ("PatientName", "Another^Person"),
+        ("PatientBirthDate", "19010101"),
+        ("IssuerOfPatientID", "Nord"),
+    ],
+)
+def test_two_patients_in_one_study_are_refused_everywhere(tmp_path, keyword, value):
+    both = {"PatientBirthDate": "19000101", "IssuerOfPatientID": "Sued"}
+    one, other = _of(tmp_path, "a", **both), _of(tmp_path, "b", **{**both, keyword: value})
+    picture = np.zeros((9, 9, 3), np.uint8)
+    draft = draft_sr([one], REPORT, CARD, now=NOW)
+    amended = verified_sr(draft_sr([other], REPORT, CARD, now=NOW), DECISION, REPORT, now=NOW)
+    attempts = [
+        lambda: draft_sr([one, other], REPORT, CARD, now=NOW),
+        lambda: secondary_capture(one, picture, label="x", card=CARD, now=NOW, study_files=[one, other]),
+    ]
+    if keyword != "IssuerOfPatientID":  # a Structured Report does not carry it
+        attempts.append(lambda: verified_sr(draft, DECISION, REPORT, now=NOW, amends=amended))
+    for attempt in attempts:
+        with pytest.raises(IdentityRefused, match=keyword) as said:
+            attempt()
+        assert not value or value not in str(said.value)
+
+
+def test_one_patient_written_in_two_ways_is_one_patient(tmp_path):
+    one = _of(tmp_path, "a", PatientName="Doe^Jane")
+    other = _of(tmp_path, "b", PatientName="DOE^JANE^^", PatientBirthDate="19000101")
+    third = _of(tmp_path, "c", PatientName="", PatientBirthDate="")
+    assert draft_sr([one, other, third], REPORT, CARD, now=NOW).PatientID == pydicom.dcmread(one).PatientID
+
+
+# ── what a number is one of ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_draft_says_that_its_number_is_of_one_image():
+    two = dataclasses.replace(REPORT, images=("a" * 64, "b" * 64))
+    for report, more in ((REPORT, ""), (two, " Strongest of 2 images.")):
+        said = [i.TextValue for i in named(draft_sr([source()], report, CARD, now=NOW), "Meaning of the probability")]
+        assert said[0] == f"Of 100 such images about 81 show it (95 % interval: 70 to 90).{more}"
+        assert len(said) == len(REPORT.findings)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "ordinal", "binary", "multilabel"])
+def test_a_draft_tells_a_threshold_only_where_one_decides(kind, tmp_path):
+    ds = draft_sr([source()], REPORT, dataclasses.replace(CARD, task={"kind": kind}), now=NOW)
+    assert bool(named(ds, "Operating point")) == (kind in ("binary", "multilabel"))
+    assert errors(ds, tmp_path) == []

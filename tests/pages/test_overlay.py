@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from overread.domain import Image
-from overread.pages.overlay import COLOURS, overlay_png, overlay_rgb, small_png, strongest_slice, window
+from overread.pages.overlay import COLOURS, display_range, overlay_png, overlay_rgb, small_png, strongest_slice, window
 
 
 def picture(voxels, **more):
@@ -29,6 +29,24 @@ def test_the_window_in_the_file_comes_first_then_the_body_part():
     assert window(Image(ct, unit="HU", attributes=named)).tolist() == [[[0, 0, 198, 128]]]
     assert window(Image(ct, unit="HU", attributes={"BodyPartExamined": "CHEST"})).tolist() == [[[0, 128, 255, 236]]]
     assert window(Image(ct, unit="HU", attributes={"WindowCenter": "", "WindowWidth": "x"}))[0, 0, 3] == 128
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"unit": "HU", "attributes": {"BodyPartExamined": "CHEST"}},
+        {"unit": "HU", "attributes": {"WindowCenter": "40\\400", "WindowWidth": "400\\2000"}},
+        {"unit": "HU"},
+        {"full_range": (0, 4095)},
+        {},
+    ],
+)
+def test_the_picture_is_black_and_white_where_the_page_says(facts):
+    voxels = np.random.default_rng(0).normal(0, 900, (1, 64, 64)).round()
+    image = Image(voxels, **facts)
+    low, high = display_range(image)
+    assert np.array_equal(window(image) == 0, (voxels - low) / (high - low) < 0.5 / 255)
+    assert np.array_equal(window(image) == 255, (voxels - low) / (high - low) >= 254.5 / 255)
 
 
 def test_sixteen_bits_keep_their_contrast_and_nan_is_no_crash():

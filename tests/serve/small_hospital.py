@@ -96,7 +96,9 @@ def write_run(folder: Path, *, name: str = "brightness", bias: float = -8.0) -> 
     )
     (folder / "card.json").write_text(canonical_json(card))
     files = ("plan.json", "calibration.json", "model.onnx", "head.npz", "card.json")
-    (folder / "manifest.json").write_text(json.dumps({"files": {f: sha256(folder / f) for f in files}}))
+    (folder / "manifest.json").write_text(
+        json.dumps({"files": {f: sha256(folder / f) for f in files}, "card": card.fingerprint})
+    )
     return folder
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
 import urllib.request
 
-from small_hospital import deliver
+import pytest
+from small_hospital import deliver, write_run
 
 from overread.steps.verify import verify
 
@@ -59,3 +61,26 @@ def test_a_port_that_is_taken_is_refused_in_one_line(run, inbox):
         command = [sys.executable, "-m", "overread.cli", "serve", str(run), "--inbox", str(inbox), "--port", str(port)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and f"port {port} cannot be opened" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "0"])
+def test_a_port_that_there_is_not_is_refused_in_one_line(run, inbox, port):
+    command = [sys.executable, "-m", "overread.cli", "serve", str(run), "--inbox", str(inbox), "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and f"port {port}; expected 1 to 65535" in done.stderr and done.stderr.count("\n") == 1
+    assert list(inbox.iterdir()) == []  # refused before anything was begun
+
+
+def test_the_inbox_that_nobody_named_lies_beside_the_run_and_is_told(tmp_path):
+    """A run may be handed on: names must not travel with it."""
+    run = write_run(tmp_path / "run")
+    before = sorted(run.rglob("*"))
+    server, port = start(run)
+    try:
+        page(port)
+    finally:
+        server.send_signal(signal.SIGINT)
+        told = server.communicate(timeout=60)[1]
+    beside = tmp_path / "run.inbox"
+    assert (beside / ".overread").is_dir() and stat.S_IMODE(beside.stat().st_mode) == 0o700
+    assert f"on the inbox {beside};" in told and sorted(run.rglob("*")) == before

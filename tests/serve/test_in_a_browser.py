@@ -112,7 +112,7 @@ def test_impression_finding_heat_map_signature(reading, inbox):
     doctor, hospital, study = reading
     draft = hospital.room.inbox.draft(study)
     finding = draft.report.findings[0]
-    secrets = [str(finding.probability), draft.report.fingerprint, f"{of_hundred(finding.probability)} have"]
+    secrets = [str(finding.probability), draft.report.fingerprint, f"{of_hundred(finding.probability)} show"]
 
     doctor.click("a.open")  # 1: the image and a question; nothing in the answers gives the finding away
     doctor.wait("#viewer[data-ready]")

@@ -12,14 +12,17 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
+import pydicom
 import pytest
 from PIL import Image as Picture
 from small_hospital import LABEL, START, Clock, deliver, deliver_ct, film, write_run
 
+from overread.domain import Geometry, Image
 from overread.errors import IntegrityError, NothingToDo, RunError
 from overread.learn.predict import Model
 from overread.serve.inbox import Inbox
-from overread.serve.worker import Worker, displayable, needs_draft
+from overread.serve.worker import Worker, displayable, letters, needs_draft
 from overread.store.journal import Journal
 
 
@@ -110,6 +113,19 @@ def test_two_films_of_one_study_are_one_study_and_a_late_one_joins(inbox):
     assert look(shelf, 8, 12) == []  # nothing new: nothing is taken again
 
 
+def test_two_patients_under_one_study_uid_are_two_studies(inbox):
+    first, second = deliver(inbox, 1, 0.7), deliver(inbox, 2, 0.3)
+    ds = pydicom.dcmread(second)
+    ds.StudyInstanceUID = pydicom.dcmread(first).StudyInstanceUID
+    ds.save_as(second)
+    shelf = Inbox(inbox)
+    assert len(look(shelf, 0, 3)) == 2
+    for entry in shelf.entries():
+        (found,) = shelf.images(entry)
+        assert found.origin.patient_id == entry.patient and len(entry.sources) == 1
+    assert {e.patient for e in shelf.entries()} == {"PH-001", "PH-002"}
+
+
 def test_pictures_are_studies_of_their_own(inbox):
     for name in ("a.png", "b.png"):
         Picture.fromarray((film(0.5) >> 4).astype("uint8")).save(inbox / name)
@@ -169,11 +185,11 @@ def test_a_study_becomes_a_draft_with_its_evidence(inbox, model):
 def test_a_study_that_the_machine_fails_on_is_referred_with_the_reason(inbox, model, monkeypatch, capsys):
     deliver(inbox, 1, 0.7)
     deliver(inbox, 2, 0.3)
-    honest = Model.answer
+    honest, secret = Model.answer, "PH-001"
 
     def fail_on_bright(self, logits, image, *, hash=""):
         if image.voxels.mean() > 2000:
-            raise ZeroDivisionError("PH-001 has no denominator")
+            raise ZeroDivisionError(f"{secret} has no denominator")
         return honest(self, logits, image, hash=hash)
 
     monkeypatch.setattr(Model, "answer", fail_on_bright)
@@ -182,7 +198,8 @@ def test_a_study_that_the_machine_fails_on_is_referred_with_the_reason(inbox, mo
     (finding,) = drafts["PH-001"].report.findings
     assert finding.decision == "refer" and "ZeroDivisionError" in finding.reason and "PH-001" not in finding.reason
     assert drafts["PH-002"].report.findings[0].decision == "absent"  # the others do not wait for it
-    assert "ZeroDivisionError" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "ZeroDivisionError" in told and "fail_on_bright" in told and "PH-001" not in told
 
 
 def test_a_broken_heat_map_does_not_take_the_finding_with_it(inbox, model, monkeypatch):
@@ -266,11 +283,33 @@ def test_a_kill_at_any_point_loses_nothing(inbox, run):
 
 
 def test_values_are_shown_as_they_are_stored():
-    import numpy as np
-
     for kind, low, high in (("|u1", 0, 255), ("<i2", -1024, 3071), ("<u2", 0, 65535), ("<f4", 0, 70000)):
         values = np.array([[[low, high]]], np.int32)
         shown = displayable(values)
         assert shown.dtype == np.dtype(kind)
         np.testing.assert_array_equal(shown, values)
     assert displayable(np.array([[[True]]])).dtype == np.uint8 and LABEL
+
+
+@pytest.mark.parametrize(
+    ("told", "left_right_top_bottom"),
+    [
+        ("L\\F", "RLHF"),
+        ("P\\F", "APHF"),
+        ("LA\\FP", "RLHF"),
+        ("", None),
+        ("L", None),
+        ("X\\F", None),
+        ("L\\F\\A", None),
+    ],
+)
+def test_sides_are_named_as_the_film_says_or_not_at_all(told, left_right_top_bottom):
+    named = letters(Image(np.zeros((1, 2, 2)), attributes={"PatientOrientation": told}))
+    expected = dict(zip(("left", "right", "top", "bottom"), left_right_top_bottom or "", strict=False))
+    assert named == expected
+
+
+def test_where_the_file_says_where_each_pixel_lies_that_counts():
+    axial = Geometry(((0, 0, -0.5, 0), (0, 0.5, 0, 0), (2, 0, 0, 0), (0, 0, 0, 1)))
+    image = Image(np.zeros((1, 2, 2)), geometry=axial, attributes={"PatientOrientation": "L\\F"})
+    assert letters(image) == {"right": "R", "left": "L", "bottom": "P", "top": "A"}

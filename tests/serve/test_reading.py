@@ -12,6 +12,8 @@ from small_hospital import LABEL, START, deliver, deliver_ct, film
 
 from overread.config import Settings
 from overread.domain import Finding, ModelCard, Report
+from overread.formats import door
+from overread.pages.overlay import display_range
 from overread.serve import reading
 from overread.serve.inbox import Draft, Entry
 from overread.serve.reading import against, at_prevalence, of_hundred, opened_finding, urgency, worklist
@@ -98,6 +100,15 @@ def test_counter_evidence_stands_beside_every_answer():
     assert against(finding("refer", 0.5), CARD)[0][0] == "crosses"
 
 
+@pytest.mark.parametrize("kind", ["multiclass", "ordinal"])
+def test_no_line_is_told_where_the_most_probable_answer_decides(kind):
+    card = ModelCard("many", "1", {"kind": kind}, {}, {}, {}, {}, {}, {}, {})
+    told = opened_finding(finding("present", 0.9), card, prevalence=None, impression="unsure")
+    assert told["threshold"] is None and [word for word, _ in told["against"]] == ["without"]
+    told = opened_finding(finding("present", 0.9), CARD, prevalence=None, impression="unsure")  # the twin
+    assert told["threshold"] == "50" and [word for word, _ in told["against"]] == ["clear", "without"]
+
+
 def test_a_disagreement_with_the_first_impression_is_told():
     assert opened_finding(finding("present", 0.9), CARD, prevalence=None, impression="absent")["differs"]
     assert not opened_finding(finding("present", 0.9), CARD, prevalence=None, impression="present")["differs"]
@@ -111,7 +122,7 @@ def secrets_of(house, study: str) -> list[str]:
     """Everything in a study's report that would give the finding away."""
     draft = house.room.inbox.draft(study)
     f = draft.report.findings[0]
-    percent = [f"{of_hundred(f.probability)} have", f"interval: {math.floor(100 * f.low)} to"]
+    percent = [f"{of_hundred(f.probability)} show", f"interval: {math.floor(100 * f.low)} to"]
     return [str(f.probability), draft.report.fingerprint, "Probably present", "Probably absent", "You decide", *percent]
 
 
@@ -221,6 +232,7 @@ def test_a_ct_arrives_in_hu_with_its_sides_named(house, inbox):
     (facts,) = json.loads(visitor.get(f"/study/{study}/images").body)
     assert (facts["unit"], facts["slices"], facts["spacing_mm"]) == ("HU", 12, [5.0, 1.0, 0.8])
     assert (facts["low"], facts["high"]) == (-1350.0, 250.0)  # the window the file names: -550 ± 800
+    assert (facts["low"], facts["high"]) == display_range(next(iter(door.scan(inbox / "delivery-004"))).image)
     assert facts["letters"] == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
     body = visitor.get(f"/study/{study}/image/0/slice/3").body
     (length,) = struct.unpack("<I", body[:4])
@@ -237,10 +249,24 @@ def test_the_frequency_is_told_at_the_sites_own_prevalence(house, inbox):
     page = visitor.get(f"/study/{study}").text
     p = hospital.room.inbox.draft(study).report.findings[0].probability
     here = at_prevalence(p, learned=0.5, here=0.08)
-    assert f"Of 100 such studies about {round(100 * p)} have it" in page
+    assert f"Of 100 such images about {round(100 * p)} show it" in page
     assert f"where 8 % have it (the model learned from 50 %): about {round(100 * here)} of 100" in page
-    assert "In testing, about 10 of 100 studies without it were called present" in page
+    assert "In testing, about 10 of 100 images without it were called present" in page
     assert "It looks at nothing but brightness." in page and "Nord" in page
+
+
+def test_a_number_is_said_to_be_of_one_image_the_strongest(house, inbox):
+    deliver(inbox, 1, 0.62)
+    deliver(inbox, 2, 0.62)
+    deliver(inbox, 2, 0.3, film_number=2)
+    hospital = house()
+    hospital.work()
+    visitor = hospital.visitor().introduce()
+    for patient, said in (("PH-001", False), ("PH-002", True)):
+        study = hospital.of(patient)
+        visitor.look(study)
+        page = visitor.get(f"/study/{study}").text
+        assert "Of 100 such images" in page and ("Strongest of 2 images." in page) == said
 
 
 def test_the_demonstration_says_so_on_every_page(house, inbox):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,16 @@ from PIL import ImageDraw, ImageFont
 from pydicom import Dataset
 
 from overread.domain import ModelCard
-from overread.formats.filing import dated, header, machine, names_as_they_are, plain_text, uid_of
+from overread.formats.filing import (
+    check_one_patient,
+    dated,
+    header,
+    identity,
+    machine,
+    plain_text,
+    quoting_no_values,
+    uid_of,
+)
 
 WARNING = "AI – not verified – not for diagnosis"
 _LEAST_WIDTH = 512  # below this a line of text could not be read on a workstation
@@ -86,8 +96,15 @@ def _font_file() -> str:
     return str(package / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
 
 
+@quoting_no_values()
 def secondary_capture(
-    source: Path, overlay_rgb: np.ndarray, *, label: str, card: ModelCard, now: datetime.datetime
+    source: Path,
+    overlay_rgb: np.ndarray,
+    *,
+    label: str,
+    card: ModelCard,
+    now: datetime.datetime,
+    study_files: Sequence[Path] = (),
 ) -> Dataset:
     """Return the overlay as a DICOM picture filed under the study it was made from, marked in its pixels.
 
@@ -103,6 +120,8 @@ def secondary_capture(
         The model.
     now : datetime
         Written as the time of the picture. The same arguments give the same bytes.
+    study_files : sequence of Path
+        All files that the finding was read from; they must be the same patient's.
 
     Returns
     -------
@@ -114,6 +133,8 @@ def secondary_capture(
     ------
     UnreadableFile
         When the source lacks the UIDs that say where the picture belongs.
+    IdentityRefused
+        When the source and the study's files name different patients.
     ValueError
         When the overlay is not an RGB picture.
 
@@ -124,29 +145,27 @@ def secondary_capture(
     model = plain_text(f"{card.name} {card.version}", 64)
     pixels = stamped(overlay_rgb, label=label, model=model)
     origin = header(source)
+    check_one_patient([origin, *(identity(file) for file in study_files)])
     content = hashlib.sha256(pixels.tobytes()).hexdigest()
-    with names_as_they_are():
-        ds = SCImage.from_ref_dataset(
-            ref_dataset=origin,
-            pixel_array=pixels,
-            photometric_interpretation="RGB",
-            bits_allocated=8,
-            coordinate_system="PATIENT",
-            series_instance_uid=uid_of("overlay series", origin.StudyInstanceUID, card.fingerprint),
-            series_number=9900,
-            sop_instance_uid=uid_of(
-                "overlay", origin.SOPInstanceUID, label, content, card.fingerprint, now.isoformat()
-            ),
-            instance_number=1,
-            manufacturer="overread",
-            transfer_syntax_uid="1.2.840.10008.1.2.1",
-            patient_orientation=("L", "F"),  # the library wants one; what the source says of it is written below
-            manufacturer_model_name=plain_text(card.name, 64),
-            software_versions=machine(),
-            device_serial_number=card.fingerprint,
-            series_description="AI overlay - not verified - not for diagnosis",
-            specific_character_set="ISO_IR 192",
-        )
+    ds = SCImage.from_ref_dataset(
+        ref_dataset=origin,
+        pixel_array=pixels,
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        series_instance_uid=uid_of("overlay series", origin.StudyInstanceUID, card.fingerprint),
+        series_number=9900,
+        sop_instance_uid=uid_of("overlay", origin.SOPInstanceUID, label, content, card.fingerprint, now.isoformat()),
+        instance_number=1,
+        manufacturer="overread",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        patient_orientation=("L", "F"),  # the library wants one; what the source says of it is written below
+        manufacturer_model_name=plain_text(card.name, 64),
+        software_versions=machine(),
+        device_serial_number=card.fingerprint,
+        series_description="AI overlay - not verified - not for diagnosis",
+        specific_character_set="ISO_IR 192",
+    )
     dated(ds, now)
     ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
     ds.Modality, ds.ConversionType = "OT", "WSD"

@@ -36,9 +36,20 @@ from pydicom.sr.codedict import codes
 from overread.domain import Answer, Decision, Finding, ModelCard, Report, fingerprint
 from overread.errors import SignatureRefused, UnreadableFile
 from overread.formats.capture import WARNING, secondary_capture
-from overread.formats.filing import SCHEME, dated, header, machine, names_as_they_are, plain_text, save, uid_of
+from overread.formats.filing import (
+    SCHEME,
+    as_bytes,
+    check_one_patient,
+    dated,
+    header,
+    machine,
+    plain_text,
+    quoting_no_values,
+    uid_of,
+)
+from overread.stats.frequency import of_hundred, outward
 
-__all__ = ["WARNING", "draft_sr", "save", "secondary_capture", "verified_sr"]
+__all__ = ["WARNING", "as_bytes", "draft_sr", "secondary_capture", "verified_sr"]
 
 _CONTAINS, _PROPERTY = RelationshipTypeValues.CONTAINS, RelationshipTypeValues.HAS_PROPERTIES
 _WHAT_WAS_DONE = {
@@ -74,6 +85,7 @@ def _answer(word: str) -> CodedConcept:
 # ── the draft ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@quoting_no_values()
 def draft_sr(sources: list[Path], report: Report, card: ModelCard, *, now: datetime.datetime) -> Dataset:
     """Return the machine's findings as a DICOM report that says on its face that no doctor has verified it.
 
@@ -82,7 +94,8 @@ def draft_sr(sources: list[Path], report: Report, card: ModelCard, *, now: datet
     sources : list of Path
         The DICOM files that were read, all of one study; the draft is filed under that study and patient.
     report : Report
-        The findings. Probabilities are written in percent with the distance to each end of their 95 % interval.
+        The findings. Probabilities are written in percent with the distance to each end of their 95 % interval, and
+        in words: they are of one image, the study's strongest.
     card : ModelCard
         The model, written as the algorithm of every finding with the fingerprint of its card.
     now : datetime
@@ -98,6 +111,8 @@ def draft_sr(sources: list[Path], report: Report, card: ModelCard, *, now: datet
     ------
     UnreadableFile
         When a source lacks the UIDs that say where it belongs, or the sources are not of one study.
+    IdentityRefused
+        When the sources name different patients.
     ValueError
         When the report has no finding, or there is no source.
 
@@ -112,6 +127,7 @@ def draft_sr(sources: list[Path], report: Report, card: ModelCard, *, now: datet
         raise UnreadableFile(
             "files of several studies", code="dicom-several-studies", expected="one study", do="report each by itself"
         )
+    check_one_patient(headers)
     device = ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
@@ -124,24 +140,23 @@ def draft_sr(sources: list[Path], report: Report, card: ModelCard, *, now: datet
     )
     groups = [_group(f, report, card, headers) for f in report.findings]
     content = _measurement_report(device, headers, groups)
-    with names_as_they_are():
-        ds = ComprehensiveSR(
-            evidence=headers,
-            content=content[0],
-            series_instance_uid=uid_of("draft series", headers[0].StudyInstanceUID, card.fingerprint),
-            series_number=9901,
-            sop_instance_uid=uid_of("draft", headers[0].StudyInstanceUID, report.fingerprint, now.isoformat()),
-            instance_number=1,
-            manufacturer="overread",
-            manufacturer_model_name=plain_text(card.name, 64),
-            software_versions=machine(),
-            device_serial_number=card.fingerprint[:64],
-            is_complete=False,
-            is_final=False,
-            is_verified=False,
-            series_description="AI draft - not verified - not for diagnosis",
-            specific_character_set="ISO_IR 192",  # labels, reasons and names in any script
-        )
+    ds = ComprehensiveSR(
+        evidence=headers,
+        content=content[0],
+        series_instance_uid=uid_of("draft series", headers[0].StudyInstanceUID, card.fingerprint),
+        series_number=9901,
+        sop_instance_uid=uid_of("draft", headers[0].StudyInstanceUID, report.fingerprint, now.isoformat()),
+        instance_number=1,
+        manufacturer="overread",
+        manufacturer_model_name=plain_text(card.name, 64),
+        software_versions=machine(),
+        device_serial_number=card.fingerprint[:64],
+        is_complete=False,
+        is_final=False,
+        is_verified=False,
+        series_description="AI draft - not verified - not for diagnosis",
+        specific_character_set="ISO_IR 192",  # labels, reasons and names in any script
+    )
     dated(ds, now)
     return ds
 
@@ -181,7 +196,14 @@ def _group(finding: Finding, report: Report, card: ModelCard, headers: list[Data
         inside.append(
             NumContentItem(name=concept, value=_percent(distance), unit=codes.UCUM.Percent, relationship_type=_PROPERTY)
         )
-    threshold = Measurement(name=_own("Operating point"), value=_percent(finding.threshold), unit=codes.UCUM.Percent)
+    measurements = [probability]
+    if card.task.get("kind") not in (
+        "multiclass",
+        "ordinal",
+    ):  # there the most probable answer decides, at no threshold
+        measurements.append(
+            Measurement(name=_own("Operating point"), value=_percent(finding.threshold), unit=codes.UCUM.Percent)
+        )
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
             uid=_tracking(report, finding.label), identifier=plain_text(finding.label, 64)
@@ -193,15 +215,29 @@ def _group(finding: Finding, report: Report, card: ModelCard, headers: list[Data
             parameters=[f"model card SHA-256 {card.fingerprint}"],
             manufacturer="overread",
         ),
-        measurements=[probability, threshold],
+        measurements=measurements,
         qualitative_evaluations=[QualitativeEvaluation(name=_own("Machine's answer"), value=_answer(finding.decision))],
         source_images=[SourceImageForMeasurementGroup(h.SOPClassUID, h.SOPInstanceUID) for h in headers]
         if len(headers) <= 10
         else None,  # a whole series is in the evidence list; hundreds of links in each group help nobody
     )
+    group[0].ContentSequence.append(_words("Meaning of the probability", _meaning(finding, len(report.images))))
     if finding.reason:
         group[0].ContentSequence.append(_words("Machine's reason", finding.reason))
     return group
+
+
+def _meaning(finding: Finding, images: int) -> str:
+    """Return what the probability is one of: the calibration is by image, the report is on a study.
+
+    Examples
+    --------
+    >>> _meaning(Finding("nodule", .834, .742, .901, .5, "present"), 2)
+    'Of 100 such images about 83 show it (95 % interval: 74 to 91). Strongest of 2 images.'
+    """
+    low, high = outward(finding.low, finding.high)
+    many = f" Strongest of {images} images." if images > 1 else ""
+    return f"Of 100 such images {of_hundred(finding.probability)} show it (95 % interval: {low} to {high}).{many}"
 
 
 def _percent(share: float) -> float:
@@ -219,6 +255,7 @@ def _words(concept: str, text: str) -> TextContentItem:
 # ── the signed report ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@quoting_no_values()
 def verified_sr(
     draft: Dataset,
     decision: Decision,
@@ -256,12 +293,15 @@ def verified_sr(
         When the decision is about another report, has no reader or the machine as its reader, leaves a finding
         unanswered, answers one twice, contradicts itself, or disagrees without a reason; when the draft is not of
         this report, or is signed already.
+    IdentityRefused
+        When the document that is amended names another patient.
 
     References
     ----------
     DICOM PS3.3 C.17.2 (SR Document General), PS3.16 TID 1002, 1003 (person observer).
     """
     _check_signature(draft, decision, report)
+    check_one_patient([draft] if amends is None else [draft, amends])
     ds = copy.deepcopy(draft)
     ds.SOPInstanceUID = uid_of("verified", draft.SOPInstanceUID, repr(decision), now.isoformat())
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
@@ -354,10 +394,7 @@ def _predecessor(draft: Dataset) -> Dataset:
 
 def _person(decision: Decision, organization: str) -> list[Dataset]:
     context = RelationshipTypeValues.HAS_OBS_CONTEXT
-    with names_as_they_are():
-        name = PnameContentItem(
-            name=codes.DCM.PersonObserverName, value=decision.reader.strip(), relationship_type=context
-        )
+    name = PnameContentItem(name=codes.DCM.PersonObserverName, value=decision.reader.strip(), relationship_type=context)
     return [
         CodeContentItem(name=codes.DCM.ObserverType, value=codes.DCM.Person, relationship_type=context),
         name,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import os
+import io
+import logging
 import re
-import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import pydicom
 from pydicom import Dataset
 
-from overread.errors import UnreadableFile
+from overread.errors import IdentityRefused, UnreadableFile
 
 SCHEME = "99OVERREAD"  # DICOM PS3.16 section 8.2: private schemes begin with 99
 _TYPE_2 = (
@@ -30,6 +30,24 @@ _TYPE_2 = (
     "StudyTime",
     "ReferringPhysicianName",
 )
+
+
+_WHO = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate")
+
+for _name in ("pydicom", "highdicom"):  # what they log quotes header values, names among them
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+    logging.getLogger(_name).propagate = False
+
+
+@contextmanager
+def quoting_no_values() -> Iterator[None]:
+    """Keep the libraries from warning about a header's odd values: their warnings quote them, names among them.
+
+    What cannot be written is an error still.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def uid_of(*parts: str) -> str:
@@ -53,6 +71,7 @@ def plain_text(text: str, most: int) -> str:
     return line.encode()[:most].decode(errors="ignore").strip() or "-"  # a letter cut in two is left out
 
 
+@quoting_no_values()
 def header(path: Path) -> Dataset:
     """Return a source's header, its texts in UTF-8, with the attributes that every DICOM object must have, empty where it lacks them."""
     ds = pydicom.dcmread(path, stop_before_pixels=True)
@@ -81,12 +100,48 @@ def _fresh_name(_: Dataset, elem: pydicom.DataElement) -> None:
         elem.value = [str(v) for v in elem.value] if many else str(elem.value)
 
 
-@contextmanager
-def names_as_they_are() -> Iterator[None]:
-    """Let a library take a name of one word without a warning: it is what the hospital wrote, and warnings quote it."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The string .* is unlikely to represent the intended person name")
-        yield
+@quoting_no_values()
+def identity(path: Path) -> Dataset:
+    """Return only those attributes of a file that say whose it is: quicker than the whole header."""
+    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_WHO))
+
+
+def check_one_patient(headers: Sequence[Dataset]) -> None:
+    """Refuse headers that name different patients: a report is filed under one.
+
+    Two patients are different when their ids differ (an id beside none, too), or when both say a name, a date of
+    birth or an issuer of the id and these differ. Upper and lower case, and the signs between the parts of a name, do not count.
+
+    Raises
+    ------
+    IdentityRefused
+
+    References
+    ----------
+    DICOM PS3.3 C.2.2 (Patient Identification), PS3.5 6.2.1 (person names).
+
+    Examples
+    --------
+    >>> one, other = Dataset(), Dataset()
+    >>> one.PatientID = other.PatientID = "7"; one.PatientName, other.PatientName = "Doe^Jane", "DOE^JANE^"
+    >>> check_one_patient([one, other])
+    >>> other.PatientID = "8"; check_one_patient([one, other])
+    Traceback (most recent call last):
+    overread.errors.IdentityRefused: files of one study whose headers differ in PatientID; expected one patient; correct the study in the archive it came from
+    """
+    for keyword in _WHO:
+        told = {_plain_identity(h.get(keyword)) for h in headers}
+        if len(told if keyword == "PatientID" else told - {""}) > 1:
+            raise IdentityRefused(
+                f"files of one study whose headers differ in {keyword}",
+                expected="one patient",
+                do="correct the study in the archive it came from",
+            )
+
+
+def _plain_identity(value: object) -> str:
+    """Return an id, a date or the first spelling of a name, without what only its writing differs in."""
+    return " ".join(re.split(r"[\s^]+", str(value or "").split("=")[0].casefold())).strip()
 
 
 def _leave_out_invalid(ds: Dataset) -> None:
@@ -127,24 +182,9 @@ def dated(ds: Dataset, now: datetime.datetime) -> None:
     ds.CodingSchemeIdentificationSequence = [item]
 
 
-def save(ds: Dataset, path: Path) -> None:
-    """Write an object as a DICOM file, whole or not at all.
-
-    Parameters
-    ----------
-    ds : pydicom.Dataset
-        With its file meta information.
-    path : Path
-        The folder is there already; a file of this name is replaced.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            ds.save_as(f, enforce_file_format=True)
-            f.flush()
-            os.fsync(f.fileno())
-        os.chmod(name, 0o644)  # a temporary file is for its owner alone; an archive's sender must read this one
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+@quoting_no_values()
+def as_bytes(ds: Dataset) -> bytes:
+    """Return a DICOM object, with its file meta information, as the bytes of its file."""
+    out = io.BytesIO()
+    ds.save_as(out, enforce_file_format=True)
+    return out.getvalue()

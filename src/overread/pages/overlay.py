@@ -54,16 +54,30 @@ def window(image: Image) -> np.ndarray:
     voxels = np.nan_to_num(np.asarray(image.voxels, np.float32))
     if voxels.ndim == 4:
         voxels = voxels[..., :3] if voxels.shape[-1] >= 3 else voxels[..., 0]
+    low, high = display_range(image)
+    shown = intensity.normalise(voxels, low=low, high=high)
+    return np.floor(np.clip(shown, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def display_range(image: Image) -> tuple[float, float]:
+    """Return the values shown black and white at first, on every page and picture.
+
+    The first window that the file names, else a CT window by body part, else the whole range of an 8-bit or colour
+    picture, else the 0.5th to the 99.5th percentile.
+
+    Examples
+    --------
+    >>> display_range(Image(np.zeros((1, 2, 2)), unit="HU", attributes={"BodyPartExamined": "CHEST"}))
+    (-1350.0, 150.0)
+    """
     named = _named_window(image)
     if named is not None:
-        shown = intensity.window(voxels, center=named[0], width=named[1])
-    elif voxels.ndim == 4 or (image.full_range == (0, 255) and not image.is_volume):
-        low, high = image.full_range or (float(voxels.min()), float(voxels.max()))
-        shown = intensity.normalise(voxels, low=low, high=high)
-    else:
-        low, high = intensity.percentile_range(voxels, lower=0.5, upper=99.5)
-        shown = intensity.normalise(voxels, low=low, high=high)
-    return np.floor(np.clip(shown, 0, 1) * 255 + 0.5).astype(np.uint8)
+        return named[0] - named[1] / 2, named[0] + named[1] / 2
+    voxels = np.nan_to_num(np.asarray(image.voxels, np.float32))
+    if image.channels > 2 or (image.full_range == (0, 255) and not image.is_volume):
+        low, high = image.full_range or (voxels.min(), voxels.max())
+        return float(low), float(high)
+    return intensity.percentile_range(voxels, lower=0.5, upper=99.5)
 
 
 def _named_window(image: Image) -> tuple[float, float] | None:

@@ -148,7 +148,8 @@ def serve(
     run : Path or str
         A finished run.
     inbox : Path, str or None
-        The folder studies arrive in; else the settings' one, else ``RUN/inbox``, which is made.
+        The folder studies arrive in; else the settings' one, else ``RUN.inbox`` beside the run, which is made: never
+        inside it, where names would travel with the model.
     port : int or None
         Else the settings' one (8080).
     demo : bool
@@ -163,15 +164,17 @@ def serve(
     import uvicorn
 
     settings = read_settings(settings) if isinstance(settings, (str, Path)) else settings or Settings()
-    model = Model.load(run)
-    folder = Path(inbox or settings.inbox or Path(run) / "inbox")
-    if not inbox and not settings.inbox:
-        folder.mkdir(exist_ok=True)
-    port = port or settings.port
-    app = build(model, folder, now=lambda: datetime.now().astimezone(), settings=settings, demo=demo)
+    port = settings.port if port is None else port
     check_port(settings.host, port)
+    model = Model.load(run)
+    folder = Path(inbox or settings.inbox or inbox_beside(run))
+    if not inbox and not settings.inbox:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    app = build(model, folder, now=lambda: datetime.now().astimezone(), settings=settings, demo=demo)
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    print(f"overread is open at http://{shown}:{port}/ on the inbox {folder}; Ctrl-C closes it", file=sys.stderr)
+    print(
+        f"overread is open at http://{shown}:{port}/ on the inbox {folder.resolve()}; Ctrl-C closes it", file=sys.stderr
+    )
     uvicorn.run(
         app,
         host=settings.host,
@@ -182,13 +185,27 @@ def serve(
     )
 
 
+def inbox_beside(run: Path | str) -> Path:
+    """The inbox of a run that was given none: beside its folder, as the run itself may be handed on.
+
+    Examples
+    --------
+    >>> inbox_beside("runs/chest/").name
+    'chest.inbox'
+    """
+    run = Path(run).resolve()
+    return run.with_name(f"{run.name}.inbox")
+
+
 def check_port(host: str, port: int) -> None:
-    """Refuse a port that somebody else has, before anything is begun.
+    """Refuse a port that there is not, or that somebody else has, before anything is begun.
 
     Raises
     ------
     RunError
     """
+    if not 1 <= port <= 65535:
+        raise RunError(f"port {port}", expected="1 to 65535", do="name another with --port")
     try:
         socket.create_server((host, port)).close()
     except OSError as error:
@@ -272,7 +289,11 @@ def _study_page(
         facts["opened"] = {
             "findings": [
                 reading.opened_finding(
-                    f, room.model.card, prevalence=site.get(f.label), impression=done.impressions[f.label]
+                    f,
+                    room.model.card,
+                    prevalence=site.get(f.label),
+                    impression=done.impressions[f.label],
+                    images=len(draft.report.images),
                 )
                 for f in draft.report.findings
             ],

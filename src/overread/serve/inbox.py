@@ -185,9 +185,14 @@ class Inbox:
         return touched
 
     def pseudonym(self, item: Found) -> str:
-        """The pseudonym of the study an image belongs to; a picture is a study of its own."""
-        own = item.origin.study_uid or self._name(item.origin.files[0])
-        return pseudonym("S", own, key=self.key)
+        """The pseudonym of the study an image belongs to; a picture is a study of its own.
+
+        Two patients under one Study Instance UID (a mistake of the sender) are two studies, never one.
+        """
+        origin = item.origin
+        if origin.study_uid is None:
+            return pseudonym("S", self._name(origin.files[0]), key=self.key)
+        return pseudonym("S", canonical_json([origin.patient_id, origin.study_uid]), key=self.key)
 
     def refused(self) -> list[tuple[str, str, str]]:
         """(file, code, reason) of everything in the inbox that could not be read."""

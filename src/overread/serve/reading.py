@@ -22,6 +22,7 @@ from typing import Any
 from overread.domain import Finding, ModelCard, Report
 from overread.serve.inbox import Draft, Entry
 from overread.serve.signing import Signature
+from overread.stats.frequency import of_hundred, outward
 
 RANK = {"present": 0, "refer": 1, "absent": 2}
 WAITING, OPENED, READING, SIGNED, VOID = "waiting", "opened", "machine", "signed", "void"
@@ -103,32 +104,6 @@ def waited(since: str, now: datetime) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
-def of_hundred(share: float) -> str:
-    """A probability as a person counts it; never "0" or "100", which nobody can know.
-
-    Examples
-    --------
-    >>> of_hundred(.834), of_hundred(.002), of_hundred(.998)
-    ('about 83', 'fewer than 1', 'more than 99')
-    """
-    if share < 0.01:
-        return "fewer than 1"
-    if share > 0.99:
-        return "more than 99"
-    return f"about {min(99, max(1, round(100 * share)))}"
-
-
-def outward(low: float, high: float) -> tuple[int, int]:
-    """An interval in whole numbers of a hundred, rounded outward: it never promises more than it knows.
-
-    Examples
-    --------
-    >>> outward(.742, .901), outward(.9967, .9999)
-    ((74, 91), (99, 100))
-    """
-    return math.floor(round(100 * low, 6)), math.ceil(round(100 * high, 6))
-
-
 def at_prevalence(probability: float, *, learned: float, here: float) -> float:
     """The probability where a finding is more or less common than where the model was calibrated.
 
@@ -154,7 +129,9 @@ def learned_prevalence(card: ModelCard, label: str) -> float | None:
     return yes / (yes + no) if yes and no else None
 
 
-def opened_finding(finding: Finding, card: ModelCard, *, prevalence: float | None, impression: str) -> dict[str, Any]:
+def opened_finding(
+    finding: Finding, card: ModelCard, *, prevalence: float | None, impression: str, images: int = 1
+) -> dict[str, Any]:
     """All that the page says of one finding once it is open, numbers ready to be put into sentences."""
     known = math.isfinite(finding.probability)
     told: dict[str, Any] = {
@@ -172,7 +149,8 @@ def opened_finding(finding: Finding, card: ModelCard, *, prevalence: float | Non
         of_hundred=of_hundred(finding.probability),
         low=low,
         high=high,
-        threshold=f"{100 * finding.threshold:.0f}",
+        threshold=f"{100 * finding.threshold:.0f}" if has_line(card) else None,
+        images=images,
         dots=round(100 * finding.probability),
         against=against(finding, card),
         here=None,
@@ -195,14 +173,8 @@ def opened_finding(finding: Finding, card: ModelCard, *, prevalence: float | Non
 def against(finding: Finding, card: ModelCard) -> list[tuple[str, dict[str, Any]]]:
     """What speaks against a finding, as (word of the table, facts): counter-evidence stands beside evidence."""
     points: list[tuple[str, dict[str, Any]]] = []
-    distance = abs(finding.probability - finding.threshold)
-    between = finding.low < finding.threshold <= finding.high
-    numbers = {
-        "low": outward(finding.low, finding.high)[0],
-        "high": outward(finding.low, finding.high)[1],
-        "threshold": round(100 * finding.threshold),
-    }
-    points.append(("crosses" if between else "clear", {**numbers, "points": round(100 * distance)}))
+    if has_line(card):
+        points.append(_beside_the_line(finding))
     if finding.decision == "present":
         points.append(("without", {"n": of_hundred(1 - finding.probability)}))
     elif finding.decision == "absent":
@@ -220,6 +192,23 @@ def against(finding: Finding, card: ModelCard) -> list[tuple[str, dict[str, Any]
             }
             points.append((wrong[1], facts))
     return points
+
+
+def has_line(card: ModelCard) -> bool:
+    """True when a threshold decides; among many answers the most probable one does."""
+    return card.task.get("kind") not in ("multiclass", "ordinal")
+
+
+def _beside_the_line(finding: Finding) -> tuple[str, dict[str, Any]]:
+    """How near a finding is to the line it was decided at."""
+    distance = abs(finding.probability - finding.threshold)
+    between = finding.low < finding.threshold <= finding.high
+    numbers = {
+        "low": outward(finding.low, finding.high)[0],
+        "high": outward(finding.low, finding.high)[1],
+        "threshold": round(100 * finding.threshold),
+    }
+    return ("crosses" if between else "clear", {**numbers, "points": round(100 * distance)})
 
 
 def measured(card: ModelCard, label: str, name: str) -> tuple[float, float, float, int] | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import tomllib
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +22,7 @@ from overread.learn.predict import Model
 from overread.serve import guard, reading
 from overread.serve.inbox import Draft, Entry, Inbox
 from overread.serve.signing import Desk, Signature
-from overread.serve.worker import Worker
+from overread.serve.worker import Worker, tell_log
 
 HERE = Path(__file__).parent
 WORDS = tomllib.loads((HERE / "words" / "en.toml").read_text(encoding="utf-8"))
@@ -227,7 +225,7 @@ async def on_refusal(request: Request, error: OverreadError) -> Response:
 
 async def on_fault(request: Request, error: Exception) -> Response:
     """A page for a fault of the program; the log tells more."""
-    traceback.print_exception(error, file=sys.stderr)
+    tell_log(error)
     answer = message(request, 500, say("message.fault_title"), say("message.fault"))
     answer.headers.update(guard.HEADERS)  # this page is made outside the guard
     return answer

@@ -22,7 +22,6 @@ from overread.formats import evidence
 from overread.formats.filing import header
 from overread.serve.answers import CHANGED, SIGNED, STATES, checked, person
 from overread.serve.inbox import Draft, Inbox
-from overread.serve.worker import as_bytes
 from overread.store.objects import write_atomically
 
 
@@ -255,7 +254,7 @@ class Desk:
         home = self.inbox.home(study)
         amends = header(home / before[-1]["document"]) if before and before[-1]["document"] else None
         verified = evidence.verified_sr(header(home / draft.sr), decision, draft.report, now=now, amends=amends)
-        return as_bytes(verified)
+        return evidence.as_bytes(verified)
 
     def _finish(self, home: Path, names: Iterable[str]) -> None:
         for name in names:

@@ -6,8 +6,6 @@ A study the machine fails on is not dropped: its report refers every question to
 
 from __future__ import annotations
 
-import io
-import math
 import shutil
 import sys
 import threading
@@ -16,20 +14,26 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from overread.domain import Finding, Image, ModelCard, Report, canonical_json
 from overread.errors import OverreadError
-from overread.formats import evidence
 from overread.formats.found import Origin, Refused
-from overread.learn import saliency
 from overread.learn.predict import Model
 from overread.pages import overlay
 from overread.serve.inbox import Draft, Entry, Inbox
-from overread.steps.predict import Read, report_of
+from overread.steps.draft import Read, in_words, pieces, report_of
 from overread.store.objects import content_hash, write_atomically
+
+OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
+"""Directions in the patient, as letters of PS3.3 C.7.6.1.1.1."""
+
+MISSING = {
+    "heat-map": "heat-map for {label}",
+    "capture": "Secondary Capture for {label}",
+    "report": "draft Structured Report",
+}
 
 
 class Worker(threading.Thread):
@@ -171,7 +175,7 @@ def keep_images(home: Path, entry: Entry, images: Iterable[Image]) -> str:
         voxels = displayable(image.voxels)
         with (folder / f"{k}.npy").open("wb") as file:
             np.save(file, voxels, allow_pickle=False)
-        low, high = first_window(image)
+        low, high = overlay.display_range(image)
         facts.append(
             {
                 "slices": voxels.shape[0],
@@ -183,7 +187,7 @@ def keep_images(home: Path, entry: Entry, images: Iterable[Image]) -> str:
                 "modality": image.modality,
                 "spacing_mm": image.spacing_mm,
                 "low": low,
-                "high": high,
+                "high": high if high > low else low + 1,
                 "letters": letters(image),
                 "view": view(image),
                 "notes": image.notes,
@@ -204,24 +208,6 @@ def displayable(voxels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(voxels, dtype="<f4")
 
 
-def first_window(image: Image) -> tuple[float, float]:
-    """Darkest and brightest value to show at first: as the file says, else soft tissue in HU, else the middle 99 %."""
-    try:  # what the file names; several windows are separated by a backslash, and the first is shown first
-        center, width = (float(image.attributes[k].split("\\")[0]) for k in ("WindowCenter", "WindowWidth"))
-    except (KeyError, ValueError):
-        width = 0.0
-    if width > 0:
-        return center - width / 2, center + width / 2
-    if image.unit == "HU":
-        return -160.0, 240.0
-    if image.channels > 1 and image.voxels.dtype == np.uint8:
-        return 0.0, 255.0
-    step = max(1, image.voxels.size // 500_000)
-    sample = image.voxels.reshape(-1)[::step]
-    low, high = np.nanpercentile(sample, (0.5, 99.5))
-    return float(low), float(high if high > low else low + 1)
-
-
 def view(image: Image) -> str:
     """What part of the body, and from where, as far as the file says."""
     told = (image.attributes.get(k, "") for k in ("BodyPartExamined", "ViewPosition", "ImageLaterality", "Laterality"))
@@ -233,7 +219,7 @@ def letters(image: Image) -> dict[str, str]:
 
     References
     ----------
-    DICOM PS3.3 C.7.6.1.1.1 (Patient Orientation): L, R, A, P, H, F.
+    DICOM PS3.3 C.7.6.1.1.1 (Patient Orientation): L, R, A, P, H, F, the main direction first; to the right, then down.
 
     Examples
     --------
@@ -241,9 +227,15 @@ def letters(image: Image) -> dict[str, str]:
     >>> axial = Geometry(((0, 0, .5, 0), (0, .5, 0, 0), (2, 0, 0, 0), (0, 0, 0, 1)))
     >>> letters(Image(np.zeros((1, 2, 2)), geometry=axial))
     {'right': 'L', 'left': 'R', 'bottom': 'P', 'top': 'A'}
+    >>> letters(Image(np.zeros((1, 2, 2)), attributes={"PatientOrientation": "L\\\\F"}))
+    {'right': 'L', 'left': 'R', 'bottom': 'F', 'top': 'H'}
     """
     if image.geometry is None:
-        return {}
+        ways = [way[:1] for way in image.attributes.get("PatientOrientation", "").split("\\")]
+        if len(ways) != 2 or any(way not in OPPOSITE for way in ways):
+            return {}
+        right, bottom = ways
+        return {"right": right, "left": OPPOSITE[right], "bottom": bottom, "top": OPPOSITE[bottom]}
     towards, away = ("L", "P", "H"), ("R", "A", "F")
     axes = np.asarray(image.geometry.affine, float)[:3, :3]
     told = {}
@@ -264,69 +256,33 @@ def add_evidence(
     if folder.exists():  # left by a crash before the report was kept, or the same report again
         shutil.rmtree(folder)
     folder.mkdir()
-    overlays: dict[str, str] = {}
-    captures: list[str] = []
-    notes = list(draft.notes)
-
-    def attempt(what: str, make: Callable[[], None]) -> None:
-        try:
-            make()
-        except OSError:
-            raise
-        except Exception as error:  # without it the finding still stands; the page says what is missing
-            tell_log(error)
-            notes.append(f"No {what}: {in_words(error)}.")
-
-    def explain(i: int, finding: Finding, k: int) -> None:
-        heat = saliency.grad_cam(model, images[k], finding.label)
-        png = overlay.overlay_png(images[k], heat, title=f"{finding.label} · {draft.model}")
-        write_atomically(folder / f"heatmap-{i}.png", png)
-        overlays[finding.label] = f"{folder.name}/heatmap-{i}.png"
-        if on_disk([origins[k]]):
-            files = origins[k].files
-            source = Path(files[min(overlay.strongest_slice(heat), len(files) - 1)])
-            rgb = overlay.overlay_rgb(images[k], heat)
-            capture = evidence.secondary_capture(source, rgb, label=finding.label, card=model.card, now=now)
-            write_atomically(folder / f"capture-{i}.dcm", as_bytes(capture))
-            captures.append(f"{folder.name}/capture-{i}.dcm")
-
-    for i, finding in enumerate(report.findings):
-        if finding.image in report.images and math.isfinite(finding.probability):
-            k = report.images.index(finding.image)
-            attempt(f"heat-map for {finding.label}", lambda i=i, f=finding, k=k: explain(i, f, k))
-
-    def report_document() -> None:
-        files = [Path(file) for origin in origins for file in origin.files]
-        write_atomically(folder / "draft.dcm", as_bytes(evidence.draft_sr(files, report, model.card, now=now)))
-
-    if on_disk(origins) and all(math.isfinite(f.probability) for f in report.findings):
-        attempt("draft Structured Report", report_document)
-    sr = f"{folder.name}/draft.dcm" if (folder / "draft.dcm").exists() else ""
+    numbers = {finding.label: i for i, finding in enumerate(report.findings)}
+    overlays, captures, sr, notes = {}, [], "", list(draft.notes)
+    by_hash = dict(zip(report.images, images, strict=True))
+    for piece in pieces(model, report, origins, by_hash.__getitem__, now=now):
+        if piece.error is not None:
+            tell_log(piece.error)
+            notes.append(f"No {MISSING[piece.kind].format(label=piece.label)}: {in_words(piece.error)}.")
+            continue
+        i = numbers.get(piece.label)
+        file = {"heat-map": f"heatmap-{i}.png", "capture": f"capture-{i}.dcm", "report": "draft.dcm"}[piece.kind]
+        write_atomically(folder / file, piece.content)
+        name = f"{folder.name}/{file}"
+        if piece.kind == "heat-map":
+            overlays[piece.label] = name
+        elif piece.kind == "capture":
+            captures.append(name)
+        else:
+            sr = name
     return replace(draft, overlays=overlays, sr=sr, captures=tuple(captures), notes=tuple(notes))
 
 
-def on_disk(origins: list[Origin]) -> bool:
-    """True when these are DICOM files of their own, which other objects can refer to."""
-    return bool(origins) and all(o.study_uid and all(Path(f).is_file() for f in o.files) for o in origins)
+def tell_log(error: BaseException) -> None:
+    """A refusal in one line, any other error by its kind and place, for whoever runs the server.
 
-
-def as_bytes(ds: Any) -> bytes:
-    """A DICOM dataset as the bytes of its file."""
-    buffer = io.BytesIO()
-    ds.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def tell_log(error: Exception) -> None:
-    """A refusal in one line, any other error with its whole story, for whoever runs the server."""
+    Without the error's own text: other people's libraries quote the value they stumbled over, and it may be a name.
+    """
     if isinstance(error, OverreadError):
         print(f"overread: {error}", file=sys.stderr)
     else:
-        traceback.print_exception(error, file=sys.stderr)
-
-
-def in_words(error: Exception) -> str:
-    """An error for a person: our own refusals as they are, others by their kind (their text may hold a name)."""
-    return (
-        str(error) if isinstance(error, OverreadError) else f"an error of kind {type(error).__name__}, told in the log"
-    )
+        print(*traceback.format_tb(error.__traceback__), type(error).__name__, sep="", file=sys.stderr)

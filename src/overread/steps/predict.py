@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from overread.domain import Finding, Image, Report, fingerprint
+from overread.domain import Image, fingerprint
 from overread.domain.canonical import plain
-from overread.errors import NothingToDo, OverreadError
-from overread.formats import door, evidence
-from overread.learn import saliency
+from overread.errors import NothingToDo, OverreadError, UnreadableFile
+from overread.formats import door
 from overread.learn.predict import Model
-from overread.pages import overlay
+from overread.steps.draft import Read, in_words, on_disk, pieces, report_of, weight
 from overread.steps.progress import bar
 from overread.steps.run import write, write_json
 from overread.store.objects import content_hash
 
 COLUMNS = ("file", "study", "label", "probability", "decision", "reason", "low", "high", "threshold", "image")
-
-
-@dataclass(frozen=True)
-class Read:
-    """One image answered: where it came from, and its findings."""
-
-    file: str
-    study: str
-    image: str
-    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
@@ -46,6 +35,10 @@ class Predictions:
     refused : tuple of (file, code, reason)
     evidence : tuple of str
         DICOM objects written, by file name.
+    notes : tuple of (file, code, reason)
+        Images that were answered, but for which DICOM objects could not be written: the first file of each study.
+    several : bool
+        True for a question with many answers: the most probable one decides, at no threshold.
     """
 
     run: Path
@@ -53,16 +46,22 @@ class Predictions:
     reads: tuple[Read, ...]
     refused: tuple[tuple[str, str, str], ...]
     evidence: tuple[str, ...] = field(default=())
+    notes: tuple[tuple[str, str, str], ...] = field(default=())
+    several: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return all answers for ``--json``."""
         return {
             "run": str(self.run),
             "predictions": [
-                {"file": r.file, "study": r.study, "image": r.image, **plain(f)} for r in self.reads for f in r.findings
+                {"file": r.file, "study": r.study, "image": r.image, **plain(f)}
+                | ({"threshold": None} if self.several else {})
+                for r in self.reads
+                for f in r.findings
             ],
             "refused": [{"file": f, "code": c, "reason": why} for f, c, why in self.refused],
             "evidence": list(self.evidence),
+            "notes": [{"file": f, "code": c, "reason": why} for f, c, why in self.notes],
         }
 
     def __str__(self) -> str:
@@ -77,6 +76,9 @@ class Predictions:
             lines.append(f"  … and {len(self.refused) - 10} more in {self.out / 'predictions.csv'}")
         if self.evidence:
             lines.append(f"{len(self.evidence)} DICOM objects (draft SR, Secondary Capture) in {self.out / 'evidence'}")
+        lines += [f"  answered, but no DICOM object for {f}: {why}" for f, _, why in self.notes[:10]]
+        if len(self.notes) > 10:
+            lines.append(f"  … and {len(self.notes) - 10} more in {self.out / 'predictions.json'}")
         lines.append(f"answers: {self.out / 'predictions.csv'}   a second reader's opinion: the doctor decides")
         return "\n".join(lines)
 
@@ -92,7 +94,8 @@ def predict(
     """Answer the run's question for every image in the sources.
 
     Writes ``predictions.csv`` and, for DICOM, a draft Structured Report and a Secondary Capture of the heat-map for
-    each study under ``OUT/evidence``. The CSV depends on the input and the run alone: the same bytes today or next
+    each study (of one patient) under ``OUT/evidence``. The answers are written first: a study whose DICOM objects cannot
+    be made has a note in ``predictions.json``, and takes no other answer with it. The CSV depends on the input and the run alone: the same bytes today or next
     year, alone or in a batch. A file that cannot be read has a line too, with the decision "refused" and its reason.
 
     Parameters
@@ -117,8 +120,9 @@ def predict(
     model = run if isinstance(run, Model) else Model.load(getattr(run, "path", run))
     out, now = Path(out), now or datetime.now().astimezone()
     out.mkdir(parents=True, exist_ok=True)
-    reads, refused, written = [], [], []
-    studies: dict[str, list[tuple[door.Found, Read, Image]]] = {}
+    reads: list[Read] = []
+    refused: list[tuple[str, str, str]] = []
+    studies: dict[str, list[tuple[door.Origin, Read]]] = {}  # not their voxels: the files of studies come in any order
     with bar(total=None, what="predict", unit="image", show=progress) as line:
         for found in _found(sources, refused):
             try:
@@ -128,13 +132,8 @@ def predict(
                 continue
             reads.append(read)
             line.update(1)
-            if dicom and found.origin.study_uid and _on_disk(found):
-                studies.setdefault(read.study, []).append((found, read, found.image))
-                # a study's images come together; what is complete is written and let go
-                for name in [n for n in studies if n != read.study]:
-                    written += _file_evidence(model, studies.pop(name), out, now)
-        for some in studies.values():
-            written += _file_evidence(model, some, out, now)
+            if found.image.attributes.get("format") == "DICOM":
+                studies.setdefault(read.study, []).append((found.origin, read))
     if not reads and not refused:
         raise NothingToDo("no files", expected="images in the sources", do="name a folder or files that hold some")
     result = Predictions(
@@ -142,10 +141,13 @@ def predict(
         out,
         tuple(sorted(reads, key=lambda r: (r.file, r.image))),
         tuple(sorted(refused)),
-        tuple(sorted(written)),
+        several=model.task.kind in ("multiclass", "ordinal"),
     )
-    write(out / "predictions.csv", _sheet(result))
+    write(out / "predictions.csv", _sheet(result))  # the answers first: what follows may fail for one study or another
     write_json(out / "predictions.json", result.to_json())
+    if dicom and studies:
+        result = _with_evidence(model, result, studies, now, progress)
+        write_json(out / "predictions.json", result.to_json())
     return result
 
 
@@ -155,19 +157,9 @@ def answer(model: Model, found: door.Found) -> Read:
     name = content_hash(image)
     origin = found.origin
     # a joining key for rows of one study, not a protection: this file stays where the images are
-    study = "S" + fingerprint([model.card.hashes, origin.study_uid or origin.digest])[:12]
+    own = [origin.patient_id, origin.study_uid] if origin.study_uid else origin.digest
+    study = "S" + fingerprint([model.card.hashes, own])[:12]
     return Read(origin.files[0], study, name, model.findings(image, hash=name))
-
-
-def report_of(model: Model, reads: Sequence[Read]) -> Report:
-    """Return the draft report on one study: for each label the finding of its highest-scoring image."""
-    best = [max((r.findings[k] for r in reads), key=_weight) for k in range(len(model.task.labels))]
-    return Report(reads[0].study, model.card.fingerprint, tuple(r.image for r in reads), tuple(best))
-
-
-def _weight(finding: Finding) -> tuple[int, float]:
-    """What one view shows, another does not take back: present before refer, and a doubt before absent."""
-    return (("absent", "refer", "present").index(finding.decision), finding.probability)
 
 
 def _found(sources: Sequence[str | Path], refused: list[tuple[str, str, str]]) -> Iterator[door.Found]:
@@ -178,28 +170,63 @@ def _found(sources: Sequence[str | Path], refused: list[tuple[str, str, str]]) -
             yield item
 
 
-def _on_disk(found: door.Found) -> bool:
-    return all("!" not in f and Path(f).is_file() for f in found.origin.files)
-
-
-def _file_evidence(model: Model, some: list, out: Path, now: datetime) -> list[str]:
-    """Write the draft SR of one study and a Secondary Capture of the heat-map for its leading image."""
-    home = out / "evidence"
+def _with_evidence(
+    model: Model,
+    result: Predictions,
+    studies: Mapping[str, list[tuple[door.Origin, Read]]],
+    now: datetime,
+    progress: bool,
+) -> Predictions:
+    """Write each study's draft SR and the heat-map of its leading finding; a study that fails leaves a note."""
+    home = result.out / "evidence"
     home.mkdir(exist_ok=True)
-    reads = [read for _, read, _ in some]
-    report = report_of(model, reads)
-    files = [Path(f) for found, _, _ in some for f in found.origin.files]
-    sr = evidence.draft_sr(files, report, model.card, now=now)
-    names = [f"{report.study}-draft-sr.dcm"]
-    evidence.save(sr, home / names[0])
-    lead = max(report.findings, key=_weight)
-    found, _, image = next(s for s in some if s[1].image == lead.image)
-    heat = saliency.grad_cam(model, image, lead.label)
-    picture = overlay.overlay_rgb(image, heat)
-    sc = evidence.secondary_capture(Path(found.origin.files[0]), picture, label=lead.label, card=model.card, now=now)
-    names.append(f"{report.study}-heat-map-sc.dcm")
-    evidence.save(sc, home / names[1])
-    return names
+    written: list[str] = []
+    notes: set[tuple[str, str, str]] = set()
+    for some in bar(studies.values(), total=len(studies), what="evidence", unit="study", show=progress):
+        contents: dict[str, bytes] = {}
+        try:
+            contents, failed = _study_evidence(model, some, now)
+        except OSError:
+            failed = {"a file that can no longer be read; check the disk"}
+        except Exception as error:  # a header can be odd in more ways than we know; the answers stand
+            failed = {in_words(error)}
+        notes |= {(some[0][0].files[0], "no-evidence", why) for why in failed}
+        for name, content in contents.items():
+            write(home / name, content)
+            written.append(name)
+    return replace(result, evidence=tuple(sorted(written)), notes=tuple(sorted(notes)))
+
+
+def _study_evidence(
+    model: Model, some: Sequence[tuple[door.Origin, Read]], now: datetime
+) -> tuple[dict[str, bytes], set[str]]:
+    """Return one study's DICOM objects by file name, and why others could not be made."""
+    origins = [origin for origin, _ in some]
+    if not on_disk(origins):
+        raise UnreadableFile(
+            "a DICOM image inside an archive, or without a Study Instance UID",
+            code="no-evidence",
+            expected="DICOM files of their own, to which a report can refer",
+            do="unpack it, or export it again",
+        )
+    report = report_of(model, [read for _, read in some])
+    lead = max(report.findings, key=weight)
+
+    def again(name: str) -> Image:
+        """The leading image, read a second time."""
+        for item in door.scan(*origins[report.images.index(name)].files):
+            if isinstance(item, door.Found) and content_hash(item.image) == name:
+                return item.image
+        raise UnreadableFile("a file that changed while it was read", code="unreadable", do="offer it again")
+
+    names = {"report": f"{report.study}-draft-sr.dcm", "capture": f"{report.study}-heat-map-sc.dcm"}
+    contents, failed = {}, set()
+    for piece in pieces(model, report, origins, again, now=now, kinds=tuple(names), labels=(lead.label,)):
+        if piece.error is None:
+            contents[names[piece.kind]] = piece.content
+        else:
+            failed.add(in_words(piece.error))
+    return contents, failed
 
 
 def _sheet(result: Predictions) -> str:
@@ -218,7 +245,7 @@ def _sheet(result: Predictions) -> str:
                     f.reason,
                     f"{f.low:.6f}",
                     f"{f.high:.6f}",
-                    f"{f.threshold:.6f}",
+                    "" if result.several else f"{f.threshold:.6f}",
                     r.image[:16],
                 ]
             )
