@@ -23,6 +23,7 @@ from overread import engine
 from overread.errors import ArchiveError, LabelError, NothingToDo, UnreadableFile
 from overread.steps import collect as step
 from overread.steps.collect import collect
+from overread.steps.inspect import inspect
 from overread.store.archive import Archive
 
 pytestmark = pytest.mark.timeout(90)
@@ -82,7 +83,7 @@ def test_a_folder_with_a_label_table(films, tmp_path):
         "0 there already",
         "1 refused",
         "ill: true 5 · false 4 · unknown 0",
-        "1 files hold a picture",
+        "1 file holds a picture",
     ):
         assert words in text
 
@@ -311,7 +312,7 @@ def test_an_empty_folder_and_a_text_file_are_one_line_each(tmp_path):
         run(tmp_path / "empty", into=tmp_path / "a")
     assert not (tmp_path / "a").exists()
     (tmp_path / "note.png").write_text("not a picture")
-    with pytest.raises(NothingToDo, match=r"1 files and no image among them \(a text file"):
+    with pytest.raises(NothingToDo, match=r"1 file and no image among them \(a text file"):
         run(tmp_path / "note.png", into=tmp_path / "a")
     with pytest.raises(UnreadableFile, match="does not exist"):
         run(tmp_path / "nowhere", into=tmp_path / "a")
@@ -487,3 +488,27 @@ def test_real_series_become_volumes_of_pseudonyms(shared_data, tmp_path):
     assert done.read + len(done.refused) == sum(p.is_file() for p in folder.rglob("*"))
     with Archive.open(tmp_path / "a") as archive:
         assert any(record.shape[0] > 1 and record.modality == "MR" for record in archive.images())
+
+
+def test_an_image_that_may_show_a_name_is_told_of_and_one_that_says_no_is_not(tmp_path):
+    """An ultrasound machine writes the patient's name into the picture; its header should say so and often does not."""
+    for name, said in (("a", None), ("b", "NO")):
+        ds = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.6.1"
+        ds.Modality, ds.SeriesInstanceUID, ds.SOPInstanceUID = "US", f"1.2.3.{ord(name)}", f"1.2.3.4.{ord(name)}"
+        if said:
+            ds.BurnedInAnnotation = said
+            ds.PixelData = ds.PixelData[::-1]
+        (tmp_path / "films").mkdir(exist_ok=True)
+        ds.save_as(tmp_path / "films" / f"{name}.dcm")
+    done = run(tmp_path / "films", into=tmp_path / "a")
+    assert done.images == 2
+    assert [note[:17] for note in done.notes if "name in its pixels" in note] == ["1 of the images r"]
+    told = inspect(tmp_path / "a", progress=False)
+    assert [n for note, n in told.notes.items() if "name in its pixels" in note] == [1]
+    assert "1 × a kind that often shows a name" in str(told)
+
+
+def test_of_several_sources_the_missing_one_is_told(films, tmp_path):
+    with pytest.raises(UnreadableFile, match=r"number 2 of 2"):
+        run(films, tmp_path / "nowhere", into=tmp_path / "a")

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from overread.formats.ages import age_band
-from overread.formats.deid import kept
+from overread.formats.deid import image_classes, kept
 from overread.formats.pixels import transfer_syntax
 from overread.formats.terms import has_terms, is_term
 from overread.formats.traces import traces
@@ -40,6 +40,9 @@ ATTRIBUTES = (
 
 IN_PIXELS = "IdentityInPixels"
 """The attribute that tells why the pixels themselves name or show the person; ``collect`` refuses such an image."""
+
+MAY_SHOW = "a kind that often shows a name in its pixels, and its header does not say that it has none"
+"""The note of a secondary capture, an ultrasound or endoscopy image that leaves this open."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ def facts(datasets: Sequence[Dataset]) -> Facts:
     modality = found.pop("Modality", "").upper()
     if why := next(filter(None, map(_in_pixels, datasets)), ""):
         found[IN_PIXELS] = why
+    elif any(map(_may_show, datasets)):
+        notes.append(MAY_SHOW)
     return Facts(modality, found, _strata(ds, found), tuple(notes))
 
 
@@ -110,6 +115,11 @@ def _strata(ds: Dataset, found: dict[str, str]) -> dict[str, str]:
         "view": found.get("ViewPosition", ""),
     }
     return {name: value for name, value in said.items() if value}
+
+
+def _may_show(ds: Dataset) -> bool:
+    said = str(ds.get("BurnedInAnnotation") or "").strip(" \0").upper()
+    return said != "NO" and image_classes().get(str(ds.get("SOPClassUID") or ""), False)
 
 
 def _in_pixels(ds: Dataset) -> str:

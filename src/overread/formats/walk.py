@@ -94,11 +94,13 @@ class _Harvest:
 def walk(sources: Iterable[str | os.PathLike], *, tick: Callable[[], object] | None = None) -> list[Job]:
     """Return the jobs of ``sources``; see ``door.candidates``."""
     harvest, seen = _Harvest(tick=tick), set[str]()
-    for source in sources:
+    sources = list(sources)
+    for n, source in enumerate(sources, start=1):
         path = Path(source)
         if not path.exists():
+            which = f" (number {n} of {len(sources)})" if len(sources) > 1 else ""
             raise UnreadableFile(
-                "a path that does not exist",
+                f"a path that does not exist{which}",
                 code="no-such-file",
                 expected="a file or a folder",
                 do="check its spelling",

@@ -17,7 +17,7 @@ from overread.domain import Study
 from overread.errors import IdentityRefused, LabelError, NothingToDo
 from overread.formats.deid import pseudonym
 from overread.formats.door import Job, Part, Refused, candidates, ignored, read_job
-from overread.formats.facts import IN_PIXELS
+from overread.formats.facts import IN_PIXELS, MAY_SHOW
 from overread.formats.found import Origin
 from overread.formats.labels import LabelRow
 from overread.steps.collected import Collected, label_counts
@@ -100,7 +100,7 @@ def collect(
     if not collected.read and not collected.already:
         first = collected.refused[0]["reason"] if collected.refused else "only hidden files"
         raise NothingToDo(
-            f"{len(collected.refused)} files and no image among them ({first})",
+            f"{len(collected.refused)} file{'s' * (len(collected.refused) != 1)} and no image among them ({first})",
             expected="at least one image that can be read",
             do="point to the folder, zip archive or file that holds the images",
         )
@@ -172,7 +172,7 @@ class _Run:
         self.stats: dict[str, os.stat_result | None] = {}
         self.keys = {key: part for job in jobs for key, part in _keys(job)}
         self.known = {k: o for k, o in book.offered().items() if k in self.keys}
-        self.read_now = self.moved = 0
+        self.read_now = self.moved = self.may_show = 0
         self.names_read: set[str] = set()
 
     def read(self, *, workers: int | None, show: bool) -> None:
@@ -252,6 +252,7 @@ class _Run:
                 refused[by_name.get(result.file, _absolute(job, result.file))] = result
                 continue
             records.append(result.record)
+            self.may_show += MAY_SHOW in result.record.notes
             names = result.origin.files
             keys = tuple(dict.fromkeys(by_name.get(n, next(iter(by_name.values()))) for n in names))
             file = _absolute(job, names[0])
@@ -324,9 +325,14 @@ class _Run:
             patients=len({study.patient for study in studies} - {None}),
             studies_without_patient=unknown,
             labels=label_counts(studies),
-            notes=(*self.said.notes, *self.said.contradictions(), *notes),
+            notes=(*self.said.notes, *self.said.contradictions(), *notes, *self._doubts()),
             seconds=seconds,
         )
+
+    def _doubts(self) -> list[str]:
+        """Tell a person to look where the header does not say whether a name stands in the pixels."""
+        told = f"of the images read now are of {MAY_SHOW}: look at them before the archive is passed on"
+        return [f"{self.may_show:,} {told}"] if self.may_show else []
 
 
 def _keys(job: Job) -> Iterator[tuple[str, Part]]:

@@ -72,7 +72,7 @@ class Collected:
             f"Collected into {self.archive} in {self.seconds:.0f} s",
             f"  files      {', '.join(told)}",
             f"  images     {self.images:,} stored"
-            + (f", {self.duplicates:,} files hold a picture that another one had already" if self.duplicates else ""),
+            + (f", {duplicates_told(self.duplicates)}" if self.duplicates else ""),
             f"  studies    {self.studies:,}",
             f"  patients   {patients_told(self.patients, self.studies_without_patient)}",
         ]
@@ -108,14 +108,20 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}"
 
 
-def patients_told(known: int, studies_without: int) -> str:
-    """Say how many patients there are, and warn where the sources do not say who they were."""
+def duplicates_told(duplicates: int) -> str:
+    """Say how many files were copies."""
+    return f"{duplicates:,} {'file holds' if duplicates == 1 else 'files hold'} a picture that another one had already"
+
+
+def patients_told(known: int, studies_without: int, *, several: int | None = None) -> str:
+    """Say how many patients there are (and how many of them have several images), and warn where nobody says who."""
+    counts = f"{known:,}" if several is None else f"{known:,}, {several:,} of them with several images"
     if not studies_without:
-        return f"{known:,}"
+        return counts
     warning = "images of one patient may fall on both sides of a split; give --patient"
     if not known:
         return f"not known: {warning}"
-    return f"{known:,}; {studies_without:,} studies do not say whose they are: {warning}"
+    return f"{counts}; {studies_without:,} studies do not say whose they are: {warning}"
 
 
 def label_lines(labels: Mapping[str, Any]) -> list[str]:
@@ -138,7 +144,8 @@ def refused_lines(refused: Iterable[Mapping[str, str]], *, title: str = "refused
         by_code.setdefault(entry["code"], []).append(entry)
     lines = []
     for code, entries in sorted(by_code.items(), key=lambda c: -len(c[1])):
-        lines.append(f"  {title:<10} {len(entries):,} × {code}: {entries[0]['reason']}")
+        such = "" if len({entry["reason"] for entry in entries}) == 1 else "such as "
+        lines.append(f"  {title:<10} {len(entries):,} × {code}: {such}{entries[0]['reason']}")
         lines += [f"             {entry['file']}" for entry in entries[:_NAMED]]
         if len(entries) > _NAMED:
             lines.append(f"             … and {len(entries) - _NAMED:,} more; overread inspect --json lists all")

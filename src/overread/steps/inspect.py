@@ -12,7 +12,15 @@ from typing import Any
 from overread.domain import Study
 from overread.domain.canonical import plain
 from overread.pages.contact import contact_sheet
-from overread.steps.collected import PASSED_OVER, Collected, label_counts, label_lines, patients_told, refused_lines
+from overread.steps.collected import (
+    PASSED_OVER,
+    Collected,
+    duplicates_told,
+    label_counts,
+    label_lines,
+    patients_told,
+    refused_lines,
+)
 from overread.steps.progress import progress as bar
 from overread.store.archive import Archive
 from overread.store.crosswalk import Crosswalk
@@ -20,6 +28,7 @@ from overread.store.objects import ImageRecord, write_atomically
 
 _TILES = 24
 _FEW = 10
+_NOTES = 8  # lines of notes that the page shows
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,8 @@ class Inspection:
         Column → value → studies.
     files : mapping
         ``{"read": n, "refused": [{"file", "reason", "code"}, …]}``: every file that was ever offered.
+    notes : mapping of str to int
+        What the readers changed, left out or doubt, in words → images.
     warnings : tuple of str
     contact_sheet : str
         Path of a PNG with some of the images.
@@ -66,6 +77,7 @@ class Inspection:
     strata: Mapping[str, Any]
     splits: Mapping[str, Any]
     files: Mapping[str, Any]
+    notes: Mapping[str, int]
     warnings: tuple[str, ...]
     contact_sheet: str
 
@@ -78,18 +90,24 @@ class Inspection:
         lines = [
             f"{self.archive}: {self.images:,} images ({self.bytes / 1e6:,.0f} MB), {self.volumes:,} of them volumes",
             f"  studies    {self.studies:,}",
-            f"  patients   {patients_told(self.patients, self.studies_without_patient)}"
-            + (f"; {self.patients_with_several_images:,} have several images" if self.patients else ""),
+            "  patients   "
+            + patients_told(self.patients, self.studies_without_patient, several=self.patients_with_several_images),
             f"  modality   {_counts(self.modalities)}",
             f"  format     {_counts(self.formats)}",
             f"  size       {_counts(self.sizes)}",
             *(f"  values     {unit}: {r['low']:g} to {r['high']:g}" for unit, r in self.intensities.items()),
-            f"  duplicates {self.duplicates:,} files hold a picture that another one had already",
+            f"  duplicates {duplicates_told(self.duplicates)}",
             *label_lines(self.labels),
             *(f"  split      {name}: {_counts(values)}" for name, values in self.splits.items()),
             *(f"  stratum    {name}: {_counts(values)}" for name, values in self.strata.items()),
             f"  files      {self.files['read']:,} read, {len(refused):,} refused",
             *refused_lines(refused),
+            *(f"  note       {count:,} × {note}" for note, count in list(self.notes.items())[:_NOTES]),
+            *(
+                [f"  note       … and {rest:,} more; --json lists all"]
+                if (rest := len(self.notes) - _NOTES) > 0
+                else []
+            ),
             *(f"  warning    {warning}" for warning in self.warnings),
         ]
         return "\n".join([*lines, f"  pictures   {self.contact_sheet}"] if self.contact_sheet else lines)
@@ -151,6 +169,7 @@ def _inspect(archive: Archive, *, show: bool) -> Inspection:
         strata=_columns(study.strata for study in studies),
         splits=_columns(study.splits for study in studies),
         files=files,
+        notes=_tally(note for record in records for note in record.notes),
         warnings=_warnings(studies, labels, records, without),
         contact_sheet=_contact(archive, studies, records, show=show),
     )
