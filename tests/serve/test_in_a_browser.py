@@ -214,6 +214,27 @@ def test_a_volume_is_scrolled_by_keys_wheel_and_slider_in_true_proportion(house,
     assert abs(ratio - 51.2 / 48) < 1e-3
 
 
+def test_the_image_stays_as_it_was_left_when_the_finding_opens(house, inbox, browser):
+    from selenium.webdriver import Keys
+
+    deliver_ct(inbox, 4)
+    deliver_ct(inbox, 5)
+    hospital = house()
+    first, second = hospital.work()
+    doctor = Doctor(browser, hospital)
+    doctor.open(first)
+    doctor.find("canvas").send_keys(Keys.END, "i", "]", "+")
+    readout = "document.querySelector('#readout').textContent"
+    before = doctor.until(f"{readout}.startsWith('Slice 12 / 12') && {readout}")
+    pixel = doctor.grey(across=0.3)
+    doctor.say("absent")
+    doctor.until(f"{readout} === {json.dumps(before)}")
+    doctor.until("document.querySelector('.invert').getAttribute('aria-pressed') === 'true'")
+    assert doctor.grey(across=0.3) == pixel
+    doctor.open(second)  # another study begins at its own middle
+    doctor.until(f"{readout}.startsWith('Slice 6 / 12')")
+
+
 def test_a_study_the_machine_failed_on_can_be_read_and_signed(house, inbox, browser):
     deliver_ct(inbox, 4)
     hospital = house()
@@ -228,6 +249,9 @@ def test_a_study_the_machine_failed_on_can_be_read_and_signed(house, inbox, brow
     doctor.type("#sign [name=given]", "Marie")
     doctor.click("#sign > button")
     doctor.wait(".signed")
+    assert (
+        "decided, as the machine left it open" in doctor.find(".signed").text
+    )  # not "agreed": there was nothing to agree with
     assert verify(inbox).kinds["signed"] == 1
 
 

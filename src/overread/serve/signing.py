@@ -36,7 +36,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Signature:
-    """One signed version of a study's report."""
+    """One signed version of a study's report; ``left`` names the questions that the machine had left to the doctor."""
 
     version: int
     report: str
@@ -44,6 +44,7 @@ class Signature:
     time: str
     answers: tuple[Answer, ...]
     document: str = ""
+    left: tuple[str, ...] = ()
 
 
 @dataclass
@@ -209,11 +210,9 @@ class Desk:
         for told in self._memory.signed.get(study, ()):
             kept = self._kept(study, told)
             answers = tuple(Answer(**a) for a in kept["decision"]["answers"])
-            found.append(
-                Signature(
-                    told["version"], told["report"], told["reader"], kept["decision"]["time"], answers, told["document"]
-                )
-            )
+            left = tuple(f["label"] for f in kept["report"]["findings"] if f["decision"] == "refer")
+            facts = (told["version"], told["report"], told["reader"], kept["decision"]["time"])
+            found.append(Signature(*facts, answers, told["document"], left))
         return found
 
     # --- what is written -------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ async function start(viewer) {
   const view = { k: 0, z: 0, low: 0, high: 1, zoom: 0, x: 0, y: 0, invert: false };
   let images = [], wanted = "", at = null;
 
+  const place = `overread ${viewer.dataset.study}`; // the page comes anew after each answer: the image stays as it was left
+
   const image = () => images[view.k];
   const wide = () => view.high - view.low;
 
@@ -102,6 +104,7 @@ async function start(viewer) {
     pen.drawImage(native, -native.width / 2, -native.height / 2);
     scale(perUnit);
     tell();
+    sessionStorage.setItem(place, JSON.stringify(view));
   }
 
   function scale(perUnit) {
@@ -162,8 +165,8 @@ async function start(viewer) {
     if (at) paint();
   }
 
-  function choose(k) {
-    Object.assign(view, { k, z: Math.floor((images[k].slices - 1) / 2) });
+  function choose(k, left = {}) {
+    Object.assign(view, { k, z: left.z ?? Math.floor((images[k].slices - 1) / 2) });
     const { slices, low, high, unit, letters } = image();
     const range = high - low;
     image().smallest = range / 500;
@@ -176,6 +179,8 @@ async function start(viewer) {
     for (const side of ["left", "right", "top", "bottom"]) find(`.letter.${side}`).textContent = letters?.[side] ?? "";
     at = null;
     reset();
+    Object.assign(view, left);
+    find(".invert").setAttribute("aria-pressed", String(view.invert));
     show();
   }
 
@@ -262,6 +267,9 @@ async function start(viewer) {
   });
   find(".which").hidden = images.length < 2;
   select.addEventListener("change", () => choose(Number(select.value)));
-  choose(0);
+  const left = JSON.parse(sessionStorage.getItem(place) ?? "null");
+  const there = left && left.k < images.length && left.z < images[left.k].slices;
+  select.value = there ? left.k : 0;
+  choose(Number(select.value), there ? left : {});
   viewer.dataset.ready = "yes";
 }
