@@ -13,7 +13,7 @@ from overread.imaging.phantom import LUNG, SOFT, Body, Ellipsoid, Tube, lung_len
 BONE, CANCELLOUS = 0.020, 0.009
 """Added attenuation of cortical and of cancellous bone over soft tissue, in 1/mm (on the axis of a tube, in a body)."""
 
-PLAIN_MM, PLAIN = (12.0, 18.0), (1.4, 2.1)
+PLAIN_MM, PLAIN = (11.5, 17.5), (1.4, 2.1)
 """Radius and density of nodules that a reader sees."""
 
 SUBTLE_MM, SUBTLE = (5.0, 8.0), (0.7, 1.0)

@@ -39,7 +39,7 @@ LESIONS = ("file", "slice", "row", "column", "radius", "contrast")
 
 CT_SLICES = 24
 
-SUBTLE_SHARE = 0.05
+SUBTLE_SHARE = 0.04
 """Of patients with nodules: those who have a single small, faint one, so that no reader is right every time."""
 
 
@@ -240,7 +240,7 @@ def _patient(number: int, *, seed: int, now: datetime, rng: np.random.Generator)
     age = int(np.clip(rng.normal(58, 14), 20, 89))
     site = str(rng.choice(list(SITES), p=(0.5, 0.3, 0.2)))
     seen = now - timedelta(days=int(rng.integers(400, 800)), minutes=int(rng.integers(0, 1440)))
-    count = int(rng.choice([1, 2, 3, 4], p=(0.1, 0.3, 0.35, 0.25)))
+    count = int(rng.choice([1, 2, 3, 4], p=(0.15, 0.35, 0.3, 0.2)))
     subtle = rng.random() < SUBTLE_SHARE
     looks = {"radius_mm": SUBTLE_MM, "density": SUBTLE} if subtle else {"radius_mm": PLAIN_MM, "density": PLAIN}
     body = draw_body(rng, sex=sex, nodules=(1 if subtle else count) if positive else 0, **looks)
