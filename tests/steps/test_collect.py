@@ -501,7 +501,8 @@ def test_an_image_that_may_show_a_name_is_told_of_and_one_that_says_no_is_not(tm
             ds.PixelData = ds.PixelData[::-1]
         (tmp_path / "films").mkdir(exist_ok=True)
         ds.save_as(tmp_path / "films" / f"{name}.dcm")
-    done = run(tmp_path / "films", into=tmp_path / "a")
+    shutil.copy(tmp_path / "films" / "a.dcm", tmp_path / "copy.dcm")
+    done = run(tmp_path / "films", tmp_path / "copy.dcm", into=tmp_path / "a")
     assert done.images == 2
     assert [note[:17] for note in done.notes if "name in its pixels" in note] == ["1 of the images r"]
     told = inspect(tmp_path / "a", progress=False)

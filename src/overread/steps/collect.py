@@ -172,7 +172,8 @@ class _Run:
         self.stats: dict[str, os.stat_result | None] = {}
         self.keys = {key: part for job in jobs for key, part in _keys(job)}
         self.known = {k: o for k, o in book.offered().items() if k in self.keys}
-        self.read_now = self.moved = self.may_show = 0
+        self.read_now = self.moved = 0
+        self.may_show: set[str] = set()
         self.names_read: set[str] = set()
 
     def read(self, *, workers: int | None, show: bool) -> None:
@@ -252,7 +253,8 @@ class _Run:
                 refused[by_name.get(result.file, _absolute(job, result.file))] = result
                 continue
             records.append(result.record)
-            self.may_show += MAY_SHOW in result.record.notes
+            if MAY_SHOW in result.record.notes:
+                self.may_show.add(result.record.hash)
             names = result.origin.files
             keys = tuple(dict.fromkeys(by_name.get(n, next(iter(by_name.values()))) for n in names))
             file = _absolute(job, names[0])
@@ -332,7 +334,7 @@ class _Run:
     def _doubts(self) -> list[str]:
         """Tell a person to look where the header does not say whether a name stands in the pixels."""
         told = f"of the images read now are of {MAY_SHOW}: look at them before the archive is passed on"
-        return [f"{self.may_show:,} {told}"] if self.may_show else []
+        return [f"{len(self.may_show):,} {told}"] if self.may_show else []
 
 
 def _keys(job: Job) -> Iterator[tuple[str, Part]]:
