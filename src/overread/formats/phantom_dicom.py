@@ -105,7 +105,7 @@ def write_dx(
     ds.PresentationLUTShape = "INVERSE" if inverted else "IDENTITY"
     ds.LossyImageCompression, ds.BurnedInAnnotation = "00", "NO"
     stored = 4095 - film if inverted else film
-    _pixels(ds, stored.astype("<u2"), bits=12, signed=False, photometric="MONOCHROME1" if inverted else "MONOCHROME2")
+    _pixels(ds, stored.astype("<u2"), photometric="MONOCHROME1" if inverted else "MONOCHROME2")
     _save(path, ds)
 
 
@@ -149,7 +149,7 @@ def write_ct(folder: Path, volume: np.ndarray, *, header: Header, spacing_mm: tu
         ds.PixelSpacing, ds.SliceThickness = [row_mm, column_mm], thick
         ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = -1024, 1, "HU"
         ds.WindowCenter, ds.WindowWidth = -550, 1600
-        _pixels(ds, (volume[at] + 1024).astype("<u2"), bits=12, signed=False, photometric="MONOCHROME2")
+        _pixels(ds, (volume[at] + 1024).astype("<u2"), photometric="MONOCHROME2")
         paths.append(folder / f"{i + 1:04d}.dcm")
         _save(paths[-1], ds)
     return paths
@@ -186,12 +186,12 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
     return item
 
 
-def _pixels(ds: Dataset, stored: np.ndarray, *, bits: int, signed: bool, photometric: str) -> None:
-    """Put the pixels and their description into a dataset."""
+def _pixels(ds: Dataset, stored: np.ndarray, *, photometric: str) -> None:
+    """Put 12-bit pixels, stored in 16, and their description into a dataset."""
     ds.Rows, ds.Columns = stored.shape
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, photometric
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, bits, bits - 1
-    ds.PixelRepresentation = int(signed)
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 12, 11
+    ds.PixelRepresentation = 0
     ds.PixelData = stored.tobytes()
 
 

@@ -22,7 +22,7 @@ from overread.steps.explain import explain
 from overread.steps.inspect import inspect
 from overread.steps.medmnist import fetch, few_images
 from overread.steps.phantom import phantom
-from overread.steps.pointing import Pointing, pointing_game
+from overread.steps.pointing import pointing_game
 from overread.steps.predict import predict
 from overread.steps.run import read_json, write_json
 from overread.steps.train import train
@@ -281,6 +281,3 @@ def _quotes(run: Any, label: str | None) -> tuple[str, ...]:
             f"specificity {told('specificity')}."
         )
     return tuple(lines)
-
-
-__all__ = ["Demo", "Pointing", "demo"]
