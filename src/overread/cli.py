@@ -289,7 +289,7 @@ def _phantom(p):
 
 def _serve(p):
     p.add_argument("run_folder", metavar="RUN")
-    p.add_argument("--inbox", metavar="DIR", help="where studies arrive (default: RUN/inbox)")
+    p.add_argument("--inbox", metavar="DIR", help="where studies arrive (default: RUN.inbox)")
     p.add_argument("--port", type=int, default=None, help="8080")
     p.add_argument("--settings", metavar="TOML")
     p.add_argument("--demo", action="store_true", help="mark every page as a demonstration")

@@ -167,10 +167,10 @@ def _answer(index: int, item: Any, fn: Callable) -> memoryview:
         return ForkingPickler.dumps((index, "done", fn(item)))
     except MemoryError:
         return ForkingPickler.dumps((index, "memory", None))
-    except Exception as error:  # noqa: BLE001  carried to the parent, which raises it in the item's turn
+    except Exception as error:  # carried to the parent, which raises it in the item's turn
         try:
             return ForkingPickler.dumps((index, "raised", error))
-        except Exception:  # noqa: BLE001  it cannot be carried: its words can
+        except Exception:  # it cannot be carried: its words can
             return ForkingPickler.dumps((index, "raised", RuntimeError(f"{type(error).__name__} in a worker: {error}")))
 
 

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-
 HEAVY = (
     "keras",
     "tensorflow",

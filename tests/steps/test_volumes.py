@@ -24,7 +24,7 @@ def volumes(tmp_path_factory):
         ball = i % 2
         values = rng.normal(100, 20, (20, 18, 12))
         if ball:
-            a, b, c = rng.integers(4, 14, 2).tolist() + [int(rng.integers(3, 9))]
+            a, b, c = [*rng.integers(4, 14, 2).tolist(), int(rng.integers(3, 9))]
             values += 150 * np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / 10)
         home = folder / ("ball" if ball else "empty")
         home.mkdir(exist_ok=True)

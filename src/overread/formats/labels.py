@@ -20,8 +20,25 @@ UNKNOWN = frozenset({"", "na", "n/a", "nan", "null", "?", "unknown", "uncertain"
 """Words for "not known" in any column; -1 too, where the other answers are 0 and 1."""
 SPLIT_WORDS = frozenset(COHORT_WORDS)
 STRATA = frozenset(
-    ("sex", "gender", "age_band", "site", "hospital", "centre", "center", "scanner", "manufacturer", "vendor", "view")
-    + ("view_position", "projection", "laterality", "side", "ethnicity", "race")
+    (
+        "sex",
+        "gender",
+        "age_band",
+        "site",
+        "hospital",
+        "centre",
+        "center",
+        "scanner",
+        "manufacturer",
+        "vendor",
+        "view",
+        "view_position",
+        "projection",
+        "laterality",
+        "side",
+        "ethnicity",
+        "race",
+    )
 )
 _AGES = frozenset(("age", "patient_age", "age_years"))
 _IDENTITY = re.compile(

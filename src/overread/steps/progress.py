@@ -39,9 +39,7 @@ def progress(
     yield from bar(items, total=total, what=what, unit=unit, show=show)
 
 
-def bar(
-    items: Iterable[T] | None = None, *, total: int | None, what: str, unit: str = "", show: bool = True
-) -> tqdm:
+def bar(items: Iterable[T] | None = None, *, total: int | None, what: str, unit: str = "", show: bool = True) -> tqdm:
     """Return the bar itself, for a step that moves it by hand (``update``) and shows figures beside it."""
     watched = sys.stderr.isatty()
     return tqdm(
