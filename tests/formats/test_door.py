@@ -183,6 +183,7 @@ def _codes() -> set[str]:
     found = set()
     for path in Path(overread.formats.__file__).parents[1].rglob("*.py"):
         text = path.read_text()
+        found |= set(re.findall(r'refused\.append\(\(str\(file\), "([a-z0-9-]+)"', text))
         if "UnreadableFile" in text or "Refused" in text:
             found |= set(re.findall(r'code="([a-z0-9-]+)"', text))
             found |= set(re.findall(r'refuse\(\s*part,\s*"([a-z0-9-]+)"', text))
