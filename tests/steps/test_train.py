@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from overread.errors import CohortError, LabelError, OverreadError, RunError
-from overread.steps.train import parse_budget, train
+from overread.steps.begin import parse_budget
+from overread.steps.train import train
 
 pytest.importorskip("keras")
 

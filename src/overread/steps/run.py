@@ -132,6 +132,12 @@ def code_fingerprint() -> str:
     return total.hexdigest()
 
 
+def lock_fingerprint() -> str | None:
+    """Return the SHA-256 of the lock file beside a checkout; None for an installed package, which has none."""
+    lock = Path(__file__).resolve().parents[3] / "requirements.lock"
+    return sha256(lock) if lock.is_file() else None
+
+
 def environment() -> dict[str, str]:
     """Return the versions of the packages that decide what a number comes out as."""
     names = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,22 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from overread import __version__
-from overread.domain import COHORTS, ModelCard, Study, fingerprint
+from overread.domain import COHORTS, fingerprint
 from overread.domain.canonical import plain
-from overread.errors import CohortError, RunError
+from overread.errors import CohortError
 from overread.learn import plan as planning
 from overread.learn import predict
 from overread.stats import calibration as calibrating
 from overread.stats import metrics, splits
 from overread.steps import evaluate as evaluating
+from overread.steps.begin import check_options, prepare, split_to_use
+from overread.steps.describe import card_of
 from overread.steps.progress import bar
 from overread.steps.question import ask, columns, truth
-from overread.steps.run import Run, code_fingerprint, environment, read_json, seal, write_json, write_scores
+from overread.steps.run import Run, code_fingerprint, read_json, seal, write_json, write_scores
 from overread.store.archive import Archive
-
-SOURCE_SPLIT = "split"
-"""Name of the split that a file of arrays carries in itself."""
 
 BASELINE_SCORES = "scores.simple-cnn.csv"
 BASELINE = "simple-cnn"
@@ -110,7 +107,7 @@ def train(
     """
     out, path = Path(out), _path_of(archive)
     now, started, code = now or datetime.now().astimezone(), time.monotonic(), code_fingerprint()
-    seconds = _check_options(network, budget, sensitivity, seed)
+    seconds = check_options(network, budget, sensitivity, seed)
     with ExitStack() as stack:
         store = stack.enter_context(Archive.open(path))
         studies = list(store.studies())
@@ -118,7 +115,7 @@ def train(
             raise CohortError("an empty archive", expected="studies with labels", do="collect some first")
         task = ask(studies, label, kind=kind, side_matters=side_matters)
         task = replace(task, intended_use=intended_use)
-        column = _column(studies, columns(task), split_column)
+        column = split_to_use(studies, columns(task), split_column)
         split = splits.divide(studies, labels=columns(task), seed=seed, published=column)
         by_name = {s.pseudonym: s for s in studies}
         plan = _plan(store, split, task, network, seed)
@@ -129,7 +126,7 @@ def train(
             "baseline": baseline,
             "budget": budget,
         }
-        _prepare(out, settings, resume=resume)  # nothing is written before all that was asked is known to be possible
+        prepare(out, settings, resume=resume)  # nothing is written before all that was asked is known to be possible
         write_json(out / "split.json", split.to_json())
         _say(progress, _split_told(split, path))
 
@@ -142,7 +139,7 @@ def train(
         if baseline and network != BASELINE and not (out / BASELINE_SCORES).exists():
             _baseline(store, split, by_name, task, seed, out, progress=progress)
         hashes = seal(out)
-        card = _card(out, plan, split, by_name, fitted, {**hashes, "code": code}, started=started, now=now)
+        card = card_of(out, plan, split, by_name, fitted, {**hashes, "code": code}, started=started, now=now)
         write_json(out / "card.json", plain(card))
         seal(out, card=card.fingerprint)
     shutil.rmtree(out / "cache", ignore_errors=True)
@@ -153,72 +150,8 @@ def train(
     return Run(out, evaluation.metrics, _told(out, evaluation, time.monotonic() - started))
 
 
-def _check_options(network: str, budget: str | None, sensitivity: float, seed: int) -> float | None:
-    """Refuse an impossible option before any work; return the budget in seconds."""
-    if network not in planning.ABOUT:
-        raise RunError(
-            f"the network {network!r}", expected="one of " + ", ".join(planning.ABOUT), do="see `overread networks`"
-        )
-    if not 0 < sensitivity < 1:
-        raise RunError(
-            f"a sensitivity of {sensitivity:g}", expected="a share between 0 and 1", do="write 0.95 for 95 %"
-        )
-    if not 0 <= seed < 2**31:
-        raise RunError(f"the seed {seed}", expected="a whole number from 0 to 2,147,483,647", do="choose another")
-    return None if budget is None else parse_budget(budget)
-
-
-def _column(studies: Sequence[Study], labels: Sequence[str], asked: str | None) -> str | None:
-    """Return the published split to use: the one asked for, or the one that the source's own file carries.
-
-    A MedMNIST file holds its official parts as arrays of their own; figures on another division could not be laid
-    beside the published ones. A column of a label table is used only when it is named.
-    """
-    if asked is not None:
-        return None if asked == "none" else asked
-    answered = [s for s in studies if any(s.labels.get(n) is not None for n in labels)]
-    carried = bool(answered) and all(SOURCE_SPLIT in s.splits for s in answered)
-    return SOURCE_SPLIT if carried else None
-
-
 def _path_of(archive: object) -> Path:
     return Path(getattr(archive, "archive", None) or getattr(archive, "path", None) or archive)  # type: ignore[arg-type]
-
-
-def _prepare(out: Path, settings: dict[str, Any], *, resume: bool) -> None:
-    """Make the run's folder, or take up an unfinished one when told to; never overwrite a finished one."""
-    if (out / "unfinished").exists():
-        if not resume:
-            raise RunError(
-                f"{out} holds an unfinished training", expected="--resume, or a new folder", do="add --resume to go on"
-            )
-        before = read_json(out / "unfinished")
-        changed = sorted(_ASKED[k] for k in settings if before.get(k) != settings[k])
-        if changed:
-            raise RunError(
-                f"the unfinished training had another {', '.join(changed)}",
-                expected="the same archive and settings when resuming",
-                do="repeat them, or name another folder",
-            )
-        return
-    if (out / "manifest.json").exists():
-        raise RunError(
-            f"{out} holds a finished run", expected="a new folder", do="name another with --out, or delete this one"
-        )
-    if out.exists() and any(out.iterdir()):
-        raise RunError(f"{out} is not empty", expected="a new or empty folder", do="name another with --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "unfinished", settings)
-
-
-_ASKED = {
-    "plan": "question, network, seed or set of training images",
-    "split": "division of patients",
-    "sensitivity": "sensitivity",
-    "baseline": "choice of baseline",
-    "budget": "budget",
-}
-"""What a resumed training must share with what was begun, as a person would say it."""
 
 
 def _plan(store: Archive, split, task, network: str, seed: int) -> planning.Plan:
@@ -370,83 +303,6 @@ def _baseline(store, split, by_name, task, seed: int, out: Path, *, progress: bo
         },
     )
     (out / "baseline.onnx").unlink()
-
-
-def _card(
-    out: Path, plan, split, by_name, fitted, hashes: dict[str, str], *, started: float, now: datetime
-) -> ModelCard:
-    calibration = read_json(out / "calibration.json")
-    cohorts = {c: _cohort_told(split.cohorts[c], by_name, plan.task) for c in COHORTS}
-    limits = list(split.warnings) + list(calibration["calibration"]["notes"])
-    if not plan.task.modality:
-        limits.append(
-            "the training images do not say their modality: a wrong kind of image cannot be refused by its header"
-        )
-    return ModelCard(
-        name=f"{plan.task.name} ({plan.network})",
-        version=now.strftime("%Y.%m.%d"),
-        task=plain(plan.task),
-        recipe=plain(plan.recipe),
-        network={
-            "name": plan.network,
-            "input_shape": plan.input_shape,
-            "parameters": int(fitted.built.trained.count_params()),
-            "start": "random, by seed",
-        },
-        hashes={**hashes, "split": split.hash, "environment": fingerprint(environment())},
-        cohorts=cohorts,
-        training={
-            "plan": {k: v for k, v in plain(plan).items() if k not in ("task", "recipe")},
-            "source_of_split": split.source,
-            "seconds": round(fitted.seconds, 1),
-            "seconds_in_all": round(time.monotonic() - started, 1),
-            "machine": f"{platform.machine()}, {platform.system()}",
-            "versions": {"overread": __version__, "python": platform.python_version(), **environment()},
-        },
-        operating_points=calibration["operating_points"],
-        calibration={k: v for k, v in calibration["calibration"].items() if k != "refits"},
-        limits=tuple(limits),
-    )
-
-
-def _cohort_told(rows, by_name: dict[str, Study], task) -> dict[str, Any]:
-    studies = [by_name[study] for _, study, _ in rows]
-    known = truth(studies, task)
-    patients = {p for _, _, p in rows}
-    return {
-        "images": len(rows),
-        "studies": len({s.pseudonym for s in studies}),
-        "patients": None if None in patients else len(patients),
-        "labels": {
-            label: {
-                "true": int((known[:, k] == 1).sum()),
-                "false": int((known[:, k] == 0).sum()),
-                "unknown": int(np.isnan(known[:, k]).sum()),
-            }
-            for k, label in enumerate(task.labels)
-        },
-        "fingerprint": fingerprint(sorted(image for image, _, _ in rows)),
-    }
-
-
-def parse_budget(text: str) -> float:
-    """Return a budget in seconds.
-
-    Examples
-    --------
-    >>> parse_budget("90s"), parse_budget("10m"), parse_budget("1.5h"), parse_budget("overnight")
-    (90.0, 600.0, 5400.0, 28800.0)
-    """
-    if text == "overnight":
-        return 8 * 3600.0
-    unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], 0.0)
-    try:
-        seconds = float(text[:-1]) * unit
-    except ValueError:
-        seconds = 0.0
-    if not seconds > 0:
-        raise RunError(f"a budget of {text!r}", expected="a time such as 90s, 10m, 1h or overnight", do="write it so")
-    return seconds
 
 
 def _split_told(split, archive: Path) -> str:

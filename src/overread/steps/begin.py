@@ -1,0 +1,98 @@
+"""What must be true before a training begins: options that make sense, a split to use, a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from overread.domain import Study
+from overread.errors import RunError
+from overread.learn import plan as planning
+from overread.steps.run import read_json, write_json
+
+SOURCE_SPLIT = "split"
+"""Name of the split that a file of arrays carries in itself."""
+
+ASKED = {
+    "plan": "question, network, seed or set of training images",
+    "split": "division of patients",
+    "sensitivity": "sensitivity",
+    "baseline": "choice of baseline",
+    "budget": "budget",
+}
+"""What a resumed training must share with what was begun, as a person would say it."""
+
+
+def check_options(network: str, budget: str | None, sensitivity: float, seed: int) -> float | None:
+    """Refuse an impossible option before any work; return the budget in seconds."""
+    if network not in planning.ABOUT:
+        raise RunError(
+            f"the network {network!r}", expected="one of " + ", ".join(planning.ABOUT), do="see `overread networks`"
+        )
+    if not 0 < sensitivity < 1:
+        raise RunError(
+            f"a sensitivity of {sensitivity:g}", expected="a share between 0 and 1", do="write 0.95 for 95 %"
+        )
+    if not 0 <= seed < 2**31:
+        raise RunError(f"the seed {seed}", expected="a whole number from 0 to 2,147,483,647", do="choose another")
+    return None if budget is None else parse_budget(budget)
+
+
+def split_to_use(studies: Sequence[Study], labels: Sequence[str], asked: str | None) -> str | None:
+    """Return the published split to use: the one asked for, or the one that the source's own file carries.
+
+    A MedMNIST file holds its official parts as arrays of their own; figures on another division could not be laid
+    beside the published ones. A column of a label table is used only when it is named.
+    """
+    if asked is not None:
+        return None if asked == "none" else asked
+    answered = [s for s in studies if any(s.labels.get(n) is not None for n in labels)]
+    carried = bool(answered) and all(SOURCE_SPLIT in s.splits for s in answered)
+    return SOURCE_SPLIT if carried else None
+
+
+def prepare(out: Path, settings: dict[str, Any], *, resume: bool) -> None:
+    """Make the run's folder, or take up an unfinished one when told to; never overwrite a finished one."""
+    if (out / "unfinished").exists():
+        if not resume:
+            raise RunError(
+                f"{out} holds an unfinished training", expected="--resume, or a new folder", do="add --resume to go on"
+            )
+        before = read_json(out / "unfinished")
+        changed = sorted(ASKED[k] for k in settings if before.get(k) != settings[k])
+        if changed:
+            raise RunError(
+                f"the unfinished training had another {', '.join(changed)}",
+                expected="the same archive and settings when resuming",
+                do="repeat them, or name another folder",
+            )
+        return
+    if (out / "manifest.json").exists():
+        raise RunError(
+            f"{out} holds a finished run", expected="a new folder", do="name another with --out, or delete this one"
+        )
+    if out.exists() and any(out.iterdir()):
+        raise RunError(f"{out} is not empty", expected="a new or empty folder", do="name another with --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "unfinished", settings)
+
+
+def parse_budget(text: str) -> float:
+    """Return a budget in seconds.
+
+    Examples
+    --------
+    >>> parse_budget("90s"), parse_budget("10m"), parse_budget("1.5h"), parse_budget("overnight")
+    (90.0, 600.0, 5400.0, 28800.0)
+    """
+    if text == "overnight":
+        return 8 * 3600.0
+    unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], 0.0)
+    try:
+        seconds = float(text[:-1]) * unit
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise RunError(f"a budget of {text!r}", expected="a time such as 90s, 10m, 1h or overnight", do="write it so")
+    return seconds

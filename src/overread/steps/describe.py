@@ -1,0 +1,79 @@
+"""Tell a trained model completely: the model card, with every hash that is needed to make it again."""
+
+from __future__ import annotations
+
+import platform
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overread import __version__
+from overread.domain import COHORTS, ModelCard, Study, fingerprint
+from overread.domain.canonical import plain
+from overread.steps.question import truth
+from overread.steps.run import environment, lock_fingerprint, read_json
+
+
+def card_of(
+    out: Path, plan, split, by_name, fitted, hashes: dict[str, str], *, started: float, now: datetime
+) -> ModelCard:
+    calibration = read_json(out / "calibration.json")
+    cohorts = {c: _cohort_told(split.cohorts[c], by_name, plan.task) for c in COHORTS}
+    limits = list(split.warnings) + list(calibration["calibration"]["notes"])
+    if not plan.task.modality:
+        limits.append(
+            "the training images do not say their modality: a wrong kind of image cannot be refused by its header"
+        )
+    return ModelCard(
+        name=f"{plan.task.name} ({plan.network})",
+        version=now.strftime("%Y.%m.%d"),
+        task=plain(plan.task),
+        recipe=plain(plan.recipe),
+        network={
+            "name": plan.network,
+            "input_shape": plan.input_shape,
+            "parameters": int(fitted.built.trained.count_params()),
+            "start": "random, by seed",
+        },
+        hashes={
+            **hashes,
+            "split": split.hash,
+            "environment": fingerprint(environment()),
+            **({"lock": lock} if (lock := lock_fingerprint()) else {}),
+        },
+        cohorts=cohorts,
+        training={
+            "plan": {k: v for k, v in plain(plan).items() if k not in ("task", "recipe")},
+            "source_of_split": split.source,
+            "seconds": round(fitted.seconds, 1),
+            "seconds_in_all": round(time.monotonic() - started, 1),
+            "machine": f"{platform.machine()}, {platform.system()}",
+            "versions": {"overread": __version__, "python": platform.python_version(), **environment()},
+        },
+        operating_points=calibration["operating_points"],
+        calibration={k: v for k, v in calibration["calibration"].items() if k != "refits"},
+        limits=tuple(limits),
+    )
+
+
+def _cohort_told(rows, by_name: dict[str, Study], task) -> dict[str, Any]:
+    studies = [by_name[study] for _, study, _ in rows]
+    known = truth(studies, task)
+    patients = {p for _, _, p in rows}
+    return {
+        "images": len(rows),
+        "studies": len({s.pseudonym for s in studies}),
+        "patients": None if None in patients else len(patients),
+        "labels": {
+            label: {
+                "true": int((known[:, k] == 1).sum()),
+                "false": int((known[:, k] == 0).sum()),
+                "unknown": int(np.isnan(known[:, k]).sum()),
+            }
+            for k, label in enumerate(task.labels)
+        },
+        "fingerprint": fingerprint(sorted(image for image, _, _ in rows)),
+    }
