@@ -12,7 +12,6 @@ from threadpoolctl import threadpool_limits
 
 from overread.domain import Image, Recipe
 from overread.imaging import preprocess
-from overread.learn.framework import keras
 
 
 def preprocess_once(
@@ -72,7 +71,7 @@ def _room_for(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return np.load(path, mmap_mode="r+")
 
 
-class Batches(keras.utils.PyDataset):
+class Batches:
     """Batches of (images, targets, weights), in an order that follows from (seed, epoch) alone.
 
     Parameters
@@ -85,8 +84,7 @@ class Batches(keras.utils.PyDataset):
         The last, smaller batch of an epoch is left out when there are at least two (its images come in another epoch).
     """
 
-    def __init__(self, images, targets, weights=None, *, batch: int, seed: int, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, images, targets, weights=None, *, batch: int, seed: int) -> None:
         self.images, self.targets, self.weights, self.batch, self.seed = images, targets, weights, batch, seed
         self.start(0)
 

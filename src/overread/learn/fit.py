@@ -57,23 +57,38 @@ def fit(
     tell : callable
     """
     keras.utils.set_random_seed(plan.seed)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()  # the same seed gives the same weights on the same machine
     built = networks.NETWORKS[plan.network](
         input_shape=plan.input_shape, outputs=len(plan.task.labels), kind=plan.task.kind, **plan.build
     )
     model = _with_augmentation(built.trained, plan)
     _compile(model, plan, training[1])
     feed = batches.Batches(training[0], losses.targets(plan.task.kind, training[1]), batch=plan.batch, seed=plan.seed)
-    watch = _Watch(plan, built, tuning, score, checkpoint, feed, tell)
     model.optimizer.build(model.trainable_variables)
-    start = watch.restore(model)
-    if start < plan.epochs:
-        model.fit(feed, epochs=plan.epochs, initial_epoch=start, shuffle=False, verbose=0, callbacks=[watch])
-    watch.use_average()
-    return Fitted(built, watch.history, watch.seconds)
+    course = _Course(plan, built, model, tuning, score, checkpoint)
+    for epoch in range(course.restore(), plan.epochs):
+        began = time.monotonic()
+        feed.start(epoch)
+        augment.reseed(model, plan.seed, epoch)
+        model.reset_metrics()
+        for step in range(
+            len(feed)
+        ):  # a loop of our own: Keras' feeding threads cost a fifth of a small network's step
+            loss = float(model.train_on_batch(*feed[step], return_dict=True)["loss"])
+            course.average_in()
+            tell({"epoch": epoch, "epochs": plan.epochs, "step": step + 1, "steps": len(feed), "loss": loss})
+        course.end_epoch(epoch, loss, began)
+        tell(
+            {
+                "epoch": epoch,
+                "epochs": plan.epochs,
+                "step": len(feed),
+                "steps": len(feed),
+                "loss": loss,
+                "tuning": course.history[-1]["tuning"],
+            }
+        )
+    course.use_average()
+    return Fitted(built, course.history, course.seconds)
 
 
 def logits(built: networks.Built, images: np.ndarray, *, batch: int = 64) -> np.ndarray:
@@ -153,22 +168,20 @@ def _positive_weight(truth: np.ndarray) -> list[float]:
     return np.clip(negative / np.maximum(positive, 1), 0.1, 10.0).tolist()
 
 
-class _Watch(keras.callbacks.Callback):
-    """Keeps the average of the weights, checkpoints every epoch, and tells how it goes."""
+class _Course:
+    """The course of one training: the average of the weights, the history, and a checkpoint of all of it every epoch."""
 
-    def __init__(self, plan, built, tuning, score, checkpoint, feed, tell) -> None:
-        super().__init__()
-        self.plan, self.built, self.tuning, self.score = plan, built, tuning, score
-        self.checkpoint, self.feed, self.tell = checkpoint, feed, tell
+    def __init__(self, plan, built, model, tuning, score, checkpoint) -> None:
+        self.plan, self.built, self.model, self.tuning, self.score = plan, built, model, tuning, score
+        self.checkpoint = checkpoint
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self.updates = 0
-        self.average: list[np.ndarray] = []
+        self.average = [keras.Variable(w, trainable=False) for w in built.trained.weights] if plan.ema else []
 
-    def restore(self, model: keras.Model) -> int:
+    def restore(self) -> int:
         """Take up where the checkpoint left off; return the epoch to start with."""
         weights = self.built.trained.weights
-        self.average = [keras.Variable(w, trainable=False) for w in weights] if self.plan.ema else []
         if not self.checkpoint.exists():
             return 0
         with np.load(self.checkpoint, allow_pickle=False) as kept:
@@ -183,51 +196,28 @@ class _Watch(keras.callbacks.Callback):
                 w.assign(kept[f"w{i}"])
             for i, a in enumerate(self.average):
                 a.assign(kept[f"a{i}"])
-            for i, o in enumerate(model.optimizer.variables):
+            for i, o in enumerate(self.model.optimizer.variables):
                 o.assign(kept[f"o{i}"])
         self.history, self.seconds, self.updates = story["history"], story["seconds"], story["updates"]
         return len(self.history)
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.feed.start(epoch)
-        augment.reseed(self.model, self.plan.seed, epoch)
-        self.began, self.epoch = time.monotonic(), epoch
+    def average_in(self) -> None:
+        """Let the weights of this step into their moving average, which follows fast at first and slowly later."""
+        self.updates += 1
+        part = 1 - min(self.plan.ema, (1 + self.updates) / (10 + self.updates))
+        for a, w in zip(self.average, self.built.trained.weights, strict=bool(self.average)):
+            a.assign_add((w - a) * part)
 
-    def on_train_batch_end(self, batch, logs=None):
-        if self.average:
-            self.updates += 1
-            keep = min(self.plan.ema, (1 + self.updates) / (10 + self.updates))
-            for a, w in zip(self.average, self.built.trained.weights, strict=True):
-                a.assign(a * keep + w * (1 - keep))
-        self.tell(
-            {
-                "epoch": self.epoch,
-                "epochs": self.plan.epochs,
-                "step": batch + 1,
-                "steps": len(self.feed),
-                "loss": float(logs["loss"]),
-            }
-        )
-
-    def on_epoch_end(self, epoch, logs=None):
+    def end_epoch(self, epoch: int, loss: float, began: float) -> None:
+        """Look at the tuning cohort with the averaged weights, and write the checkpoint."""
         raw = [np.asarray(w) for w in self.built.trained.weights]
         self.use_average()
         figure = float(self.score(logits(self.built, self.tuning[0]), self.tuning[1])) if len(self.tuning[0]) else None
         for w, value in zip(self.built.trained.weights, raw, strict=True):
             w.assign(value)
-        self.seconds += time.monotonic() - self.began
-        self.history.append({"epoch": epoch + 1, "loss": float(logs["loss"]), "tuning": figure})
+        self.seconds += time.monotonic() - began
+        self.history.append({"epoch": epoch + 1, "loss": loss, "tuning": figure})
         self._keep()
-        self.tell(
-            {
-                "epoch": epoch,
-                "epochs": self.plan.epochs,
-                "step": len(self.feed),
-                "steps": len(self.feed),
-                "loss": float(logs["loss"]),
-                "tuning": figure,
-            }
-        )
 
     def use_average(self) -> None:
         """Put the averaged weights into the network."""
