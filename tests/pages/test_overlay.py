@@ -6,14 +6,18 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
+from PIL import Image as Picture
 
 from overread.domain import Image
-from overread.pages.overlay import COLOURS, display_range, overlay_png, overlay_rgb, small_png, strongest_slice, window
+from overread.pages.overlay import colours, display_range, overlay_png, overlay_rgb, small_png, strongest_slice, window
 
 
 def picture(voxels, **more):
     return Image(np.asarray(voxels), **{"full_range": (0, 255), **more})
+
+
+def imread(png):
+    return np.asarray(Picture.open(BytesIO(png)))
 
 
 def test_eight_bit_pictures_are_shown_as_they_are():
@@ -69,8 +73,18 @@ def test_a_map_lies_where_it_points():
 
 
 def test_for_and_against_differ_in_lightness_too():
-    lightness = COLOURS(np.linspace(0, 1, 5))[:, :3] @ [0.2126, 0.7152, 0.0722]
+    lightness = colours(np.linspace(-1, 1, 5)) @ [0.2126, 0.7152, 0.0722]
     assert lightness[0] > lightness[1] > lightness[2] < lightness[3] < lightness[4]
+
+
+def test_the_colours_go_from_blue_to_yellow_and_are_told_apart_without_red_or_green():
+    level = np.linspace(-1, 1, 257)
+    shown = colours(level)
+    assert shown.shape == (257, 3) and shown.min() >= 0 and shown.max() <= 1
+    assert (shown[:100, 2] > shown[:100, 0]).all() and (shown[-100:, 0] > shown[-100:, 2]).all()
+    blue = shown[:, 2] - shown[:, :2].mean(axis=1)  # what is left to a reader who takes red for green
+    assert blue[0] > 0.2 and blue[-1] < -0.2
+    assert np.array_equal(colours(np.array([-9.0, 9.0])), colours(np.array([-1.0, 1.0])))
 
 
 def test_the_loudest_slice_is_shown():
@@ -88,7 +102,7 @@ def test_every_shape_gives_a_png_of_sensible_size_twice_the_same(shape, spacing)
     image = picture(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8), spacing_mm=spacing)
     heat = np.random.default_rng(1).normal(size=shape[:3])
     png = overlay_png(image, heat, title="pneumonia 87 %")
-    rows, columns = imread(BytesIO(png)).shape[:2]
+    rows, columns = imread(png).shape[:2]
     assert 200 < rows < 1200 and 500 < columns < 1500
     assert png == overlay_png(image, heat, title="pneumonia 87 %")
 
@@ -101,7 +115,27 @@ def test_a_map_of_zeros_and_a_map_of_another_shape():
 
 
 def test_small_pictures_have_square_pixels_and_keep_their_values():
-    shown = imread(BytesIO(small_png(np.full((100, 50), 77, np.uint8), spacing_mm=(1.0, 1.0, 2.0), side=300)))
-    assert shown.shape[:2] == (50, 50) and round(float(shown[10, 10, 0]) * 255) == 77
-    big = imread(BytesIO(small_png(np.zeros((1000, 500, 3), np.uint8), side=200)))
+    shown = imread(small_png(np.full((100, 50), 77, np.uint8), spacing_mm=(1.0, 1.0, 2.0), side=300))
+    assert shown.shape[:2] == (50, 50) and shown[10, 10].tolist() == [77, 77, 77]
+    big = imread(small_png(np.zeros((1000, 500, 3), np.uint8), side=200))
     assert big.shape[:2] == (200, 100)
+
+
+def test_the_picture_stands_upright_on_a_white_page_beside_its_scale():
+    voxels = np.full((1, 40, 40), 60, np.uint8)
+    voxels[0, :20, :20] = 250
+    heat = np.zeros((1, 40, 40))
+    heat[0, 30:, 30:], heat[0, 30:, :10] = 2.0, -2.0
+    page = imread(overlay_png(picture(voxels), heat, title="a $title$ " * 30)).astype(int)
+    assert (page[:, :10] == 255).all() and (page[:, -10:] == 255).all()  # a long title leaves no page
+    first, second = page[85:475, 30:420], page[85:475, 453:843]
+    assert first[:180, :180].mean() > 245 and abs(first[200:, 200:].mean() - 60) < 2
+    assert second[350, 350, 0] > second[350, 350, 2] and second[350, 40, 2] > second[350, 40, 0]
+    assert np.array_equal(second[:180, :180], first[:180, :180])  # nothing is drawn where nothing was said
+    bar = page[85:475, 872]
+    assert bar[0, 0] > bar[0, 2] and bar[-1, 2] > bar[-1, 0] and np.ptp(bar[195]) < 8
+
+
+def test_words_are_written_crisply_in_black():
+    page = imread(overlay_png(picture(np.zeros((1, 9, 9), np.uint8)), np.zeros((1, 9, 9)), title="pneumonia – γ"))
+    assert page[15:40, 25:200].min() < 40

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +24,7 @@ from overread.formats.filing import (
     quoting_no_values,
     uid_of,
 )
+from overread.imaging import fonts
 
 WARNING = "AI – not verified – not for diagnosis"
 _LEAST_WIDTH = 512  # below this a line of text could not be read on a workstation
@@ -82,18 +81,11 @@ def stamped(overlay_rgb: np.ndarray, *, label: str, model: str) -> np.ndarray:
 
 def _fitting(draw: ImageDraw.ImageDraw, text: str, size: int, width: int) -> ImageFont.FreeTypeFont:
     """Return DejaVu Sans at ``size``, or as much smaller as the text needs (never below 8)."""
-    font = ImageFont.truetype(_font_file(), size)
+    font = ImageFont.truetype(str(fonts.path()), size)
     while size > 8 and draw.textlength(text, font=font) > width:
         size -= 1
-        font = ImageFont.truetype(_font_file(), size)
+        font = ImageFont.truetype(str(fonts.path()), size)
     return font
-
-
-@lru_cache(1)
-def _font_file() -> str:
-    """Return where Matplotlib keeps DejaVu Sans: the font inside Pillow has no dash and no letters but Latin ones."""
-    package = Path(find_spec("matplotlib").origin).parent  # found, not imported
-    return str(package / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
 
 
 @quoting_no_values()

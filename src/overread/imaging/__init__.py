@@ -1,1 +1,1 @@
-"""Pixels from pixels: pure functions, no files."""
+"""Pixels from pixels: pure functions, no files; and the letters that are drawn into them (fonts)."""

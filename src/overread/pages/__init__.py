@@ -1,1 +1,1 @@
-"""Pages and pictures for people: report, card, plots, overlays. The only rooms that know Matplotlib."""
+"""Pages and pictures for people: report, card, plots, overlays. Drawn with Pillow."""

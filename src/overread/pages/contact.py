@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from io import BytesIO
 
 import numpy as np
-from matplotlib.figure import Figure
+from PIL import Image as Picture
 
 from overread.domain import Image
+from overread.pages import canvas
+from overread.pages.canvas import px
 from overread.pages.overlay import window
 
 _TILE_IN = 1.7
 _CAPTION_IN = 0.42
-_DPI = 110
 _MOST_PIXELS = 512  # along a side, before windowing: a tile shows fewer
 
 
@@ -55,31 +55,22 @@ def contact_sheet(images: Iterable[Image], *, captions: Sequence[str] = (), titl
     rows = -(-len(tiles) // columns)
     top = 0.45 if title else 0.1
     width, height = columns * _TILE_IN + 0.2, rows * (_TILE_IN + _CAPTION_IN) + top
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    page = canvas.blank(width, height)
     if title:
-        figure.text(0.1 / width, 1 - 0.22 / height, title, fontsize=10, va="center", parse_math=False)
+        canvas.write(page, (px(0.1), px(0.22)), title, 10, anchor="lm", room=page.width - 2 * px(0.1))
+    side = px(_TILE_IN - 0.08)
     for i, (pixels, aspect) in enumerate(tiles):
         row, column = divmod(i, columns)
-        left, below = 0.1 + column * _TILE_IN, height - top - row * (_TILE_IN + _CAPTION_IN) - _TILE_IN
-        axes = figure.add_axes((left / width, below / height, (_TILE_IN - 0.08) / width, (_TILE_IN - 0.08) / height))
-        axes.set_facecolor("black")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, aspect=aspect, interpolation="antialiased")
-        axes.set_adjustable("datalim")  # the frame stays square, the picture keeps its proportions
-        if i < len(captions):
-            figure.text(
-                (left + 0.02) / width,
-                (below - 0.03) / height,
-                "\n".join(_cut(line) for line in captions[i].split("\n")[:2]),
-                fontsize=6.5,
-                va="top",
-                linespacing=1.3,
-                parse_math=False,
-            )
-    out = BytesIO()
-    figure.savefig(out, format="png", metadata={"Software": None})
-    return out.getvalue()
+        left, above = px(0.1 + column * _TILE_IN), px(top + row * (_TILE_IN + _CAPTION_IN) + 0.08)
+        tile = Picture.new("RGB", (side, side), "black")  # the frame is square, the picture keeps its proportions
+        drawn = canvas.fitted(pixels, (side, side), aspect=aspect, blocky=True)
+        tile.paste(drawn, ((side - drawn.width) // 2, (side - drawn.height) // 2))
+        page.paste("black", (left - 1, above - 1, left + side + 1, above + side + 1))  # white pictures end somewhere
+        page.paste(tile, (left, above))
+        lines = captions[i].split("\n")[:2] if i < len(captions) else ()
+        for j, line in enumerate(lines):
+            canvas.write(page, (left + 2, above + side + 13 + 13 * j), _cut(line), 6.5)
+    return canvas.png(page)
 
 
 def _flattest(image: Image) -> int:

@@ -2,6 +2,10 @@
 
 Orange and yellow speak for the finding, blue speaks against it, nothing is drawn where the map is near zero. The
 colours ("managua", Crameri) are perceptually uniform and differ for readers who cannot tell red from green.
+
+References
+----------
+F. Crameri, Scientific colour maps, doi:10.5281/zenodo.1243862 (MIT licence).
 """
 
 from __future__ import annotations
@@ -9,22 +13,25 @@ from __future__ import annotations
 from io import BytesIO
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.figure import Figure
-from matplotlib.image import imsave
+from PIL import Image as Picture
 
 from overread.domain import Image
 from overread.imaging import intensity
 from overread.imaging.preprocess import resample
+from overread.pages import canvas
+from overread.pages.canvas import px
 
 CT_WINDOWS = {"lung": (-600.0, 1500.0), "brain": (40.0, 80.0), "soft tissue": (40.0, 400.0)}
 """Window centre and width in HU by what is looked at, when the file names no window."""
 
 UNITS = "contribution to the score (logit)"
 MOST_OPAQUE = 0.72
-COLOURS = colormaps["managua"].reversed()
+# "managua" backwards, every sixteenth of its 256 colours: from against, over zero in the middle, to for
+_ANCHORS = (
+    *((129, 231, 255), (118, 199, 236), (107, 170, 218), (97, 143, 199), (87, 117, 180), (80, 93, 156)),
+    *((76, 70, 128), (78, 51, 97), (87, 41, 72), (105, 44, 59), (129, 57, 57), (154, 76, 61)),
+    *((177, 98, 67), (197, 121, 74), (216, 147, 83), (235, 176, 93), (255, 207, 103)),
+)
 
 
 def window(image: Image) -> np.ndarray:
@@ -114,13 +121,28 @@ def scale_of(heat: np.ndarray) -> float:
     return top if top > 0 else float(np.abs(np.nan_to_num(heat)).max()) or 1.0
 
 
+def colours(level: np.ndarray) -> np.ndarray:
+    """Return the colour of each level from -1 (against) over 0 to 1 (for): (..., 3), 0 to 1.
+
+    Straight lines between 17 colours of Crameri's "managua", as sampled from Matplotlib's table of 256 (reversed);
+    nowhere more than 2 of 255 away from that table. Lightness rises from zero to both ends.
+
+    Examples
+    --------
+    >>> (colours(np.array([-1.0, 0, 1])) * 255).round().tolist()
+    [[129.0, 231.0, 255.0], [87.0, 41.0, 72.0], [255.0, 207.0, 103.0]]
+    """
+    at = np.linspace(-1, 1, len(_ANCHORS))
+    return np.stack([np.interp(level, at, np.array(channel) / 255) for channel in zip(*_ANCHORS)], axis=-1)
+
+
 def _blend(grey: np.ndarray, heat: np.ndarray, top: float) -> np.ndarray:
     """Lay one slice of a map (rows, columns) over a displayed slice: (rows, columns, 3), 0 to 1."""
     base = grey.astype(np.float32) / 255
     base = np.repeat(base[..., None], 3, axis=-1) if base.ndim == 2 else base
     level = np.clip(np.nan_to_num(heat) / top, -1, 1)
     alpha = (MOST_OPAQUE * np.abs(level))[..., None]
-    return base * (1 - alpha) + COLOURS((level + 1) / 2)[..., :3] * alpha
+    return base * (1 - alpha) + colours(level) * alpha
 
 
 def overlay_rgb(image: Image, heat: np.ndarray, *, slice: int | None = None) -> np.ndarray:
@@ -146,7 +168,11 @@ def overlay_rgb(image: Image, heat: np.ndarray, *, slice: int | None = None) -> 
     """
     _check(image, heat)
     k = strongest_slice(heat) if slice is None else slice
-    return np.floor(_blend(window(image)[k], heat[k], scale_of(heat)) * 255 + 0.5).astype(np.uint8)
+    return _bytes(_blend(window(image)[k], heat[k], scale_of(heat)))
+
+
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    return np.floor(picture * 255 + 0.5).astype(np.uint8)
 
 
 def small_png(picture: np.ndarray, *, spacing_mm: tuple[float, float, float] | None = None, side: int = 288) -> bytes:
@@ -166,9 +192,7 @@ def small_png(picture: np.ndarray, *, spacing_mm: tuple[float, float, float] | N
     flat = resample(picture.reshape(1, rows, columns, -1).astype(np.float32), size)[0]
     shown = np.floor(np.clip(flat, 0, 255) + 0.5).astype(np.uint8)
     out = BytesIO()
-    imsave(
-        out, np.repeat(shown, 3, axis=-1) if shown.shape[-1] == 1 else shown, format="png", metadata={"Software": None}
-    )
+    Picture.fromarray(shown[..., 0] if shown.shape[-1] == 1 else shown).convert("RGB").save(out, format="png")
     return out.getvalue()
 
 
@@ -202,34 +226,31 @@ def overlay_png(image: Image, heat: np.ndarray, *, title: str, slice: int | None
     small = (2 * wide + pad - 0.1 * 5) / 6
     below = small * high + 0.45 if strip else 0.0
     width, height = 2 * wide + 3 * pad + bar, tall + below + 1.05
-    figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
+    page = canvas.blank(width, height)
 
-    def panel(left: float, bottom: float, w: float, h: float):
-        axes = figure.add_axes((left / width, bottom / height, w / width, h / height))
-        axes.set_axis_off()
-        return axes
+    def panel(left: float, top: float, w: float, picture: np.ndarray) -> Picture.Image:
+        drawn = canvas.fitted(picture, (px(w), px(w * high)), aspect=aspect)
+        page.paste(drawn, (px(left), px(top)))
+        return drawn
 
-    floor = below + 0.3
+    ceiling = 0.75
+    canvas.write(page, (px(pad), px(0.29)), title, 12, bold=True, room=page.width - 2 * px(pad))
     where = f"slice {k + 1} of {len(heat)}" if image.is_volume else ""
     for left, picture, told in (
         (pad, shown[k], f"as displayed  {where}".strip()),
-        (2 * pad + wide, _blend(shown[k], heat[k], top), "what spoke for and against"),
+        (2 * pad + wide, _bytes(_blend(shown[k], heat[k], top)), "what spoke for and against"),
     ):
-        axes = panel(left, floor, wide, tall)
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, aspect=aspect, interpolation="bilinear")
-        axes.set_title(told, fontsize=9, color="#444444", loc="left", pad=4)
+        panel(left, ceiling, wide, picture)
+        canvas.write(page, (px(left), px(ceiling) - 6), told, 9, colour="#444444")
+    _colour_bar(page, px(2 * wide + 2.6 * pad), px(ceiling), px(tall), top)
     for i, s in enumerate(strip):
-        axes = panel(pad + i * (small + 0.1), 0.3, small, small * high)
-        axes.imshow(_blend(shown[s], heat[s], top), aspect=aspect, interpolation="bilinear")
-        axes.set_title(f"{s + 1}", fontsize=8, color="#0072B2" if s == k else "#444444", pad=2)
-    _colour_bar(
-        figure, figure.add_axes(((2 * wide + 2.6 * pad) / width, floor / height, 0.16 / width, tall / height)), top
-    )
-    figure.text(pad / width, 1 - 0.18 / height, title, fontsize=12, fontweight="bold", color="#111111", va="top")
-    figure.text(pad / width, 0.1 / height, "not for diagnosis · L and R as in the file", fontsize=7, color="#555555")
-    out = BytesIO()
-    figure.savefig(out, format="png", metadata={"Software": None})
-    return out.getvalue()
+        left, above = pad + i * (small + 0.1), height - 0.3 - small * high
+        drawn = panel(left, above, small, _bytes(_blend(shown[s], heat[s], top)))
+        middle = px(left) + drawn.width / 2
+        colour, bold = ("#0072B2", True) if s == k else ("#444444", False)
+        canvas.write(page, (middle, px(above) - 4), f"{s + 1}", 8, colour=colour, bold=bold, anchor="ms")
+    canvas.write(page, (px(pad), px(height - 0.1)), "not for diagnosis · L and R as in the file", 7, colour="#555555")
+    return canvas.png(page)
 
 
 def _strip(n: int, k: int) -> list[int]:
@@ -240,16 +261,18 @@ def _strip(n: int, k: int) -> list[int]:
     return sorted(slices)[:6]
 
 
-def _colour_bar(figure: Figure, axes, top: float) -> None:
+def _colour_bar(page: Picture.Image, left: int, upper: int, tall: int, top: float) -> None:
     """Draw the scale as it looks over mid-grey, labelled with its unit."""
-    steps = np.linspace(-1, 1, 256)
-    over_grey = _blend(np.full((256, 1), 128, np.uint8), (steps * top)[:, None], top)[:, 0]
-    colours = ScalarMappable(Normalize(-top, top), ListedColormap(over_grey))
-    bar = figure.colorbar(colours, cax=axes, ticks=[-top, 0, top])
-    bar.ax.set_yticklabels([f"−{top:.2g}\nagainst", "0", f"+{top:.2g}\nfor"], fontsize=8, color="#222222")
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0)
-    bar.set_label(UNITS, fontsize=8, color="#444444", labelpad=-14)
+    steps = np.linspace(1, -1, tall)[:, None]
+    over_grey = _bytes(_blend(np.full((tall, 1), 128, np.uint8), steps * top, top))
+    page.paste(Picture.fromarray(over_grey).resize((px(0.16), tall)), (left, upper))
+    right, line, lower = left + px(0.16) + 5, 15, upper + tall
+    words = (f"+{top:.2g}", "for", "0", f"−{top:.2g}", "against")
+    rows = (upper + 10, upper + 10 + line, (upper + lower) / 2 + 4, lower - line - 1, lower - 1)
+    for row, text in zip(rows, words):
+        canvas.write(page, (right, row), text, 8, colour="#222222")
+    beyond = right + round(max(canvas.font(8).getlength(text) for text in words)) + 5
+    canvas.upwards(page, beyond, (upper + lower) / 2, UNITS, 8, colour="#444444")
 
 
 def _check(image: Image, heat: np.ndarray) -> None:
