@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -249,15 +248,14 @@ def test_a_split_that_the_source_itself_carries_is_used(tmp_path):
 COMMAND = "from overread.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
 
 
-def start(*words):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *map(str, words)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def command(*words):
+    return [sys.executable, "-c", COMMAND, *map(str, words)]
+
+
+def finish(*words):
+    """Run a command to its end; return its exit status and what it said."""
+    done = subprocess.run(command(*words), capture_output=True, text=True, timeout=400)
+    return done.returncode, done.stderr
 
 
 @pytest.mark.slow
@@ -265,23 +263,22 @@ def start(*words):
 def test_kill_9_in_the_middle_then_resume_gives_the_same_run(archive, tmp_path):
     """Kill after the first checkpoint; nothing is half-written, and --resume ends with the same scores and weights."""
     words = ("train", archive, "--label", "blob", "--no-baseline", "--quiet")
-    whole = start(*words, "--out", tmp_path / "whole")
-    assert whole.wait(300) == 0, whole.stderr.read()
-    killed = start(*words, "--out", tmp_path / "killed")
+    status, said = finish(*words, "--out", tmp_path / "whole")
+    assert status == 0, said
     checkpoint = tmp_path / "killed" / "checkpoint" / "residual.npz"
-    end = time.monotonic() + 120
-    while not checkpoint.exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait(30)
+    with subprocess.Popen(command(*words, "--out", tmp_path / "killed"), stderr=subprocess.DEVNULL) as killed:
+        end = time.monotonic() + 120
+        while not checkpoint.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        killed.send_signal(signal.SIGKILL)
     assert not (tmp_path / "killed" / "manifest.json").exists()
-    again = start(*words, "--out", tmp_path / "killed")
-    assert again.wait(120) == 1
-    assert "--resume" in again.stderr.read()
-    other = start(*words[:3], "shape", *words[4:], "--out", tmp_path / "killed", "--resume")
-    assert other.wait(120) == 1
-    assert "another question" in other.stderr.read()
-    resumed = start(*words, "--out", tmp_path / "killed", "--resume")
-    assert resumed.wait(300) == 0, resumed.stderr.read()
+    status, said = finish(*words, "--out", tmp_path / "killed")
+    assert status == 1
+    assert "--resume" in said
+    status, said = finish(*words[:3], "shape", *words[4:], "--out", tmp_path / "killed", "--resume")
+    assert status == 1
+    assert "the unfinished training had another" in said
+    status, said = finish(*words, "--out", tmp_path / "killed", "--resume")
+    assert status == 0, said
     for name in ("scores.csv", "model.onnx", "calibration.json"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

@@ -84,10 +84,13 @@ def head(built: Built) -> dict[str, np.ndarray]:
 def _named(model: onnx.ModelProto) -> onnx.ModelProto:
     """Give the graph's ends names that mean something, and nothing that changes from one export to the next."""
     graph = model.graph
-    new = {graph.input[0].name: "image", graph.output[0].name: "logits", graph.output[1].name: "features"}
-    for node in graph.node:
-        node.input[:] = [new.get(n, n) for n in node.input]
-        node.output[:] = [new.get(n, n) for n in node.output]
+    new = {"": "", graph.input[0].name: "image", graph.output[0].name: "logits", graph.output[1].name: "features"}
+    for i, tensor in enumerate(graph.initializer):  # the converter numbers them by what else the process has built
+        tensor.name = new.setdefault(tensor.name, f"weight{i}")
+    for i, node in enumerate(graph.node):
+        node.name = f"{node.op_type}{i}"
+        node.input[:] = [new[n] for n in node.input]
+        node.output[:] = [new.setdefault(n, f"value{i}.{k}") for k, n in enumerate(node.output)]
     for end in (*graph.input, *graph.output):
         end.name = new[end.name]
         end.type.tensor_type.shape.dim[0].dim_param = "batch"
