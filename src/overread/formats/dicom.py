@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut
 
 from overread.errors import UnreadableFile
 from overread.formats.limits import check_bytes, finite, refusing, smallest_integer, smallest_integer_or_float
 from overread.formats.pixels import decode
+from overread.formats.planes import Plane, is_localizer
 
 logging.getLogger("pydicom").propagate = False  # its log quotes header values, names among them
 
@@ -27,35 +27,6 @@ _NOT_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.481.2": "an RT Dose: a plan, not a picture",
     "1.2.840.10008.5.1.4.1.1.77.1.6": "a whole-slide microscopy image, stored in tiles",
 }
-
-
-@dataclass(frozen=True)
-class Plane:
-    """Where one frame lies, as far as its header says, and how its stored values become physical ones.
-
-    Parameters
-    ----------
-    position : (3,) tuple or None
-        Image Position (Patient), mm.
-    orientation : (6,) tuple or None
-        Image Orientation (Patient).
-    pixel_spacing : (2,) tuple or None
-        Between rows, between columns, mm.
-    thickness : float or None
-        Spacing Between Slices, else Slice Thickness, mm.
-    slope, intercept : float
-        Rescale.
-    number : int or None
-        Instance Number; never used for order.
-    """
-
-    position: tuple[float, ...] | None
-    orientation: tuple[float, ...] | None
-    pixel_spacing: tuple[float, ...] | None
-    thickness: float | None
-    slope: float
-    intercept: float
-    number: int | None
 
 
 @dataclass(frozen=True)
@@ -138,57 +109,6 @@ def _check_deflated(raw: bytes) -> None:
         raise UnreadableFile("a damaged deflated DICOM file", code="malformed", do="export it again") from error
 
 
-def planes(ds: Dataset) -> list[Plane]:
-    """Say where each frame lies: from the functional groups of an enhanced object, else from the header itself.
-
-    References
-    ----------
-    DICOM PS3.3 C.7.6.2 (Image Plane), C.7.6.16 (Multi-frame Functional Groups), C.11.1 (Modality LUT).
-    """
-    frames = int(ds.get("NumberOfFrames") or 1)
-    groups = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
-    shared = (list(ds.get("SharedFunctionalGroupsSequence") or []) or [Dataset()])[0]
-    if not groups:
-        return [_plane((ds,), ds) for _ in range(frames)]
-    return [_plane((group, shared), ds) for group in groups[:frames]]
-
-
-_MACROS = (
-    "PlanePositionSequence",
-    "PlaneOrientationSequence",
-    "PixelMeasuresSequence",
-    "PixelValueTransformationSequence",
-)
-
-
-def _plane(groups: tuple[Dataset, ...], ds: Dataset) -> Plane:
-    items = [ds] if groups[0] is ds else []
-    for group in groups:
-        items += [group[m].value[0] for m in _MACROS if m in group and len(group[m].value)]
-
-    def first(keyword: str, count: int) -> tuple[float, ...] | None:
-        for item in items:
-            value = item.get(keyword)
-            values = value if isinstance(value, MultiValue) else [value]
-            if value not in (None, "") and len(values) == count:
-                out = tuple(float(v) for v in values)
-                return out if np.isfinite(out).all() else None
-        return None
-
-    spacing = first("PixelSpacing", 2)
-    thickness = first("SpacingBetweenSlices", 1) or first("SliceThickness", 1) or (None,)
-    number = ds.get("InstanceNumber") if groups[0] is ds else None
-    return Plane(
-        position=first("ImagePositionPatient", 3),
-        orientation=first("ImageOrientationPatient", 6),
-        pixel_spacing=spacing if spacing and min(spacing) > 0 else None,
-        thickness=thickness[0] if thickness[0] and thickness[0] > 0 else None,
-        slope=(first("RescaleSlope", 1) or (1.0,))[0],
-        intercept=(first("RescaleIntercept", 1) or (0.0,))[0],
-        number=int(number) if number not in (None, "") else None,
-    )
-
-
 def physical(ds: Dataset, frames: list[Plane]) -> Pixels:
     """Return an object's numbers in physical units: HU for CT, otherwise the values after the header's rescale.
 
@@ -250,11 +170,6 @@ def _is_hu(ds: Dataset, frames: list[Plane]) -> bool:
         return False
     rescaled = "RescaleIntercept" in ds or any(f.intercept or f.slope != 1 for f in frames)
     return rescaled and str(ds.get("RescaleType") or "HU").upper() == "HU"
-
-
-def is_localizer(ds: Dataset) -> bool:
-    """True for the overview a scan is planned on (Image Type value 3); it belongs to no volume and has no HU."""
-    return "LOCALIZER" in [str(v) for v in _values(ds.get("ImageType"))]
 
 
 def _rescaled(ds: Dataset, values: np.ndarray, frames: list[Plane]) -> tuple[np.ndarray, tuple[float, float] | None]:
@@ -325,7 +240,3 @@ def told(caught: list[warnings.WarningMessage]) -> list[str]:
         if note not in notes:
             notes.append(note)
     return notes
-
-
-def _values(value: object) -> list:
-    return [] if value in (None, "") else list(value) if isinstance(value, (MultiValue, list, tuple)) else [value]

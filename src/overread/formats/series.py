@@ -13,10 +13,11 @@ from pydicom.dataset import Dataset
 
 from overread.domain import Geometry, Image
 from overread.errors import UnreadableFile
-from overread.formats.dicom import Pixels, Plane, inverted_window, is_localizer, parse, physical, planes, told
+from overread.formats.dicom import Pixels, inverted_window, parse, physical, told
 from overread.formats.facts import facts
 from overread.formats.found import Found, Origin, Refused
 from overread.formats.limits import check_bytes, one_channel, refusing, smallest_integer_or_float
+from overread.formats.planes import Plane, is_localizer, planes
 from overread.formats.stack import is_placed, single, stack
 
 VOLUMES = ("CT", "MR", "PT", "NM", "OT", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from overread.errors import UnreadableFile
-from overread.formats.dicom import Plane
+from overread.formats.planes import Plane
 from overread.imaging import geometry
 
 COSINE_TOLERANCE = 1e-3
