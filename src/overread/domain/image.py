@@ -58,7 +58,8 @@ class Image:
         Acquisition facts that identify nobody: BodyPartExamined, ViewPosition, Laterality, Manufacturer,
         format, mode, bits, … (allow-listed by the reader).
     notes : tuple of str
-        What the reader changed or doubts, in words ("MONOCHROME1 inverted to MONOCHROME2").
+        What the reader changed or doubts, each with its code
+        (:func:`overread.domain.noted`: "inverted: MONOCHROME1 inverted to MONOCHROME2").
     """
 
     voxels: np.ndarray
