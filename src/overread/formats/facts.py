@@ -12,6 +12,7 @@ from pydicom.datadict import dictionary_description
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from overread.domain import noted
 from overread.formats.ages import age_band
 from overread.formats.deid import image_classes, kept
 from overread.formats.pixels import transfer_syntax
@@ -78,7 +79,7 @@ def facts(datasets: Sequence[Dataset]) -> Facts:
     >>> said.modality, said.attributes, said.strata
     ('DX', {'format': 'DICOM', 'bits': '12', 'ViewPosition': 'PA'}, {'age': '80+', 'view': 'PA'})
     >>> said.notes
-    ('Manufacturer left out: might identify',)
+    ('left-out: Manufacturer left out: might identify',)
     """
     ds = datasets[0]
     names = frozenset[str]().union(*map(traces, datasets))
@@ -95,14 +96,14 @@ def facts(datasets: Sequence[Dataset]) -> Facts:
         elif has_terms(keyword) and not all(is_term(keyword, w) for w in words):
             values, words = None, []
         if values is None:
-            notes.append(f"{dictionary_description(keyword)} left out: might identify")
+            notes.append(noted("left-out", f"{dictionary_description(keyword)} left out: might identify"))
         elif any(words):
             found[keyword] = "\\".join(words)[:64]
     modality = found.pop("Modality", "").upper()
     if why := next(filter(None, map(_in_pixels, datasets)), ""):
         found[IN_PIXELS] = why
     elif any(map(_may_show, datasets)):
-        notes.append(MAY_SHOW)
+        notes.append(noted("may-show-name", MAY_SHOW))
     return Facts(modality, found, _strata(ds, found), tuple(notes))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import overread
 from overread import engine
-from overread.domain import Study
+from overread.domain import Study, code_of
 from overread.errors import IdentityRefused, LabelError, NothingToDo
 from overread.formats.deid import pseudonym
 from overread.formats.door import Job, Part, Refused, candidates, ignored, read_job
@@ -253,7 +253,7 @@ class _Run:
                 refused[by_name.get(result.file, _absolute(job, result.file))] = result
                 continue
             records.append(result.record)
-            if MAY_SHOW in result.record.notes:
+            if "may-show-name" in map(code_of, result.record.notes):
                 self.may_show.add(result.record.hash)
             names = result.origin.files
             keys = tuple(dict.fromkeys(by_name.get(n, next(iter(by_name.values()))) for n in names))
