@@ -1,0 +1,92 @@
+"""Sources that lie elsewhere: a word such as ``dicomweb:https://…`` becomes folders on this disk, and collect walks those.
+
+What is fetched are originals with names in them, so it is kept in ``ARCHIVE.names/fetched``, which only its owner can
+read. It stays there, so that the next run fetches only what is new.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from overread.errors import NothingToDo
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a remote source brought.
+
+    Parameters
+    ----------
+    root : Path
+        The folder below ``ARCHIVE.names/fetched`` that belongs to this source.
+    paths : tuple of Path
+        What collect is to walk: folders or files below ``root``. Only what is there whole.
+    notes : tuple of str
+        What the person should know, in words and without identifiers.
+    """
+
+    root: Path
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+Fetch = Callable[..., Fetched]
+"""``fetch(word, shelf, *, show)``: the whole word as typed, the folder ``ARCHIVE.names/fetched``, and whether to draw a bar."""
+
+FETCH: dict[str, Fetch] = {}
+"""What stands before the first colon of a remote source → the function that fetches it."""
+
+
+def is_remote(source: str | os.PathLike) -> bool:
+    """True for a word that names something elsewhere, and no file of that name lies here.
+
+    Examples
+    --------
+    >>> is_remote("films/a.dcm"), is_remote(Path("dicomweb:x"))
+    (False, False)
+    """
+    return isinstance(source, str) and source.partition(":")[0] in FETCH and not os.path.lexists(source)
+
+
+def fetch(sources: Iterable[str | os.PathLike], into: Path, *, show: bool) -> list[Fetched]:
+    """Fetch what the remote words among some sources name, into the names shelf of an archive.
+
+    Parameters
+    ----------
+    sources : iterable of str or path
+        Local ones are passed over.
+    into : Path
+        The archive; it need not be there yet.
+    show : bool
+        Draw bars on stderr.
+
+    Returns
+    -------
+    list of Fetched
+        One for each remote word, in their order.
+
+    Raises
+    ------
+    NothingToDo
+        When a word names nothing.
+    OverreadError
+        When a source cannot be reached, refuses, or answers what it should not.
+    """
+    shelf = Path(f"{into}.names") / "fetched"
+    return [FETCH[source.partition(":")[0]](source, shelf, show=show) for source in sources if is_remote(source)]
+
+
+def private(folder: Path) -> Path:
+    """Make a folder, and those above it up to the names shelf, that only its owner can read."""
+    missing = [folder, *folder.parents]
+    for each in reversed(missing[: next((i for i, p in enumerate(missing) if p.is_dir()), 0)]):
+        each.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def none_found(what: str, *, do: str) -> NothingToDo:
+    """Return the refusal of a query that found nothing."""
+    return NothingToDo(f"the query finds no {what}", expected="at least one", do=do)
