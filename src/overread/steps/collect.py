@@ -22,6 +22,7 @@ from overread.formats.found import Origin
 from overread.formats.labels import LabelRow
 from overread.steps.collected import Collected, label_counts
 from overread.steps.examinations import examinations
+from overread.steps.fetched import Fetched, fetch, is_remote
 from overread.steps.progress import bar as moved_bar
 from overread.steps.progress import progress as bar
 from overread.steps.said import Said
@@ -52,7 +53,9 @@ def collect(
 
     Parameters
     ----------
-    *sources : paths
+    *sources : paths or words
+        A word such as ``dicomweb:https://…`` or ``dimse://…`` names images elsewhere: they are fetched first, into
+        ``<into>.names/fetched``, and stay there (:mod:`overread.steps.fetched`).
     into : path
         The archive; made when it is not there. The folder ``<into>.names`` beside it holds the identities.
     labels : path, optional
@@ -82,8 +85,14 @@ def collect(
     began = time.monotonic()
     if labels is not None and labels_from_folders:
         raise LabelError("a label table and labels from folders", expected="one of the two", do="leave one out")
-    jobs = _offered_jobs(sources, Path(into), show=progress)
-    said = Said(sources, jobs, labels=labels, folders=labels_from_folders, patient=patient)
+    if labels_from_folders and any(map(is_remote, sources)):
+        raise LabelError("labels from folders, and a source without", expected="a label table", do="give --labels")
+    fetched = fetch(sources, Path(into), show=progress)
+    here = [s for s in sources if not is_remote(s)]
+    jobs = _offered_jobs(here, fetched, Path(into), show=progress)
+    roots = [*here, *(f.root for f in fetched)]
+    said = Said(roots, jobs, labels=labels, folders=labels_from_folders, patient=patient)
+    said.notes += [note for f in fetched for note in f.notes]
     with Archive.create(into) as archive, Crosswalk(_shelf(archive)) as book:
         said.key = archive.key
         run = _Run(archive, book, said, jobs)
@@ -107,12 +116,16 @@ def collect(
     return collected
 
 
-def _offered_jobs(sources: Iterable[str | os.PathLike], into: Path, *, show: bool) -> list[Job]:
+def _offered_jobs(
+    here: Iterable[str | os.PathLike], fetched: Iterable[Fetched], into: Path, *, show: bool
+) -> list[Job]:
     """Return what there is to read, without what lies in the archive itself."""
+    sources = [*here, *(path for f in fetched for path in f.paths)]
     ours = tuple(os.path.join(os.path.abspath(f"{into}{end}"), "") for end in ("", ".names"))
+    brought = tuple(os.path.join(os.path.abspath(f.root), "") for f in fetched)
     with moved_bar(total=None, what="looking", unit="files", show=show) as looking:
         found = candidates(sources, tick=looking.update)
-    jobs = [j for j in found if not (j.parts and os.path.abspath(j.parts[0].path).startswith(ours))]
+    jobs = [j for j in found if not j.parts or _is_source(os.path.abspath(j.parts[0].path), ours, brought)]
     if not any(job.kind != "ignored" for job in jobs):
         hidden = ignored(jobs)
         raise NothingToDo(
@@ -122,6 +135,11 @@ def _offered_jobs(sources: Iterable[str | os.PathLike], into: Path, *, show: boo
             do="point to the folder, zip archive or file that holds the images",
         )
     return jobs
+
+
+def _is_source(path: str, ours: tuple[str, ...], brought: tuple[str, ...]) -> bool:
+    """True for a file that is no part of the archive, or was fetched for it."""
+    return not path.startswith(ours) or path.startswith(brought)
 
 
 def _shelf(archive: Archive) -> Path:

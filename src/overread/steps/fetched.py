@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from overread.errors import NothingToDo
+from overread.store.archive import Archive
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,17 @@ def fetch(sources: Iterable[str | os.PathLike], into: Path, *, show: bool) -> li
     ------
     NothingToDo
         When a word names nothing.
+    ArchiveError
+        When the place of the archive cannot be used.
     OverreadError
         When a source cannot be reached, refuses, or answers what it should not.
     """
+    remote = [source for source in sources if is_remote(source)]
+    if remote and into.exists():
+        with Archive.create(into) as archive:
+            archive.key  # noqa: B018  refuses here what would be refused after hours of fetching
     shelf = Path(f"{into}.names") / "fetched"
-    return [FETCH[source.partition(":")[0]](source, shelf, show=show) for source in sources if is_remote(source)]
+    return [FETCH[source.partition(":")[0]](source, shelf, show=show) for source in remote]
 
 
 def private(folder: Path) -> Path:
