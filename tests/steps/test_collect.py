@@ -507,7 +507,7 @@ def test_an_image_that_may_show_a_name_is_told_of_and_one_that_says_no_is_not(tm
     assert [note[:17] for note in done.notes if "name in its pixels" in note] == ["1 of the images r"]
     told = inspect(tmp_path / "a", progress=False)
     assert [n for note, n in told.notes.items() if "name in its pixels" in note] == [1]
-    assert "1 × a kind that often shows a name" in str(told)
+    assert "1 × may-show-name: a kind that often shows a name" in str(told)
 
 
 def test_of_several_sources_the_missing_one_is_told(films, tmp_path):
