@@ -73,6 +73,10 @@ class IntegrityError(OverreadError):
     """Stored bytes do not match their hash, or a journal's chain is broken."""
 
 
+class SourceError(OverreadError):
+    """A place elsewhere (a PACS, a public library) that does not answer, or not as it should."""
+
+
 class IdentityRefused(OverreadError):
     """Identity could not be removed for certain, so nothing was written (fail closed)."""
 
