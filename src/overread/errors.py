@@ -53,10 +53,6 @@ class NothingToDo(OverreadError):
     """The input holds nothing to work on (an empty folder, a source without images)."""
 
 
-class SourceError(OverreadError):
-    """A source that lies elsewhere (a PACS, a public library) cannot be reached, refuses, or answers what it should not."""
-
-
 class LabelError(OverreadError):
     """A label or a label table that cannot be used as given."""
 
