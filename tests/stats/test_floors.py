@@ -59,3 +59,14 @@ def test_five_thousand_thumbnails_are_quick():
     began = time.process_time()
     floors.logistic(x, y, [x[:500]], kind="binary", rng=rng())
     assert time.process_time() - began < 20
+
+
+@pytest.mark.parametrize(("kind", "outputs"), [("binary", 1), ("multilabel", 3), ("multiclass", 3)])
+@pytest.mark.parametrize("rare", [False, True])
+def test_every_fit_is_told_once(kind, outputs, rare):
+    x = rng().normal(size=(60, 4))
+    level = np.arange(60) % 3 if not rare else (np.arange(60) < 2).astype(int)
+    y = np.eye(3)[level] if kind == "multiclass" else np.stack([(level == j).astype(float) for j in range(outputs)], 1)
+    told = []
+    floors.logistic(x, y, [x], kind=kind, rng=rng(), tick=lambda: told.append(1))
+    assert len(told) == floors.fits(kind, outputs)

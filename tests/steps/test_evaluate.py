@@ -409,3 +409,26 @@ def test_real_pictures_with_a_published_split(shared_data, tmp_path):
     metrics = evaluate(run, now=NOW).metrics
     assert metrics["labels"]["pneumonia"]["auroc"]["n"] == 624
     assert metrics["floors"]["logistic_thumbnails"]["pneumonia"]["auroc"]["value"] > 0.85
+
+
+def test_what_takes_long_shows_how_far_it_is(evaluated, monkeypatch, capsys):
+    """Every bar of `evaluate` ends where it said it would; a person never looks at a still screen."""
+    import shutil
+
+    from overread.steps import progress
+
+    began: dict[str, list[float]] = {}
+
+    class Counted(progress.tqdm):
+        def close(self):
+            began.setdefault(self.desc, []).append(self.n / self.total)
+            super().close()
+
+    monkeypatch.setattr(progress, "tqdm", Counted)
+    monkeypatch.setattr(progress, "SILENT_S", 0.0)
+    copy = evaluated[0].parent / "copy"
+    shutil.copytree(evaluated[0], copy)
+    evaluate(copy, now=NOW, progress=True)
+    assert {"figures and intervals", "regression on thumbnails", "cases with heat-maps", "thumbnails"} <= set(began)
+    assert {share for shares in began.values() for share in shares} == {1.0}
+    assert "figures and intervals" in capsys.readouterr().err

@@ -108,6 +108,43 @@ def test_a_label_with_several_levels_is_a_multi_class_task(archive, tmp_path):
     assert set(result.metrics["labels"]) >= {"shape", "shape=a", "shape=b", "shape=c"}
 
 
+def test_several_yes_or_no_labels_go_the_whole_way_together(pictures, tmp_path, capsys):
+    """``--label blob,female``: one network, one calibration and one operating point a label, one line a label."""
+    import csv
+
+    from overread.cli import main
+
+    with open(pictures / "labels.csv", newline="") as table:
+        rows = list(csv.DictReader(table))
+    with open(tmp_path / "two.csv", "w", newline="") as out:
+        sheet = csv.writer(out)
+        sheet.writerow(("file", "patient", "blob", "female"))
+        for i, row in enumerate(rows):  # the second answer is unknown for every tenth film
+            sheet.writerow((row["file"], row["patient"], row["blob"], "" if i % 10 == 9 else int(row["sex"] == "F")))
+    archive, run, out = (str(tmp_path / name) for name in ("archive", "run", "out"))
+    labels = str(tmp_path / "two.csv")
+    assert (
+        main(["collect", str(pictures), "--into", archive, "--labels", labels, "--patient", "patient", "--quiet"]) == 0
+    )
+    words = ["--label", "blob,female", "--out", run, "--budget", "6s", "--quiet"]
+    assert main(["train", archive, *words]) == 0
+    metrics = told(tmp_path / "run", "metrics.json")
+    assert {"blob", "female"} <= set(metrics["labels"])
+    assert metrics["labels"]["blob"]["auroc"]["n"] > metrics["labels"]["female"]["auroc"]["n"]
+    assert set(metrics["operating_points"]) == {"blob", "female"}
+    assert set(metrics["floors"]["simple-cnn"]) >= {"blob", "female"}
+    assert main(["predict", run, str(pictures), "--out", out, "--quiet"]) == 0
+    with open(tmp_path / "out" / "predictions.csv", newline="") as sheet:
+        answers = [row for row in csv.DictReader(sheet) if row["decision"] != "refused"]
+    assert len(answers) == 2 * len(rows)
+    for label in ("blob", "female"):
+        said = [float(row["probability"]) for row in answers if row["label"] == label]
+        assert len(said) == len(rows) and len(set(said)) > 1 and all(0 <= p <= 1 for p in said)
+    capsys.readouterr()
+    assert main(["train", archive, "--label", "blob,bolb", "--out", str(tmp_path / "r"), "--quiet"]) == 1
+    assert "bolb" in capsys.readouterr().err
+
+
 def test_a_budget_is_a_time_or_refused():
     assert parse_budget("2m") == 120
     for wrong in ("", "m", "-3m", "ten minutes", "5d"):

@@ -6,6 +6,7 @@ A network that is no better than logistic regression on 16 × 16 pixels has lear
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -34,7 +35,13 @@ def majority(training_truth: np.ndarray, n: int) -> np.ndarray:
 
 
 def logistic(
-    training: np.ndarray, training_truth: np.ndarray, others: list[np.ndarray], *, kind: str, rng: np.random.Generator
+    training: np.ndarray,
+    training_truth: np.ndarray,
+    others: list[np.ndarray],
+    *,
+    kind: str,
+    rng: np.random.Generator,
+    tick: Callable[[], object] | None = None,
 ) -> list[np.ndarray]:
     """Return the probabilities that logistic regression on thumbnails gives to other cohorts.
 
@@ -50,6 +57,8 @@ def logistic(
     kind : {"binary", "multilabel", "multiclass", "ordinal"}
     rng : numpy.random.Generator
         Draws the sample when there are more than 20,000 training cases.
+    tick : callable, optional
+        Called ``fits(kind, outputs)`` times, once after each regression: a large cohort takes half a minute.
 
     Returns
     -------
@@ -62,6 +71,7 @@ def logistic(
     >>> bool(p[0, 0] < 0.2 and p[1, 0] > 0.8)
     True
     """
+    tick = tick or (lambda: None)
     rows = np.arange(len(training))
     if len(rows) > MOST_TRAINING:
         rows = np.sort(rng.choice(rows, MOST_TRAINING, replace=False))
@@ -73,42 +83,60 @@ def logistic(
     )
     if kind in ("multiclass", "ordinal"):
         known = ~np.isnan(y).any(1)
-        return _probabilities(x[known], y[known].argmax(1), targets, levels=y.shape[1])
+        return _probabilities(x[known], y[known].argmax(1), targets, levels=y.shape[1], tick=tick)
     columns = []
     for j in range(y.shape[1]):
         known = ~np.isnan(y[:, j])
-        columns.append([p[:, 1:] for p in _probabilities(x[known], y[known, j].astype(int), targets, levels=2)])
+        found = _probabilities(x[known], y[known, j].astype(int), targets, levels=2, tick=tick)
+        columns.append([p[:, 1:] for p in found])
     return [np.concatenate(parts, axis=1) for parts in zip(*columns, strict=True)]
 
 
-def _probabilities(x: np.ndarray, y: np.ndarray, targets: list[np.ndarray], *, levels: int) -> list[np.ndarray]:
+def fits(kind: str, outputs: int) -> int:
+    """Return how many regressions `logistic` fits: for each shrinkage one, and then the chosen one, for each label.
+
+    Examples
+    --------
+    >>> fits("binary", 1), fits("multilabel", 3), fits("multiclass", 3)
+    (5, 15, 5)
+    """
+    return (len(SHRINKAGES) + 1) * (1 if kind in ("multiclass", "ordinal") else outputs)
+
+
+def _probabilities(
+    x: np.ndarray, y: np.ndarray, targets: list[np.ndarray], *, levels: int, tick: Callable[[], object]
+) -> list[np.ndarray]:
     """Fit one regression and return (m, levels) for each target; a level never seen gets probability 0."""
     seen = np.unique(y)
     out = [np.zeros((len(t), levels)) for t in targets]
     if len(seen) < 2:
+        for _ in range(fits("binary", 1)):
+            tick()
         for o in out:
             o[:, seen] = 1.0
         return out
     with warnings.catch_warnings():  # 200 steps are enough for a floor; that the last digit still moves is no news
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = LogisticRegression(C=_shrinkage(x, y), max_iter=200).fit(x, y)
+        model = LogisticRegression(C=_shrinkage(x, y, tick), max_iter=200).fit(x, y)
+    tick()
     for o, t in zip(out, targets, strict=True):
         if len(t):
             o[:, model.classes_] = model.predict_proba(t)
     return out
 
 
-def _shrinkage(x: np.ndarray, y: np.ndarray) -> float:
+def _shrinkage(x: np.ndarray, y: np.ndarray, tick: Callable[[], object]) -> float:
     """Choose how strongly to shrink, by cross-validation on training cases alone (at most 2,000 of them)."""
     fewest = np.bincount(y)[np.unique(y)].min()
     if fewest < 6:
+        for _ in SHRINKAGES:
+            tick()
         return 0.01  # too few of one answer to choose by: shrink strongly
     every = slice(None, None, max(1, len(x) // 2000))
     folds = StratifiedKFold(3)
-    loss = {
-        c: -cross_val_score(
-            LogisticRegression(C=c, max_iter=200), x[every], y[every], cv=folds, scoring="neg_log_loss"
-        ).mean()
-        for c in SHRINKAGES
-    }
+    loss = {}
+    for c in SHRINKAGES:
+        line = LogisticRegression(C=c, max_iter=200)
+        loss[c] = -cross_val_score(line, x[every], y[every], cv=folds, scoring="neg_log_loss").mean()
+        tick()
     return min(loss, key=loss.get)

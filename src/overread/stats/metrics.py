@@ -363,6 +363,7 @@ def label_figures(
     patients: Sequence[str | None] | None,
     rng: np.random.Generator,
     replicates: int = REPLICATES,
+    tick: Callable[[], object] | None = None,
 ) -> dict[str, Figures]:
     """Return the figures of every label of a task, as ``metrics.json`` holds them.
 
@@ -377,7 +378,10 @@ def label_figures(
     thresholds : sequence of float
         One an output, fixed on the calibration cohort; with several levels no threshold is applied, but each level
         is counted as prediction calls it: where it is the most probable one.
+    tick : callable, optional
+        Called once for each output when its figures are known: 2,000 resamplings of a large cohort take seconds.
     """
+    tick = tick or (lambda: None)
     how = {"patients": patients, "rng": rng, "replicates": replicates}
     every: dict[str, Figures] = {}
     if kind in ("multiclass", "ordinal"):
@@ -386,7 +390,9 @@ def label_figures(
         calls = probability.argmax(1)
         for j, output in enumerate(outputs):
             every[output] = binary_figures(truth[:, j], probability[:, j], called=calls == j, **how)
+            tick()
         return every
     for j, output in enumerate(outputs):
         every[output] = binary_figures(truth[:, j], probability[:, j], threshold=thresholds[j], **how)
+        tick()
     return every

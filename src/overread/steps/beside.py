@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from overread.errors import IntegrityError
 from overread.imaging import preprocess
 from overread.stats import calibration as calibrating
 from overread.stats import floors
+from overread.steps.progress import bar as moved_bar
 from overread.steps.progress import progress as bar
 from overread.steps.question import truth as truth_of
 from overread.steps.run import read_json, write
@@ -40,12 +41,13 @@ def floors_of(
     how: Question,
     run: Path,
     *,
+    tick: Callable[[], object],
     progress: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the figures of the floors, and their probabilities for the plots: {label: {name: (truth, p)}}.
 
     What was found for the run's own testing cohort is kept in ``floor.npz``, for when the training archive
-    (``home``, with its ``studies``) is not here.
+    (``home``, with its ``studies``) is not here. ``tick`` is called ``3 × outputs`` times, as the figures come.
     """
     labels, other = how.task.labels, archive is not home
     calibration = scores.of("calibration")
@@ -60,16 +62,18 @@ def floors_of(
     beside: dict[str, dict[str, Any]] = {label: {} for label in labels}
     if share is not None:
         commonest = np.tile(share, (len(testing.truth), 1))
-        found["majority"] = how.figures(testing, commonest, thresholds=[0.5] * len(labels))
+        found["majority"] = how.figures(testing, commonest, thresholds=[0.5] * len(labels), tick=tick)
     if tested is not None:
         limits = how.thresholds(line, calibration.truth)
-        found["logistic_thumbnails"] = how.figures(testing, tested, thresholds=limits)
+        found["logistic_thumbnails"] = how.figures(testing, tested, thresholds=limits, tick=tick)
         for j, label in enumerate(labels):
             beside[label]["logistic on thumbnails"] = (testing.truth[:, j], tested[:, j])
-    found["simple-cnn"], its = _simple_cnn(run, testing, how, other=other)
+    found["simple-cnn"], its = _simple_cnn(run, testing, how, other=other, tick=tick)
     for j, label in enumerate(labels):
         if its is not None:
             beside[label]["simple-cnn"] = (its[0][:, j], its[1][:, j])
+    for _ in range(len(labels) * sum("absent" in figures for figures in found.values())):
+        tick()  # what is absent need not be waited for
     return {name: shorten(figures) for name, figures in found.items()}, beside
 
 
@@ -89,7 +93,16 @@ def _fitted(
     seen = _thumbnails(home, [image for image, _, _ in training], progress=progress)
     held = _thumbnails(home, [e[1] for e in calibration.entries], progress=progress)
     asked = _thumbnails(archive, [e[1] for e in testing.entries], progress=progress)
-    line, tested = floors.logistic(seen, known, [held, asked], kind=how.task.kind, rng=np.random.default_rng(how.seed))
+    count = floors.fits(how.task.kind, known.shape[1])
+    with moved_bar(total=count, what="regression on thumbnails", unit="fits", show=progress) as fitting:
+        line, tested = floors.logistic(
+            seen,
+            known,
+            [held, asked],
+            kind=how.task.kind,
+            rng=np.random.default_rng(how.seed),
+            tick=fitting.update,
+        )
     return floors.majority(known, 1)[0], line, tested
 
 
@@ -112,7 +125,9 @@ def _kept(path: Path, how: Question) -> tuple[np.ndarray | None, np.ndarray | No
         return held["share"], held["calibration"], held["testing"]
 
 
-def _simple_cnn(run: Path, testing: Scores, how: Question, *, other: bool) -> tuple[dict, tuple | None]:
+def _simple_cnn(
+    run: Path, testing: Scores, how: Question, *, other: bool, tick: Callable[[], object]
+) -> tuple[dict, tuple | None]:
     """Return the figures of the article's network on the same cohort, or why there are none."""
     path = run / "scores.simple-cnn.csv"
     if read_json(run / "plan.json")["network"] == "simple-cnn":
@@ -127,7 +142,7 @@ def _simple_cnn(run: Path, testing: Scores, how: Question, *, other: bool) -> tu
     fitted = calibrating.fit(held.logits, held.truth, held.patients, kind=how.task.kind, rng=rng)
     p = fitted.probabilities(its.logits)
     limits = how.thresholds(fitted.probabilities(held.logits), held.truth)
-    return how.figures(its, p, thresholds=limits), (its.truth, p)
+    return how.figures(its, p, thresholds=limits, tick=tick), (its.truth, p)
 
 
 def shorten(figures: Mapping[str, Any]) -> dict[str, Any]:

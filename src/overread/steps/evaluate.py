@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +23,7 @@ from overread.stats import calibration as calibrating
 from overread.stats.splits import Split
 from overread.steps.beside import floors_of, shorten
 from overread.steps.gallery import gallery
+from overread.steps.progress import bar as moved_bar
 from overread.steps.progress import progress as bar
 from overread.steps.question import never_learned
 from overread.steps.question import truth as truth_of
@@ -135,12 +136,21 @@ def evaluate(
             warnings += [told for told in (never_learned(list(there.values()), task), *seen) if told]
         how = Question(task, split, points, int(plan["seed"]))
         probability = fitted.probabilities(testing.logits)
-        labels = how.figures(testing, probability)
+        groups = _groups(testing, there, how) if archive else []
+        figures = (4 + len(groups)) * len(task.labels)
+        meter = stack.enter_context(moved_bar(total=figures, what="figures and intervals", show=progress))
+        labels = how.figures(testing, probability, tick=meter.update)
         for label, account in how.referrals(testing, probability, fitted.interval(testing.logits)).items():
             labels[label]["three_way"] = account
-        lower, beside = floors_of(home, archive, studies, scores, testing, how, run, progress=progress)
-        pictures = gallery(archive, model, testing.entries, testing.truth, probability, task, points) if archive else []
-        subgroups = _subgroups(testing, probability, there, how) if archive else []
+        lower, beside = floors_of(
+            home, archive, studies, scores, testing, how, run, tick=meter.update, progress=progress
+        )
+        subgroups = _subgroups(testing, probability, groups, how, tick=meter.update)
+        meter.close()
+        pictures = []
+        if archive:
+            cases = (archive, model, testing.entries, testing.truth, probability, task, points)
+            pictures = gallery(*cases, progress=progress)
     measured = {
         "unit": _unit(testing),
         "labels": labels,
@@ -243,28 +253,37 @@ def _seen_before(testing: Scores, split: Split) -> list[str]:
     )
 
 
-def _subgroups(
-    testing: Scores, probability: np.ndarray, studies: Mapping[str, Study], how: Question
-) -> list[dict[str, Any]]:
-    """Return the figures of each stratum with 2 to 12 values, at the same threshold, for yes-or-no labels."""
+Group = tuple[str, str, list[int]]
+"""A stratum, one value of it, and the rows that have it."""
+
+
+def _groups(testing: Scores, studies: Mapping[str, Study], how: Question) -> list[Group]:
+    """Return the subgroups to look at: of each stratum with 2 to 12 values, for yes-or-no labels."""
     if how.task.kind not in ("binary", "multilabel"):
         return []
-    rows = []
+    groups: list[Group] = []
     strata = [studies[study].strata for _, _, study, _ in testing.entries]
     for name in sorted({key for s in strata for key in s}):
         values = sorted({s[name] for s in strata if name in s})
-        if not 2 <= len(values) <= 12:
-            continue
-        for value in values:
-            chosen = [i for i, s in enumerate(strata) if s.get(name) == value]
-            part = Scores(tuple(testing.entries[i] for i in chosen), testing.truth[chosen], testing.logits[chosen])
-            figures = how.figures(part, probability[chosen])
-            for label in how.task.labels:
-                f = figures[label]
-                n_patients = f["prevalence"].n_patients
-                few = (f["prevalence"].n if n_patients is None else n_patients) < FEWEST_IN_GROUP
-                rows.append({"stratum": name, "value": value, "label": label, "few": few}
-                            | {k: f[k] for k in ("prevalence", "auroc", "sensitivity", "specificity")})  # fmt: skip
+        if 2 <= len(values) <= 12:
+            groups += [(name, value, [i for i, s in enumerate(strata) if s.get(name) == value]) for value in values]
+    return groups
+
+
+def _subgroups(
+    testing: Scores, probability: np.ndarray, groups: list[Group], how: Question, *, tick: Callable[[], object]
+) -> list[dict[str, Any]]:
+    """Return the figures of each subgroup, at the same threshold."""
+    rows = []
+    for name, value, chosen in groups:
+        part = Scores(tuple(testing.entries[i] for i in chosen), testing.truth[chosen], testing.logits[chosen])
+        figures = how.figures(part, probability[chosen], tick=tick)
+        for label in how.task.labels:
+            f = figures[label]
+            n_patients = f["prevalence"].n_patients
+            few = (f["prevalence"].n if n_patients is None else n_patients) < FEWEST_IN_GROUP
+            rows.append({"stratum": name, "value": value, "label": label, "few": few}
+                        | {k: f[k] for k in ("prevalence", "auroc", "sensitivity", "specificity")})  # fmt: skip
     return rows
 
 

@@ -13,6 +13,7 @@ from overread.learn.predict import Model
 from overread.learn.saliency import grad_cam
 from overread.pages.overlay import overlay_rgb, small_png, strongest_slice, window
 from overread.pages.plots import percent
+from overread.steps.progress import bar
 from overread.store.archive import Archive
 
 RIGHT, WRONG, MOST_LABELS = 3, 6, 4
@@ -28,6 +29,8 @@ def gallery(
     probability: np.ndarray,
     task: Task,
     points: Mapping[str, Mapping[str, Any]],
+    *,
+    progress: bool = False,
 ) -> list[dict[str, Any]]:
     """Return groups of cases, each with its picture and the same picture under its heat-map.
 
@@ -57,9 +60,13 @@ def gallery(
             for group in _yes_or_no(truth[:, j], probability[:, j], points[label]["threshold"], label, j)
         ]
     groups = []
-    for label, title, total, rows in chosen:
-        shown = [_case(archive, model, entries[i], truth[i], probability[i], task, j) for i, j in rows]
-        groups.append({"label": label, "title": title, "total": total, "cases": shown})
+    with bar(total=sum(len(group[3]) for group in chosen), what="cases with heat-maps", show=progress) as drawn:
+        for label, title, total, rows in chosen:
+            shown = []
+            for i, j in rows:
+                shown.append(_case(archive, model, entries[i], truth[i], probability[i], task, j))
+                drawn.update()
+            groups.append({"label": label, "title": title, "total": total, "cases": shown})
     return groups
 
 

@@ -54,11 +54,15 @@ def write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all."""
     data = content.encode() if isinstance(content, str) else content
     part = path.with_name(path.name + ".part")
-    with open(part, "wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)
+    try:
+        with open(part, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)  # on a full disk the half file would keep the disk full
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,14 @@ class Question:
             for j, label in enumerate(self.task.labels)
         }
 
-    def figures(self, cases: Scores, probability: np.ndarray, *, thresholds: Sequence[float] | None = None):
+    def figures(
+        self,
+        cases: Scores,
+        probability: np.ndarray,
+        *,
+        thresholds: Sequence[float] | None = None,
+        tick: Callable[[], object] | None = None,
+    ) -> dict[str, metrics.Figures]:
         """Return the figures of every label, from a generator of their own: the order of asking changes nothing."""
         return metrics.label_figures(
             cases.truth,
@@ -100,6 +107,7 @@ class Question:
             thresholds=thresholds or [self.points[label]["threshold"] for label in self.task.labels],
             patients=cases.patients,
             rng=np.random.default_rng(self.seed),
+            tick=tick,
         )
 
     def thresholds(self, probability: np.ndarray, truth: np.ndarray) -> list[float]:
