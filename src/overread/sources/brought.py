@@ -16,7 +16,7 @@ class Missed:
 
 
 @dataclass(frozen=True)
-class Fetched:
+class Brought:
     """What lies in the folder now.
 
     Parameters
