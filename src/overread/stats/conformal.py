@@ -1,0 +1,119 @@
+"""Which answers remain possible: sets of answers that hold the right one as often as they say, for each answer alone.
+
+A probability may be wrong; a conformal set needs only that new patients are like the calibration patients. It is
+class-conditional (Mondrian): it holds among patients with the finding and among those without it, not on average only.
+A case whose set is not exactly the answer called is for the doctor.
+
+References
+----------
+Vovk, Gammerman, Shafer 2005, doi:10.1007/b106715 (Mondrian conformal predictors); Angelopoulos and Bates 2023,
+doi:10.1561/2200000101.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from overread.domain.canonical import plain
+from overread.stats.resample import Cases, cases
+
+COVERAGE = 0.9
+
+
+@dataclass(frozen=True)
+class Sets:
+    """What each answer must look like to remain possible.
+
+    Parameters
+    ----------
+    coverage : float
+        Of new cases of each answer, at least this share have it in their set.
+    limits : tuple of float
+        For each answer, the largest strangeness (1 − its probability) at which it remains; infinite where the
+        calibration cohort has too few patients to exclude it.
+    patients : tuple of int
+        Calibration patients behind each limit.
+    """
+
+    coverage: float
+    limits: tuple[float, ...]
+    patients: tuple[int, ...]
+
+    def possible(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return which answers remain: boolean (n, answers) for probabilities (n, answers).
+
+        Examples
+        --------
+        >>> Sets(0.9, (0.6, 0.3), (50, 50)).possible(np.array([[0.5, 0.5], [0.1, 0.9]])).tolist()
+        [[True, False], [False, True]]
+        """
+        return 1 - np.asarray(probabilities, float) <= np.array(self.limits) + 1e-12
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sets as they are kept in ``calibration.json``; an infinite limit is null."""
+        return plain(self) | {"limits": [v if math.isfinite(v) else None for v in self.limits]}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Sets:
+        """Read the sets back."""
+        limits = tuple(math.inf if v is None else float(v) for v in record["limits"])
+        return cls(float(record["coverage"]), limits, tuple(int(n) for n in record["patients"]))
+
+
+def fewest_patients(coverage: float = COVERAGE) -> int:
+    """Return how many calibration patients an answer needs before it can ever be excluded.
+
+    Examples
+    --------
+    >>> fewest_patients(0.9), fewest_patients(0.95)
+    (9, 19)
+    """
+    return math.ceil(coverage / (1 - coverage) - 1e-9)
+
+
+def fit(
+    probabilities: np.ndarray,
+    truth: Sequence,
+    patients: Sequence[str | None] | None = None,
+    *,
+    coverage: float = COVERAGE,
+) -> Sets:
+    """Learn the sets on the calibration cohort.
+
+    Parameters
+    ----------
+    probabilities : ndarray, (n, answers)
+        For a yes-or-no label the columns are absent and present.
+    truth : sequence of float, (n,)
+        Index of the answer; NaN is unknown.
+    patients : sequence of str or None, (n,)
+        Of a patient with several images of one answer the strangest counts: the promise is then about whole patients,
+        and a little on the safe side for single images.
+    coverage : float
+
+    Examples
+    --------
+    >>> p = np.linspace(0.01, 0.99, 99)
+    >>> sets = fit(np.stack([1 - p, p], 1), np.ones(99), coverage=0.9)
+    >>> [round(v, 2) for v in sets.limits], sets.patients
+    ([inf, 0.9], (0, 99))
+    """
+    c = cases(truth, np.asarray(probabilities, float), patients)
+    found = [_limit(c, answer, coverage) for answer in range(np.shape(probabilities)[1])]
+    return Sets(coverage, tuple(limit for limit, _ in found), tuple(n for _, n in found))
+
+
+def _limit(c: Cases, answer: int, coverage: float) -> tuple[float, int]:
+    part = c.subset(np.flatnonzero(c.truth == answer))
+    n = part.patients
+    k = math.ceil((n + 1) * coverage - 1e-9)
+    if k > n:
+        return math.inf, n
+    strangest = np.full(n, -math.inf)
+    np.maximum.at(strangest, part.patient, 1 - part.score[:, answer])
+    return float(np.sort(strangest)[k - 1]), n
