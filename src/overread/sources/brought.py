@@ -27,6 +27,8 @@ class Brought:
         What was asked for and refused, or is not there.
     notes : tuple of str
         What a person should know of the whole ("the search found 230 records; the first 100 were asked for").
+    named : tuple of str
+        The names of what came ("phil:2423").
     asked : int
         Requests that went out to another computer this time; 0 when everything lay here already.
     """
@@ -34,4 +36,5 @@ class Brought:
     paths: tuple[Path, ...]
     missed: tuple[Missed, ...] = ()
     notes: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
     asked: int = 0

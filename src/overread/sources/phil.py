@@ -140,15 +140,17 @@ def fetch(
     notes: list[str] = []
     numbers = wanted.numbers or _searched(session, wanted, into, notes)
     paths: list[Path] = []
+    named: list[str] = []
     missed: list[Missed] = []
     for number in each(numbers):
         try:
             paths.append(_kept(wanted, into, number) or _fetch_one(session, wanted, into, number))
+            named.append(f"phil:{number}")
         except UnreadableFile as refusal:
             missed.append(Missed(f"phil:{number}", refusal.code, str(refusal)))
     if wanted.any_copyright:
         notes.append("pictures were taken whatever their copyright line says: read each before you pass one on")
-    return Brought(tuple(paths), tuple(missed), tuple(notes), session.asked)
+    return Brought(tuple(paths), tuple(missed), tuple(notes), tuple(named), session.asked)
 
 
 def _fetch_one(session: Session, wanted: Wanted, into: Path, number: str) -> Path:

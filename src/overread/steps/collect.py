@@ -101,11 +101,17 @@ def collect(
             run.read(workers=workers, show=progress)
         except KeyboardInterrupt:
             interrupted = True
+        missed = [m for f in fetched for m in f.missed]
+        book.note_elsewhere(
+            [(m.name, m.code, m.reason) for m in missed], named=[name for f in fetched for name in f.named]
+        )
         studies, duplicates, notes = run.make_studies()
         if interrupted:
             print(f"stopped: {run.read_now:,} files are stored; run the same command again to go on", file=sys.stderr)
             raise KeyboardInterrupt
         collected = run.summary(studies, duplicates, notes, seconds=time.monotonic() - began)
+        told = [{"file": m.name, "code": m.code, "reason": m.reason} for m in missed]
+        collected = replace(collected, refused=(*told, *collected.refused))
     if not collected.read and not collected.already:
         first = collected.refused[0]["reason"] if collected.refused else "only hidden files"
         raise NothingToDo(
@@ -127,6 +133,11 @@ def _offered_jobs(
         found = candidates(sources, tick=looking.update)
     jobs = [j for j in found if not j.parts or _is_source(os.path.abspath(j.parts[0].path), ours, brought)]
     if not any(job.kind != "ignored" for job in jobs):
+        if missed := [m for f in fetched for m in f.missed]:
+            raise NothingToDo(
+                f"{len(missed)} asked for and none brought; {missed[0].name}: {missed[0].reason}",
+                expected="at least one image",
+            )
         hidden = ignored(jobs)
         raise NothingToDo(
             f"no file in {'the source' if len(list(sources)) == 1 else 'the sources'}"

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from overread.errors import OverreadError
+from overread.sources.medmnist import fetch, given
 from overread.steps.collect import collect
 from overread.steps.explain import explain
 from overread.steps.inspect import inspect
-from overread.steps.medmnist import fetch, few_images
+from overread.steps.medmnist import few_images
 from overread.steps.phantom import phantom
 from overread.steps.pointing import pointing_game
 from overread.steps.predict import predict
@@ -213,8 +214,14 @@ def _on_phantom(out, *, data, file, seed, patients, budget, progress, now, story
 def _on_medmnist(out, *, data, file, seed, patients, budget, progress, now, story) -> tuple[tuple, tuple, str]:
     """The walk on a published set of real images."""
     name = data.partition(":")[2]
+    if name != "pneumoniamnist":
+        raise OverreadError(
+            f"the MedMNIST set {name!r}",
+            expected="pneumoniamnist, whose answer is yes or no",
+            do=f"walk yourself: overread collect medmnist:{name} --into archive",
+        )
     story.step(f"Get {name} from its published record." if file is None else f"Take {name} from a file.")
-    path, notes = fetch(name, file=file, into=out)
+    path, notes = given(name, file) if file is not None else _published(name, into=out)
     for note in notes:
         story.tell(f"note: {note}")
     run = _learn(
@@ -238,6 +245,11 @@ def _on_medmnist(out, *, data, file, seed, patients, budget, progress, now, stor
     )
     story.tell(answers)
     return _quotes(run, None), notes, ""
+
+
+def _published(name: str, *, into: Path) -> tuple[Path, tuple[str, ...]]:
+    came = fetch(name, into=into)
+    return came.paths[0], came.notes
 
 
 def _learn(out: Path, source: Path, *, labels, label: str, story: _Story, progress: bool, now: datetime, **how):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from overread.errors import NothingToDo
+from overread.sources.brought import Missed
 from overread.store.archive import Archive
 
 
@@ -27,17 +28,41 @@ class Fetched:
         What collect is to walk: folders or files below ``root``. Only what is there whole.
     notes : tuple of str
         What the person should know, in words and without identifiers.
+    missed : tuple of Missed
+        What was asked for and refused, or is not there; collect lists it among what was refused.
+    named : tuple of str
+        The names of what was brought this time ("phil:2423"): what an earlier run said of them is no longer true.
     """
 
     root: Path
     paths: tuple[Path, ...]
     notes: tuple[str, ...] = ()
+    missed: tuple[Missed, ...] = ()
+    named: tuple[str, ...] = ()
 
 
 Fetch = Callable[..., Fetched]
 """``fetch(word, shelf, *, show)``: the whole word as typed, the folder ``ARCHIVE.names/fetched``, and whether to draw a bar."""
 
-FETCH: dict[str, Fetch] = {}
+
+def _public(word: str, shelf: Path, *, show: bool) -> Fetched:
+    """A public library: what it gave lies in one folder for all its words."""
+    from overread.steps import public  # only here: the words of the command line need no network
+
+    kind = word.partition(":")[0]
+    root = private(shelf / kind)
+    came = {"phil": public.phil, "medmnist": public.medmnist}[kind](word, root, show=show)
+    return Fetched(root, came.paths, came.notes, came.missed, came.named)
+
+
+def _pacs(word: str, shelf: Path, *, show: bool) -> Fetched:
+    """A hospital's PACS."""
+    from overread.steps import pacs  # only here, as above
+
+    return pacs.fetch(word, shelf, show=show)
+
+
+FETCH: dict[str, Fetch] = {"dicomweb": _pacs, "dimse": _pacs, "dimses": _pacs, "phil": _public, "medmnist": _public}
 """What stands before the first colon of a remote source → the function that fetches it."""
 
 
