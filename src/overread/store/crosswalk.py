@@ -181,6 +181,16 @@ class Crosswalk:
                 [(f"{table}?{file}", file, code, reason) for file, code, reason in missing],
             )
 
+    def note_elsewhere(self, missed: Iterable[tuple[str, str, str]], *, named: Iterable[str]) -> None:
+        """Remember what was asked for elsewhere and refused (name, code, reason), and forget it of what was brought."""
+        missed = list(missed)
+        with transact(self._db) as db:
+            db.executemany("DELETE FROM offered WHERE key = ?", [(name,) for name in named])
+            db.executemany(
+                "INSERT OR REPLACE INTO offered VALUES (?,?,0,0,?,?,'')",
+                [(name, name, code, reason) for name, code, reason in missed],
+            )
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other collectors waiting while the studies are made from this book."""
