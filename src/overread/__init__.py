@@ -5,7 +5,7 @@
 '0.1.0'
 
 The verbs of the command line are functions here, loaded when they are first used:
-``collect``, ``inspect``, ``train``, ``evaluate``, ``explain``, ``predict``, ``export``, ``deidentify``, ``phantom``,
+``find``, ``collect``, ``inspect``, ``train``, ``evaluate``, ``explain``, ``predict``, ``export``, ``deidentify``, ``phantom``,
 ``verify``; ``read`` is the door through which an image comes in.
 """
 
@@ -15,7 +15,19 @@ import importlib
 
 __version__ = "0.1.0"
 
-_VERBS = ("collect", "inspect", "train", "evaluate", "explain", "predict", "export", "deidentify", "phantom", "verify")
+_VERBS = (
+    "find",
+    "collect",
+    "inspect",
+    "train",
+    "evaluate",
+    "explain",
+    "predict",
+    "export",
+    "deidentify",
+    "phantom",
+    "verify",
+)
 _DOOR = {"read": "overread.formats.door"}
 
 __all__ = ["__version__", "read", *_VERBS]

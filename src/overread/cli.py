@@ -96,7 +96,12 @@ def _demo(p):
 
 
 def _collect(p):
-    p.add_argument("sources", nargs="+", metavar="SOURCE", help="folders, files, zip files, .npz")
+    p.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="folders, files, zip files, .npz; or elsewhere: see docs/sources.md",
+    )
     p.add_argument("--into", required=True, metavar="ARCHIVE")
     p.add_argument("--labels", metavar="CSV", help="a table with the column `file` and one column for each label")
     p.add_argument("--labels-from-folders", action="store_true", help="a picture's folder is its class")
@@ -116,6 +121,18 @@ def _collect(p):
             workers=o.workers,
             progress=not o.quiet,
         )
+
+    return run
+
+
+def _find(p):
+    p.add_argument("source", metavar="SOURCE", help="dicomweb:https://HOST/PATH?modality=CT or dimse://AET@HOST:PORT?…")
+    _json(p)
+
+    def run(o):
+        from overread.steps.find import find
+
+        return find(o.source, progress=not o.quiet)
 
     return run
 
@@ -358,6 +375,7 @@ class _Listing:
 
 COMMANDS: dict[str, tuple[str, Make]] = {
     "demo": ("the whole walk on simulated films, from phantom to reading page", _demo),
+    "find": ("say what a query to a PACS would bring, before it is collected", _find),
     "collect": ("read scans into an archive without identities, with their labels", _collect),
     "inspect": ("say what an archive holds", _inspect),
     "train": ("train a network to answer one question, and report how well it does", _train),

@@ -1,0 +1,367 @@
+"""Find and fetch studies over DIMSE: C-FIND lists them, C-GET brings them (or C-MOVE, where a PACS knows only that).
+
+References
+----------
+PS3.4 C.4 (C-FIND, C-MOVE, C-GET), C.6.2 (Study Root); PS3.7 9.1; PS3.8 9.3.4 (rejection).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from overread.errors import SourceError
+from overread.sources.asked import MOST_SERIES, Asked, Listed, Series, is_uid
+from overread.sources.associations import FIND, GET, MOVE, Peer, call, listen, storage
+from overread.sources.shelf import LARGEST, Gone, Shelf, Taken, file_name
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+TRIES = 4
+_PENDING = (0xFF00, 0xFF01)
+_OUT_OF_RESOURCES = (0xA700, 0xA701, 0xA702)
+_STUDY = {
+    "study": "StudyInstanceUID",
+    "date": "StudyDate",
+    "description": "StudyDescription",
+    "patient": "PatientID",
+    "accession": "AccessionNumber",
+}
+
+
+def find(
+    peer: Peer,
+    *,
+    modality: str = "",
+    date: str = "",
+    description: str = "",
+    patient: str = "",
+    accession: str = "",
+    study: str = "",
+    tick: Callable[[], object] | None = None,
+) -> Listed:
+    """List the series on a PACS that fit some words, with C-FIND; nothing is fetched.
+
+    Parameters
+    ----------
+    peer : Peer
+        Who is called, and under which name.
+    modality, date, description, patient, accession, study : str
+        See :class:`overread.sources.asked.Asked`.
+    tick : callable, optional
+        Called for every study.
+
+    Raises
+    ------
+    SourceError
+        When the PACS cannot be reached, refuses the association or the question.
+    """
+    asked = Asked(modality, date, description, patient, accession, study)
+    studies: dict[str, dict[str, str]] = {}
+    unasked: set[str] = set()
+    series: list[Series] = []
+    with call(peer, [FIND]) as association:
+        for one in asked.each():
+            for told in _ask(association, "STUDY", _question(one)):
+                seen = {word: told.get(keyword, "") for word, keyword in _STUDY.items()}
+                if asked.fits(seen):
+                    studies[seen["study"]] = seen
+                else:
+                    unasked.add(seen["study"])
+        for uid in sorted(studies):
+            series += _series_of(association, studies[uid], asked)
+            if tick is not None:
+                tick()
+    return Listed(tuple(sorted(series, key=lambda s: (s.study, s.series))), len(unasked))
+
+
+def fetch(
+    peer: Peer,
+    series: Sequence[Series],
+    into: Path,
+    *,
+    largest: int = LARGEST,
+    tick: Callable[[int], object] | None = None,
+    wait: Callable[[float], object] = time.sleep,
+) -> Taken:
+    """Fetch series from a PACS into a folder, each instance as it is stored; what is there already stays.
+
+    One association at a time. Parameters and result as :func:`overread.sources.dicomweb.fetch`; ``wait`` waits some
+    seconds when the PACS is out of resources (A700).
+
+    Raises
+    ------
+    SourceError
+        When the PACS is gone or refuses. What came stays; call it again to go on.
+    """
+    taken, desk = Taken(), _Desk(Shelf(into), largest=largest)
+    with _Calls(peer, desk) as calls:
+        for each in series:
+            try:
+                _fetch_series(calls, each, taken, tick=tick, wait=wait)
+                taken.whole.append(desk.shelf.place(each))
+            except Gone as why:
+                taken.miss(why)
+    taken.whole.sort()
+    return taken
+
+
+# -- asking -------------------------------------------------------------------------------------------------------
+
+
+def _question(asked: Asked) -> dict[str, str]:
+    return {
+        "StudyInstanceUID": asked.study,
+        "StudyDate": asked.date,
+        "StudyDescription": asked.description,
+        "PatientID": asked.patient,
+        "AccessionNumber": asked.accession,
+        "ModalitiesInStudy": asked.modality,
+    }
+
+
+def _ask(association: Association, level: str, question: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Yield the answers of one C-FIND, each as keyword → text."""
+    count = 0
+    for status, answer in association.send_c_find(_identifier(level, question), _model(FIND)):
+        code = status.get("Status")
+        if code in _PENDING and answer is not None:
+            count += 1
+            if count > MOST_SERIES:
+                raise SourceError(
+                    f"more than {MOST_SERIES:,} answers", expected="fewer", do="ask for less: give a date"
+                )
+            told = {k: _text(answer, k) for k in question}
+            if not is_uid(told[_KEY[level]]):
+                raise SourceError("a PACS that lists something without a UID", expected="UIDs", do="tell who runs it")
+            yield told
+        elif code != 0x0000:
+            raise _failed("C-FIND", code)
+
+
+_KEY = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
+
+
+def _identifier(level: str, question: Mapping[str, str]) -> Any:
+    from pydicom.dataset import Dataset
+
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = level
+    if not all(value.isascii() for value in question.values()):
+        identifier.SpecificCharacterSet = "ISO_IR 192"
+    for keyword, value in question.items():
+        setattr(identifier, keyword, value)
+    return identifier
+
+
+def _series_of(association: Association, told: Mapping[str, str], asked: Asked) -> list[Series]:
+    """Return the series of one study that are wanted."""
+    question = {
+        "StudyInstanceUID": told["study"],
+        "SeriesInstanceUID": "",
+        "Modality": "",
+        "NumberOfSeriesRelatedInstances": "",
+    }
+    out = []
+    for each in _ask(association, "SERIES", question):
+        count, modality = each["NumberOfSeriesRelatedInstances"], each["Modality"]
+        if not asked.modalities or modality.upper() in asked.modalities:
+            number = int(count) if count.isdecimal() else None
+            out.append(Series(**told, series=each["SeriesInstanceUID"], modality=modality, instances=number))
+    return out
+
+
+def _text(answer: Any, keyword: str) -> str:
+    value = answer.get(keyword)
+    return "" if value is None else str(value).strip()
+
+
+def _failed(what: str, code: int | None) -> SourceError:
+    if code is None:
+        return SourceError(
+            f"no answer to {what}, or the association was cut", expected="an answer", do="run the same command again"
+        )
+    said = {
+        0xA700: "out of resources",
+        0xA701: "out of resources",
+        0xA702: "out of resources",
+        0xA801: "it does not know where to move to: our AE title has to be known to it, with host and port",
+        0xA900: "the question does not fit its model",
+        0x0122: "it does not offer this",
+        0x0124: "not allowed",
+    }.get(code, "it failed")
+    return SourceError(f"{what} was answered with {code:04X} ({said})", expected="0000", do="ask who runs the PACS")
+
+
+def _model(uid: str) -> Any:
+    from pydicom.uid import UID
+
+    return UID(uid)
+
+
+# -- fetching -----------------------------------------------------------------------------------------------------
+
+
+class _Desk:
+    """Where instances arrive: each is kept when it was asked for."""
+
+    def __init__(self, shelf: Shelf, *, largest: int) -> None:
+        self.shelf, self.largest = shelf, largest
+        self.wanted: dict[str, Path] = {}
+        self.came: set[str] = set()
+        self.broken: Gone | None = None
+        self.fault: OSError | None = None
+
+    def receive(self, uid: str, file: bytes) -> int:
+        """Keep one instance and return the status of the C-STORE."""
+        try:
+            self.came.add(self.shelf.keep([file], self.wanted, largest=self.largest))
+        except Gone as why:
+            self.broken = why
+            return 0xA900
+        except OSError as fault:  # a full disk: told once the PACS has stopped sending
+            self.fault = fault
+            return 0xA700
+        return 0x0000
+
+
+@dataclass
+class _Calls:
+    """The associations of one fetch: one to ask, one to bring; each opened when it is needed and kept while it will do."""
+
+    peer: Peer
+    desk: _Desk
+
+    def __enter__(self) -> _Calls:
+        from contextlib import ExitStack
+
+        self._finding, self._bringing, self._listening = ExitStack(), ExitStack(), ExitStack()
+        self._find: Association | None = None
+        self._bring: Association | None = None
+        self._classes: frozenset[str] = frozenset()
+        if self.peer.retrieve == "move":
+            self._listening.enter_context(listen(self.peer, self.desk.receive))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stack in (self._bringing, self._finding, self._listening):
+            stack.close()
+
+    def finding(self) -> Association:
+        """Return an association for C-FIND."""
+        if self._find is None or not self._find.is_established:
+            self._finding.close()
+            self._find = self._finding.enter_context(call(self.peer, [FIND]))
+        return self._find
+
+    def bringing(self, classes: frozenset[str]) -> Association:
+        """Return an association for C-GET that takes these SOP classes, or one for C-MOVE."""
+        if self._bring is None or not self._bring.is_established or not classes <= self._classes:
+            self._bringing.close()
+            if self.peer.retrieve == "move":
+                self._bring = self._bringing.enter_context(call(self.peer, [MOVE]))
+            else:
+                self._bring = self._bringing.enter_context(
+                    call(self.peer, [GET], takes=storage(classes), receive=self.desk.receive)
+                )
+            self._classes = classes
+        return self._bring
+
+
+def _fetch_series(
+    calls: _Calls,
+    series: Series,
+    taken: Taken,
+    *,
+    tick: Callable[[int], object] | None,
+    wait: Callable[[float], object],
+) -> None:
+    """Bring what of a series is not there; the whole series in one request where nothing of it is."""
+    desk, place = calls.desk, calls.desk.shelf.place(series)
+    there = desk.shelf.there(series)
+
+    def said(new: int, already: int) -> None:
+        taken.new += new
+        taken.already += already
+        if tick is not None and new + already:
+            tick(new + already)
+
+    if there and series.instances == len(there):
+        said(0, len(there))
+        return
+    listed = _instances(calls, series)
+    wanted = {uid: place / file_name(uid) for uid in listed}
+    missing = {uid: file for uid, file in wanted.items() if file.name not in there}
+    said(0, len(wanted) - len(missing))
+    if not listed:
+        raise Gone("a series without instances", expected="at least one", do="look at it on the PACS")
+    classes = frozenset(listed.values()) - {""} if all(listed.values()) else frozenset()
+    one = {"StudyInstanceUID": series.study, "SeriesInstanceUID": series.series}
+    if missing == wanted:
+        _bring(calls, "SERIES", one, missing, classes, said=said, wait=wait)
+    for uid in list(missing):  # the rest, one by one
+        _bring(calls, "IMAGE", one | {"SOPInstanceUID": uid}, missing, classes, said=said, wait=wait)
+    if missing:
+        raise desk.broken or Gone(
+            f"{len(missing)} of {len(wanted)} instances of a series that the PACS lists and does not send",
+            expected="all of them",
+            do="ask who runs the PACS whether it can send their transfer syntax",
+        )
+
+
+def _instances(calls: _Calls, series: Series) -> dict[str, str]:
+    """Return the instances of a series → their SOP class ("" where the PACS does not say)."""
+    question = {
+        "StudyInstanceUID": series.study,
+        "SeriesInstanceUID": series.series,
+        "SOPInstanceUID": "",
+        "SOPClassUID": "",
+    }
+    told = _ask(calls.finding(), "IMAGE", question)
+    return {each["SOPInstanceUID"]: each["SOPClassUID"] for each in told}
+
+
+def _bring(
+    calls: _Calls,
+    level: str,
+    question: Mapping[str, str],
+    missing: dict[str, Path],
+    classes: frozenset[str],
+    *,
+    said: Callable[[int, int], None],
+    wait: Callable[[float], object],
+) -> None:
+    """Send one C-GET or C-MOVE, again where the PACS is out of resources, and strike off what came."""
+    desk = calls.desk
+    for tried in range(TRIES):
+        if tried:
+            wait(0.5 * 2**tried)
+        desk.wanted, desk.came, desk.broken = dict(missing), set(), None
+        code = None
+        for code in _send(calls, level, question, classes):
+            for uid in list(desk.came):
+                desk.came.discard(uid)
+                if missing.pop(uid, None) is not None:
+                    said(1, 0)
+        if desk.fault is not None:
+            raise desk.fault
+        if not missing or (code is not None and code not in _OUT_OF_RESOURCES):
+            break
+    if missing and code in (None, *_OUT_OF_RESOURCES, 0xA801, 0x0122, 0x0124):
+        raise _failed("C-MOVE" if calls.peer.retrieve == "move" else "C-GET", code)
+
+
+def _send(calls: _Calls, level: str, question: Mapping[str, str], classes: frozenset[str]) -> Iterator[int | None]:
+    """Yield the status of each answer to a C-GET or C-MOVE; None where the association broke."""
+    association = calls.bringing(classes)
+    identifier = _identifier(level, question)
+    if calls.peer.retrieve == "move":
+        answers = association.send_c_move(identifier, calls.peer.calling, _model(MOVE))
+    else:
+        answers = association.send_c_get(identifier, _model(GET))
+    for status, _ in answers:
+        yield status.get("Status")
