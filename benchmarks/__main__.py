@@ -10,22 +10,34 @@ import sys
 import time
 from pathlib import Path
 
-NAMES = ("install_size", "help_time", "demo_time", "simple_cnn_throughput", "chest_xray", "medmnist", "messy_folders")
+NAMES = (
+    "install_size",
+    "help_time",
+    "demo_time",
+    "simple_cnn_throughput",
+    "chest_xray",
+    "medmnist",
+    "messy_folders",
+    "fuzz",
+)
 OUT = Path("bench-out")
 
 
 def main() -> int:
     words = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     words.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
-    names = words.parse_args().names or NAMES
+    given, more = words.parse_known_args()  # "fuzz --inputs 100000": what follows a single name is for it
+    names = given.names or NAMES
     unknown = [n for n in names if n not in NAMES]
     if unknown:
         words.error(f"no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}")
+    if more and len(names) != 1:
+        words.error(f"{more[0]} is for one benchmark, and {len(names)} were named")
     OUT.mkdir(exist_ok=True)
     for name in names:
         began = time.perf_counter()
         print(f"== {name}", flush=True)
-        figures = importlib.import_module(f"benchmarks.{name}").measure()
+        figures = importlib.import_module(f"benchmarks.{name}").measure(*([more] if more else []))
         for figure in figures:
             goal = f"   (must: {figure['must']})" if figure.get("must") else ""
             print(f"   {figure['what']}: {figure['value']}{goal}", flush=True)
