@@ -1,0 +1,119 @@
+"""How unlike the training images a new image is, and from where on that is too much to answer.
+
+A network answers whatever it is shown: a brain as readily as a chest. A distance to the training images, measured in a
+space where they spread evenly in all directions, tells strangers apart; from where on it is too far is learned on
+calibration images, which are no strangers, so that the share of false alarms is known beforehand.
+
+References
+----------
+Ledoit and Wolf 2004, doi:10.1016/S0047-259X(03)00096-4 (shrunk covariance); Lee et al. 2018, arXiv 1807.03888
+(Mahalanobis distance as an out-of-distribution score); Laxhammar and Falkman 2010, doi:10.1145/1833280.1833287
+(conformal anomaly detection).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.covariance import ledoit_wolf
+
+FALSE_ALARMS = 0.01
+"""Share of images like the calibration images that are called strangers."""
+
+FEWEST = 20
+"""Training images below which no spread can be learned."""
+
+
+@dataclass(frozen=True, eq=False)
+class Novelty:
+    """The spread of the training images, and the limit.
+
+    Parameters
+    ----------
+    mean : ndarray, (d,)
+    whitening : ndarray, (d, d)
+        Turns the training images' spread into a ball: squared distances after it are Mahalanobis'.
+    limit : float
+        Distance from which an image is a stranger; infinite where calibration images are too few to tell.
+    n : int
+        Calibration images behind the limit.
+    """
+
+    mean: np.ndarray
+    whitening: np.ndarray
+    limit: float
+    n: int
+
+    def distance(self, rows: np.ndarray) -> np.ndarray:
+        """Return the distance (n,) of each row (n, d) from the training images; about 1 for one of them.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> like = fit(rng.normal(size=(500, 3)), rng.normal(size=(200, 3)))
+        >>> near, far = like.distance(np.array([[0.5, 0, 0], [0, 0, 9.0]]))
+        >>> bool(near < like.limit < far)
+        True
+        """
+        moved = (np.atleast_2d(np.asarray(rows, float)) - self.mean) @ self.whitening
+        return np.sqrt((moved**2).mean(axis=1))
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Return what has to be kept, under names that begin with ``name``."""
+        kept = {"mean": self.mean, "whitening": self.whitening.astype(np.float32)}
+        return {f"{name}_{key}": value for key, value in kept.items()} | {
+            f"{name}_limit": np.array([self.limit, self.n])
+        }
+
+    @classmethod
+    def of(cls, held: Mapping[str, np.ndarray], name: str) -> Novelty:
+        """Read it back."""
+        limit, n = held[f"{name}_limit"]
+        return cls(held[f"{name}_mean"], held[f"{name}_whitening"].astype(float), float(limit), int(n))
+
+
+def fit(training: np.ndarray, calibration: np.ndarray, *, false_alarms: float = FALSE_ALARMS) -> Novelty | None:
+    """Learn the spread on training images, and the limit on calibration images.
+
+    Parameters
+    ----------
+    training, calibration : ndarray, (n, d)
+        Thumbnails, or a network's last averaged feature maps, as rows.
+    false_alarms : float
+        Share of new images like the calibration images that may be called strangers.
+
+    Returns
+    -------
+    Novelty or None
+        None with fewer than 20 training images.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> like = fit(rng.normal(size=(800, 5)), rng.normal(size=(400, 5)))
+    >>> share = (like.distance(rng.normal(size=(20000, 5))) > like.limit).mean()
+    >>> bool(share < 0.03)
+    True
+    >>> fit(np.zeros((3, 2)), np.zeros((3, 2))) is None
+    True
+    """
+    x = np.asarray(training, float)
+    if len(x) < FEWEST:
+        return None
+    mean = x.mean(axis=0)
+    spread, _ = ledoit_wolf(x - mean, assume_centered=True)
+    values, directions = np.linalg.eigh(spread)
+    floor = max(values.max() * 1e-9, 1e-12)
+    whitening = directions / np.sqrt(np.maximum(values, floor))
+    like = Novelty(mean, whitening.astype(np.float32).astype(float), math.inf, len(calibration))
+    k = math.ceil((len(calibration) + 1) * (1 - false_alarms) - 1e-9)
+    if 0 < k <= len(calibration):
+        limit = float(np.sort(like.distance(calibration))[k - 1])
+    elif len(calibration) >= FEWEST:  # too few for the share asked for: the strangest of them, and a half beyond
+        limit = 1.5 * float(like.distance(calibration).max())
+    else:
+        limit = math.inf
+    return Novelty(like.mean, like.whitening, limit, len(calibration))
