@@ -67,7 +67,7 @@ def test_ct_numbers_are_hounsfield_units() -> None:
     assert ct.voxels.dtype == np.int16
     assert np.all(ct.voxels == 0)
     assert ct.full_range == (-1024, 3071)
-    assert "every pixel has the same value" in ct.notes
+    assert "constant: every pixel has the same value" in ct.notes
 
 
 def test_a_slope_gives_the_closed_form() -> None:
@@ -169,11 +169,13 @@ def test_an_enhanced_object_is_ordered_by_position_and_rescaled_by_frame() -> No
     assert volume.spacing_mm == (2.0, 0.5, 0.25)
 
 
-def test_frames_without_a_place_are_slices_with_a_note() -> None:
+def test_frames_without_a_place_are_kept_with_a_note() -> None:
     cine = image(made(np.arange(240), modality="US", NumberOfFrames=3))
     assert cine.voxels.shape == (3, 8, 10)
     assert cine.geometry is None
-    assert any("3 frames without a place" in n for n in cine.notes)
+    assert any("3 frames over time" in n for n in cine.notes)
+    stored = image(made(np.arange(240), modality="OT", NumberOfFrames=3))
+    assert any("3 frames without a place" in n for n in stored.notes)
 
 
 def test_a_report_has_no_pixels_and_a_segmentation_is_no_image() -> None:

@@ -21,21 +21,35 @@ class Plane:
         Image Orientation (Patient).
     pixel_spacing : (2,) tuple or None
         Between rows, between columns, mm.
-    thickness : float or None
-        Spacing Between Slices, else Slice Thickness, mm.
+    spacing_between, slice_thickness : float or None
+        Spacing Between Slices and Slice Thickness, mm: what the header says; positions say what is so.
     slope, intercept : float
         Rescale.
     number : int or None
         Instance Number; never used for order.
+    tilt : float or None
+        Gantry/Detector Tilt, degrees: what the header says.
     """
 
     position: tuple[float, ...] | None
     orientation: tuple[float, ...] | None
     pixel_spacing: tuple[float, ...] | None
-    thickness: float | None
+    spacing_between: float | None
+    slice_thickness: float | None
     slope: float
     intercept: float
     number: int | None
+    tilt: float | None = None
+
+    @property
+    def thickness(self) -> float | None:
+        """The distance between slices that the header gives, else the thickness of one, in mm."""
+        return self.spacing_between or self.slice_thickness
+
+    @property
+    def is_placed(self) -> bool:
+        """True when a frame says where it lies, how it is turned, and how large its pixels are."""
+        return self.position is not None and self.orientation is not None and self.pixel_spacing is not None
 
 
 def planes(ds: Dataset) -> list[Plane]:
@@ -49,7 +63,7 @@ def planes(ds: Dataset) -> list[Plane]:
     groups = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
     shared = (list(ds.get("SharedFunctionalGroupsSequence") or []) or [Dataset()])[0]
     if not groups:
-        return [_plane((ds,), ds) for _ in range(frames)]
+        return [_plane((ds,), ds)] * frames
     return [_plane((group, shared), ds) for group in groups[:frames]]
 
 
@@ -58,6 +72,7 @@ _MACROS = (
     "PlaneOrientationSequence",
     "PixelMeasuresSequence",
     "PixelValueTransformationSequence",
+    "CTAcquisitionDetailsSequence",
 )
 
 
@@ -75,24 +90,27 @@ def _plane(groups: tuple[Dataset, ...], ds: Dataset) -> Plane:
                 return out if np.isfinite(out).all() else None
         return None
 
+    def length(keyword: str) -> float | None:
+        """A length in mm; nuclear medicine's sign says a direction, and positions say it better."""
+        said = first(keyword, 1)
+        return abs(said[0]) or None if said else None
+
     spacing = first("PixelSpacing", 2)
-    thickness = first("SpacingBetweenSlices", 1) or first("SliceThickness", 1) or (None,)
     number = ds.get("InstanceNumber") if groups[0] is ds else None
     return Plane(
         position=first("ImagePositionPatient", 3),
         orientation=first("ImageOrientationPatient", 6),
         pixel_spacing=spacing if spacing and min(spacing) > 0 else None,
-        thickness=thickness[0] if thickness[0] and thickness[0] > 0 else None,
+        spacing_between=length("SpacingBetweenSlices"),
+        slice_thickness=length("SliceThickness"),
         slope=(first("RescaleSlope", 1) or (1.0,))[0],
         intercept=(first("RescaleIntercept", 1) or (0.0,))[0],
         number=int(number) if number not in (None, "") else None,
+        tilt=(first("GantryDetectorTilt", 1) or (None,))[0],
     )
 
 
 def is_localizer(ds: Dataset) -> bool:
     """True for the overview a scan is planned on (Image Type value 3); it belongs to no volume and has no HU."""
-    return "LOCALIZER" in [str(v) for v in _values(ds.get("ImageType"))]
-
-
-def _values(value: object) -> list:
-    return [] if value in (None, "") else list(value) if isinstance(value, (MultiValue, list, tuple)) else [value]
+    value = ds.get("ImageType")
+    return "LOCALIZER" in [str(v) for v in (value if isinstance(value, (MultiValue, list, tuple)) else [value])]

@@ -1,36 +1,37 @@
-"""The files of one DICOM series become images: one volume, or one image each, or refused for a stated reason."""
+"""The files of one DICOM series become images: volumes, or one image each, or refused for a stated reason."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pydicom.dataset import Dataset
 
-from overread.domain import Geometry, Image
+from overread.domain import Geometry, Image, noted
 from overread.errors import UnreadableFile
+from overread.formats import frames_alone, mosaic, tellers
+from overread.formats.arrange import Frame, Part, arrange
 from overread.formats.dicom import Pixels, inverted_window, parse, physical, told
 from overread.formats.facts import facts
 from overread.formats.found import Found, Origin, Refused
 from overread.formats.limits import check_bytes, one_channel, refusing, smallest_integer_or_float
 from overread.formats.planes import Plane, is_localizer, planes
-from overread.formats.stack import is_placed, single, stack
+from overread.formats.stack import single
+from overread.imaging import geometry
 
 VOLUMES = ("CT", "MR", "PT", "NM", "OT", "")
 """Modalities whose single-frame series are stacks; a series of CR, DX, MG or US is several pictures."""
 
-
-WHOLE = ""
-"""In place of a file's name: the refusal is of the whole stack, not of one of its slices."""
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
 @dataclass
 class _File:
-    """One parsed file of a series: its data set (dropped once decoded), planes and digest."""
+    """One parsed file of a series: its data set (pixels dropped once decoded), planes and digest."""
 
     name: str
     ds: Dataset
@@ -39,11 +40,23 @@ class _File:
     notes: list[str]
 
 
+@dataclass(frozen=True)
+class _Put:
+    """Numbers and where they lie: all that an image needs beside its header."""
+
+    voxels: np.ndarray
+    pixels: Pixels
+    affine: np.ndarray | None = None
+    spacing: tuple[float, float, float] | None = None
+    notes: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
 def read_series(files: Iterable[tuple[str, bytes]]) -> list[Found | Refused]:
-    """Read the files of one series; every file is in exactly one of the results.
+    """Read the files of one series; every file is in at least one of the results, and in one only unless it holds several volumes.
 
     Localizers, frames that do not say where they lie, and pictures (CR, DX, MG, US, …) become one image each; an
-    enhanced multi-frame object is a series in one file; everything else is stacked by position into one volume.
+    enhanced multi-frame object is a series in one file; everything else is stacked by position into volumes.
 
     Parameters
     ----------
@@ -66,10 +79,10 @@ def read_series(files: Iterable[tuple[str, bytes]]) -> list[Found | Refused]:
             if _is_slice(file):
                 slices.append(file)
             else:
-                out.append(_tried(_alone, [file]))
+                out += _tried(_alone, file)
         except UnreadableFile as error:
             out.append(Refused(name, error.code, str(error)))
-    return out + [_doubted(result, out) for result in _stacks(slices)]
+    return out + [_doubted(result, out) for result in _classic(slices)]
 
 
 def _doubted(result: Found | Refused, others: list[Found | Refused]) -> Found | Refused:
@@ -79,29 +92,12 @@ def _doubted(result: Found | Refused, others: list[Found | Refused]) -> Found | 
     )
     if isinstance(result, Refused) or not lost:
         return result
-    note = f"{lost} more file{'s' if lost > 1 else ''} of this series could not be read; the volume may be cut short"
-    return replace(result, image=replace(result.image, notes=(*result.image.notes, note)))
+    said = f"{lost} more file{'s' if lost > 1 else ''} of this series could not be read; the volume may be cut short"
+    return _with(result, noted("files-lost", said))
 
 
-def _stacks(slices: list[_File]) -> list[Found | Refused]:
-    """One volume; where positions are taken twice and the files lie in several folders, one for each folder.
-
-    (A person who offers a folder with two exports of one series means two volumes, not one with doubled slices.)
-    """
-    if len(slices) < 2:
-        return [_tried(_alone, [file]) for file in slices]
-    result = _tried(_volume, slices)
-    if isinstance(result, Found):
-        return [result]
-    folders: dict[str, list[_File]] = {}
-    for file in slices:
-        folders.setdefault(os.path.dirname(file.name), []).append(file)
-    if result.code == "duplicate-position" and len(folders) > 1:
-        return [one for files in folders.values() for one in _stacks(files)]
-    if result.file == WHOLE:
-        return [Refused(file.name, result.code, result.reason) for file in slices]
-    others = f"a slice of a series in which another cannot be read ({result.reason})"
-    return [Refused(f.name, result.code, result.reason if f.name == result.file else others) for f in slices]
+def _with(found: Found, *notes: str) -> Found:
+    return replace(found, image=replace(found.image, notes=tuple(dict.fromkeys((*found.image.notes, *notes)))))
 
 
 def _parse(name: str, raw: bytes) -> _File:
@@ -119,20 +115,140 @@ def _parse(name: str, raw: bytes) -> _File:
 def _is_slice(file: _File) -> bool:
     return (
         len(file.planes) == 1
-        and "PerFrameFunctionalGroupsSequence" not in file.ds
         and str(file.ds.get("Modality") or "") in VOLUMES
         and not is_localizer(file.ds)
-        and is_placed(file.planes[0])
+        and not mosaic.is_mosaic(file.ds)
+        and file.planes[0].is_placed
     )
 
 
-def _tried(read: Callable[[list[_File]], Found | Refused], files: list[_File]) -> Found | Refused:
-    """Run ``read``; what a foreign file makes the decoders raise becomes one refusal: of the file, or of the WHOLE."""
+def _tried(read: Callable[[_File], list[Found | Refused]], file: _File) -> list[Found | Refused]:
+    """Run ``read``; what a foreign file makes the decoders raise becomes one refusal of the file."""
     try:
         with refusing("a DICOM file with damaged values"):
-            return read(files)
+            return read(file)
     except UnreadableFile as error:
-        return Refused(files[0].name if len(files) == 1 else WHOLE, error.code, str(error))
+        return [Refused(file.name, error.code, str(error))]
+
+
+# ── a file a slice ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _classic(slices: list[_File]) -> list[Found | Refused]:
+    """The volumes of a series whose slices are files; a single slice is an image."""
+    if len(slices) < 2:
+        return [one for file in slices for one in _tried(_alone, file)]
+    try:
+        with refusing("a DICOM series with damaged values"):
+            parts = arrange([_frame(file) for file in slices], same=lambda i, j: _same(slices[i].ds, slices[j].ds))
+    except UnreadableFile as error:
+        return [Refused(file.name, error.code, str(error)) for file in slices]
+    return [one for part in parts for one in _part(slices, part)]
+
+
+def _frame(file: _File) -> Frame:
+    size = (int(file.ds.Rows), int(file.ds.Columns), int(file.ds.get("SamplesPerPixel") or 1))
+    (said,) = tellers.told(file.ds, 1)
+    return Frame(file.planes[0], size, said | {"folder": os.path.dirname(file.name)})
+
+
+def _same(one: Dataset, other: Dataset) -> bool:
+    """True where two files hold the same pixels: the same bytes, which mean the same."""
+    meaning = ("RescaleSlope", "RescaleIntercept", "PhotometricInterpretation", "BitsAllocated", "PixelRepresentation")
+    return all(one.get(k) == other.get(k) for k in (*_PIXELS, *meaning)) and (
+        one.file_meta.get("TransferSyntaxUID") == other.file_meta.get("TransferSyntaxUID")
+    )
+
+
+def _part(slices: list[_File], part: Part) -> list[Found | Refused]:
+    files = [slices[i] for i in part.frames]
+    if part.refusal is not None:
+        return [Refused(file.name, part.refusal.code, str(part.refusal)) for file in files]
+    why = "the same pixels at the same position of its series a second time; leave it out"
+    copies = [Refused(slices[i].name, "copy", why) for i in part.copies]
+    if part.stack is None:
+        singles = [one for file in files for one in _tried(_alone, file)]
+        return [_with(one, *part.notes) if isinstance(one, Found) else one for one in singles] + copies
+    try:
+        with refusing("a DICOM series with damaged values"):
+            volume = _volume(files, part)
+    except UnreadableFile as error:
+        return [Refused(file.name, error.code, str(error)) for file in files] + copies
+    return volume + copies
+
+
+def _volume(files: list[_File], part: Part) -> list[Found | Refused]:
+    """Decode the files of a stack, in its order. A slice that cannot be decoded is refused by its name, the others with it."""
+    rows, columns, samples = _frame(files[0]).size
+    check_bytes(rows * columns * samples * len(files) * 2)
+    parts: list[Pixels] = []
+    for file in files:
+        try:
+            with refusing("a DICOM file with damaged values"):
+                parts.append(_numbers(file))
+        except UnreadableFile as error:
+            others = f"a slice of a series in which another cannot be read ({error})"
+            return [Refused(f.name, error.code, str(error) if f is file else others) for f in files]
+    units = sorted({p.unit for p in parts})
+    if len(units) > 1:
+        raise UnreadableFile(
+            f"slices in {len(units)} units in one volume ({' and '.join(units)})",
+            code="mixed-size",
+            expected="one unit",
+            do="export each reconstruction as its own series",
+        )
+    ranges = [p.full_range for p in parts]
+    full_range = None if None in ranges else (min(r[0] for r in ranges), max(r[1] for r in ranges))
+    voxels = np.concatenate([p.voxels for p in parts])  # NumPy widens to a dtype that holds them all
+    if voxels.ndim == 3 and full_range is not None and voxels.dtype.kind in "iu":
+        voxels = smallest_integer_or_float(voxels, full_range)
+    voxels = voxels.astype(np.float32) if voxels.dtype == np.float64 else voxels
+    pixels = replace(parts[0], full_range=full_range)
+    notes = tuple(note for p in parts for note in p.notes)
+    return [_found(files, _stacked(_Put(voxels, pixels, notes=notes), part, files[0]))]
+
+
+def _stacked(put: _Put, part: Part, file: _File) -> _Put:
+    """Slices in their order get their place; a leaning stack is straightened, which is told."""
+    laid = part.stack
+    voxels, affine, notes = put.voxels, laid.affine, [*put.notes, *part.notes]
+    if laid.lean_degrees:
+        shape = voxels.shape
+        tilt = np.tan(np.radians(laid.lean_degrees)) * np.linalg.norm(affine[:3, 0])
+        check_bytes(voxels.nbytes * 2)
+        voxels, affine = geometry.straighten(voxels, affine)
+        said = (
+            f"the stack leaned by {laid.lean_degrees:.1f}° (gantry tilt): every slice was shifted within its plane, "
+            f"{tilt:.2f} mm further than the one before, with linear interpolation; rows × columns grew from "
+            f"{shape[1]} × {shape[2]} to {voxels.shape[1]} × {voxels.shape[2]}"
+        )
+        notes.append(noted("straightened", said))
+    else:
+        notes += _tilt_contradicted(file, affine)
+    return replace(
+        put, voxels=voxels, affine=affine, notes=tuple(notes), attributes={**put.attributes, **part.attributes}
+    )
+
+
+def _tilt_contradicted(file: _File, affine: np.ndarray) -> list[str]:
+    """An upright, axial stack whose header tells of a tilted gantry: a reformat, or positions that are wrong."""
+    tilt = file.planes[0].tilt or 0.0
+    across = np.abs(np.cross(affine[:3, 1], affine[:3, 2]))
+    leaning = float(np.degrees(np.arccos(min(1.0, across.max() / np.linalg.norm(across)))))
+    if abs(tilt) <= 1.0 or leaning > abs(tilt) / 2:
+        return []
+    said = f"the header says that the gantry was tilted by {tilt:.1f}°; by their positions and directions the slices are upright"
+    if "ORIGINAL" in [str(v) for v in file.ds.get("ImageType") or []]:
+        raise UnreadableFile(
+            said,
+            code="gantry-tilt",
+            expected="positions and directions that show the tilt, in images that were not reformatted",
+            do="export a reconstruction without gantry tilt",
+        )
+    return [noted("tilt-contradicted", said)]
+
+
+# ── a file of its own ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _numbers(file: _File) -> Pixels:
@@ -140,101 +256,86 @@ def _numbers(file: _File) -> Pixels:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         pixels = physical(file.ds, file.planes)
-    for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"):
+    for keyword in _PIXELS:
         if keyword in file.ds:
             del file.ds[keyword]
     return replace(pixels, notes=tuple(dict.fromkeys([*file.notes, *pixels.notes, *told(caught)])))
 
 
-def _alone(files: list[_File]) -> Found:
+def _alone(file: _File) -> list[Found | Refused]:
     """One file: a picture, a single slice, or a multi-frame object."""
-    (file,) = files
+    frames_alone.check_whole(file.ds)
+    parts, refused = _enhanced(file)
     pixels = _numbers(file)
-    voxels, notes = pixels.voxels, list(pixels.notes)
+    if parts:
+        many = [_found([file], _of_frames(file, pixels, part)) for part in parts]
+        return [_with(found, *refused) for found in many]
+    if mosaic.is_mosaic(file.ds):
+        voxels, affine, note = mosaic.split(file.ds, pixels.voxels, file.planes[0])
+        return [_found([file], _Put(voxels, pixels, affine, None, (*pixels.notes, note)))]
+    notes = [*pixels.notes]
     affine, spacing = None, None
-    if len(voxels) > 1 and all(is_placed(p) for p in file.planes) and "PerFrameFunctionalGroupsSequence" in file.ds:
-        order, affine = stack(file.planes)
-        voxels = voxels[order]
-    elif len(voxels) > 1:
-        notes.append(f"{len(voxels)} frames without a place in the patient: taken as slices in stored order")
+    if len(pixels.voxels) > 1:
+        spacing, said = frames_alone.unplaced(file.ds, len(pixels.voxels), file.planes[0])
+        notes += said
     elif str(file.ds.get("Modality") or "") in VOLUMES:
-        affine = single(file.planes[0])
-        if affine is not None:
-            notes.append("one slice: its depth is the header's slice spacing or thickness")
-    if affine is None:
-        spacing = _film_spacing(file.ds, file.planes[0])
+        affine, said = frames_alone.one_slice(file.planes[0])
+        notes += said
+    if affine is None and spacing is None:
+        spacing, said = frames_alone.film_spacing(file.ds, file.planes[0])
+        notes += said
     if is_localizer(file.ds):
-        notes.append("a localizer")
-    return _found([file], voxels, pixels, affine, spacing, notes)
+        notes.append(noted("localizer", "a localizer"))
+    return [_found([file], _Put(pixels.voxels, pixels, affine, spacing, tuple(notes)))]
 
 
-def _volume(files: list[_File]) -> Found | Refused:
-    """A classic series: one file a slice. A slice that cannot be decoded is refused by its name."""
-    sizes = sorted({(int(f.ds.Rows), int(f.ds.Columns), int(f.ds.get("SamplesPerPixel") or 1)) for f in files})
-    if len(sizes) > 1:
-        raise UnreadableFile(
-            f"slices of {len(sizes)} sizes in one series ({' and '.join(f'{r} × {c}' for r, c, _ in sizes[:3])})",
-            code="mixed-size",
-            expected="one",
-            do="export each reconstruction as its own series",
-        )
-    check_bytes(sizes[0][0] * sizes[0][1] * sizes[0][2] * len(files) * 2)
-    order, affine = stack([f.planes[0] for f in files])
-    files = [files[i] for i in order]
-    parts: list[Pixels] = []
-    for file in files:
-        try:
-            with refusing("a DICOM file with damaged values"):
-                parts.append(_numbers(file))
-        except UnreadableFile as error:
-            return Refused(file.name, error.code, str(error))
-    if len({p.unit for p in parts}) > 1:
-        raise UnreadableFile("slices in different units in one series", code="mixed-size", expected="one unit")
-    ranges = [p.full_range for p in parts]
-    full_range = None if None in ranges else (min(r[0] for r in ranges), max(r[1] for r in ranges))
-    voxels = np.concatenate([p.voxels for p in parts])  # NumPy widens to a dtype that holds them all
-    if voxels.ndim == 3 and full_range is not None and voxels.dtype.kind in "iu":
-        voxels = smallest_integer_or_float(voxels, full_range)
-    first = replace(parts[0], full_range=full_range)
-    notes = [note for part in parts for note in part.notes]
-    return _found(
-        files, voxels.astype(np.float32) if voxels.dtype == np.float64 else voxels, first, affine, None, notes
-    )
+def _enhanced(file: _File) -> tuple[list[Part], list[str]]:
+    """The volumes of an enhanced multi-frame object; nothing where its frames have no place.
+
+    Raises
+    ------
+    UnreadableFile
+        Where none of them can be used.
+    """
+    many = len(file.planes) > 1 and "PerFrameFunctionalGroupsSequence" in file.ds
+    if not many or not all(p.is_placed for p in file.planes):
+        return [], []
+    size = (int(file.ds.Rows), int(file.ds.Columns), int(file.ds.get("SamplesPerPixel") or 1))
+    said = tellers.told(file.ds, len(file.planes))
+    frames = [Frame(plane, size, words) for plane, words in zip(file.planes, said, strict=True)]
+    parts = arrange(frames, same=lambda i, j: False)  # two equal frames of one object are two measurements
+    good = [part for part in parts if part.refusal is None]
+    if not good:
+        raise parts[0].refusal
+    bad = [part for part in parts if part.refusal is not None]
+    return good, [noted("frames-refused", f"{len(p.frames)} other frames: {p.refusal}") for p in bad]
 
 
-def _film_spacing(ds: Dataset, plane: Plane) -> tuple[float, float, float] | None:
-    """Pixel size of a projection, in the detector's plane where the header does not correct it; 0 between slices."""
-    said = plane.pixel_spacing or ds.get("ImagerPixelSpacing")
-    if not said or len(said) != 2 or min(float(v) for v in said) <= 0:
-        return None
-    return (0.0, float(said[0]), float(said[1]))
+def _of_frames(file: _File, pixels: Pixels, part: Part) -> _Put:
+    put = _Put(pixels.voxels[list(part.frames)], pixels, notes=pixels.notes)
+    if part.stack is not None:
+        return _stacked(put, part, file)
+    return replace(put, affine=single(file.planes[part.frames[0]]), notes=(*pixels.notes, *part.notes))
 
 
-def _found(
-    files: list[_File],
-    voxels: np.ndarray,
-    pixels: Pixels,
-    affine: np.ndarray | None,
-    spacing: tuple[float, float, float] | None,
-    notes: list[str],
-) -> Found:
-    ds = files[0].ds
-    full_range = pixels.full_range
+def _found(files: list[_File], put: _Put) -> Found:
+    ds, pixels, notes, voxels = files[0].ds, put.pixels, list(put.notes), put.voxels
     if voxels.ndim == 4:
         voxels, note = one_channel(voxels, tolerance=0)
-        notes += [note] if note else []
+        notes += [noted("colour-to-grey", note)] if note else []
     if voxels.min() == voxels.max():
-        notes.append("every pixel has the same value")
+        notes.append(noted("constant", "every pixel has the same value"))
     said = facts([file.ds for file in files])
-    attributes = said.attributes
-    if pixels.inverted and full_range is not None:
-        attributes = inverted_window(attributes, full_range)
+    attributes = {**said.attributes, **put.attributes}
+    if pixels.inverted and pixels.full_range is not None:
+        attributes = inverted_window(attributes, pixels.full_range)
+    affine = put.affine
     image = Image(
         np.ascontiguousarray(voxels),
         unit=pixels.unit,
-        full_range=full_range,
+        full_range=pixels.full_range,
         geometry=None if affine is None else Geometry(tuple(tuple(float(v) for v in row) for row in affine)),
-        spacing_mm=spacing,
+        spacing_mm=put.spacing,
         modality=said.modality,
         attributes=attributes,
         notes=tuple(dict.fromkeys([*notes, *said.notes])),

@@ -1,9 +1,12 @@
-"""How the slices of a series lie on one another: put in order by position, or refused with the numbers."""
+"""How parallel slices lie on one another: put in order by position, or refused with the numbers."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from overread.domain import noted
 from overread.errors import UnreadableFile
 from overread.formats.planes import Plane
 from overread.imaging import geometry
@@ -12,18 +15,77 @@ COSINE_TOLERANCE = 1e-3
 """Direction cosines may differ by this much within a stack (0.06°): what writing them in text costs."""
 GAP_TOLERANCE_MM, GAP_TOLERANCE = 0.1, 0.05
 """A gap may differ from the median gap by 0.1 mm or by 5 % of it, whichever is larger."""
-TILT_TOLERANCE_DEGREES = 0.5
-"""The stack may lean this far from the normal of its slices; more is a tilted gantry."""
+LEAN_TOLERANCE_DEGREES = 0.5
+"""The stack may lean this far from the normal of its slices; more is a tilted gantry, and is straightened."""
+LARGEST_LEAN_DEGREES = 45.0
+"""No gantry tilts further than 30°; what leans more than this was never a scan along one axis."""
 SAME_PLACE_MM = 0.01
 """Two slices nearer than this lie at one position."""
 
 
-def is_placed(plane: Plane) -> bool:
-    """True when a frame says where it lies, how it is turned, and how large its pixels are."""
-    return plane.position is not None and plane.orientation is not None and plane.pixel_spacing is not None
+@dataclass(frozen=True)
+class Stack:
+    """Slices in order: indices from the lowest position to the highest, an affine in LPS mm, and what is to be told.
+
+    ``lean_degrees`` is 0 for an upright stack; otherwise the affine is sheared, and the volume has to be straightened.
+    """
+
+    order: tuple[int, ...]
+    affine: np.ndarray
+    lean_degrees: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
-def stack(planes: list[Plane]) -> tuple[list[int], np.ndarray]:
+def alike(planes: list[Plane]) -> list[list[int]]:
+    """Divide slices into those that are parallel and have pixels of one size; in the order in which they were met.
+
+    Raises
+    ------
+    UnreadableFile
+        ``malformed`` where direction cosines are none; ``mixed-orientation`` for more directions than a survey has.
+    """
+    groups: list[list[int]] = []
+    facing = np.empty((0, 6))
+    sizes = np.empty((0, 2))
+    for i, plane in enumerate(planes):
+        orientation, size = _checked(np.array(plane.orientation)), np.array(plane.pixel_spacing)
+        same = np.abs(facing - orientation).max(axis=1) <= COSINE_TOLERANCE
+        same &= np.abs(sizes - size).max(axis=1) <= 1e-3 * size.max()
+        if same.any():
+            groups[int(np.argmax(same))].append(i)
+            continue
+        groups.append([i])
+        facing, sizes = np.vstack([facing, orientation]), np.vstack([sizes, size])
+        if len(groups) > _MOST_GROUPS:
+            break
+    if len(groups) > _MOST_GROUPS:
+        raise UnreadableFile(
+            f"{len(planes)} slices in more than {_MOST_GROUPS} directions",
+            code="mixed-orientation",
+            expected="parallel slices",
+            do="export each plane as its own series",
+        )
+    return groups
+
+
+_MOST_GROUPS = 24  # a rotating projection has one direction a slice; a three-plane survey has three
+
+
+def places(planes: list[Plane]) -> np.ndarray:
+    """Number the positions of parallel slices from the lowest; slices at one position have one number.
+
+    Returns
+    -------
+    ndarray of int, (slices,)
+    """
+    along = np.array([p.position for p in planes]) @ geometry.normal(np.array(planes[0].orientation))
+    order = np.argsort(along, kind="stable")
+    out = np.empty(len(planes), int)
+    out[order] = np.concatenate([[0], np.cumsum(np.diff(along[order]) >= SAME_PLACE_MM)])
+    return out
+
+
+def stack(planes: list[Plane]) -> Stack:
     """Order slices by their position along the normal, and say where the volume lies.
 
     Positions are Image Position (Patient) projected on the normal of Image Orientation (Patient). Instance numbers and
@@ -32,43 +94,49 @@ def stack(planes: list[Plane]) -> tuple[list[int], np.ndarray]:
     Parameters
     ----------
     planes : list of Plane
-        Three or more, each with position, orientation and pixel spacing.
-
-    Returns
-    -------
-    order : list of int
-        Indices into ``planes``, from the lowest position to the highest.
-    affine : ndarray, (4, 4)
-        (slice, row, column, 1) → LPS mm.
+        Three or more, parallel (``alike``), each with position, orientation and pixel spacing.
 
     Raises
     ------
     UnreadableFile
-        ``mixed-orientation``, ``mixed-size``, ``duplicate-position``, ``missing-slices``, ``uneven-spacing``,
-        ``gantry-tilt``; ``malformed`` where the direction cosines are none.
+        ``duplicate-position``, ``missing-slices``, ``uneven-spacing``, ``gantry-tilt``.
 
     References
     ----------
     DICOM PS3.3 C.7.6.2.1.1.
     """
-    orientation, spacing = _common(planes)
+    orientation, spacing = np.array(planes[0].orientation), np.array(planes[0].pixel_spacing)
     positions = np.array([p.position for p in planes])
     along = positions @ geometry.normal(orientation)
     order = np.argsort(along, kind="stable")
     gaps = np.diff(along[order])
-    _check_duplicates(gaps)
+    if (gaps < SAME_PLACE_MM).any():
+        raise doubled(len(planes), int((gaps >= SAME_PLACE_MM).sum()) + 1)
     _check_gaps(gaps, [planes[i].number for i in order])
     step = (positions[order[-1]] - positions[order[0]]) / (len(planes) - 1)
-    _check_lean(positions[order], step, orientation, spacing)
+    _check_even(positions[order], step, orientation, spacing)
     affine = geometry.plane_affine(
         positions[order[0]], orientation=orientation, pixel_spacing_mm=spacing, slice_step_mm=step
     )
-    return [int(i) for i in order], affine
+    lean = geometry.lean_degrees(affine)
+    if lean > LARGEST_LEAN_DEGREES:
+        raise UnreadableFile(
+            f"a stack that leans by {lean:.1f}° from the normal of its slices",
+            code="gantry-tilt",
+            expected=f"at most {LARGEST_LEAN_DEGREES:.0f}°, which is more than a gantry can tilt",
+            do="export the series again; its positions cannot be right",
+        )
+    return Stack(
+        tuple(int(i) for i in order),
+        affine,
+        lean if lean > LEAN_TOLERANCE_DEGREES else 0.0,
+        _contradictions(planes[0], float(np.median(gaps))),
+    )
 
 
 def single(plane: Plane) -> np.ndarray | None:
     """Return where one slice lies, with the header's slice distance as its depth; None where the header gives none."""
-    if not is_placed(plane) or plane.thickness is None:
+    if not plane.is_placed or plane.thickness is None:
         return None
     orientation = _checked(np.array(plane.orientation))
     step = geometry.normal(orientation) * plane.thickness
@@ -77,51 +145,27 @@ def single(plane: Plane) -> np.ndarray | None:
     )
 
 
+def doubled(slices: int, positions: int) -> UnreadableFile:
+    """Return the refusal of slices that share positions and that nothing in their headers tells apart."""
+    return UnreadableFile(
+        f"{slices} slices at {positions} position{'s' if positions > 1 else ''}",
+        code="duplicate-position",
+        expected="one slice at each position",
+        do="export each time point, echo or diffusion step as its own series",
+    )
+
+
 def _checked(orientation: np.ndarray) -> np.ndarray:
     row, column = orientation[:3], orientation[3:]
     off = max(abs(np.linalg.norm(row) - 1), abs(np.linalg.norm(column) - 1), abs(row @ column))
     if off > 0.01:
         raise UnreadableFile(
-            "direction cosines that are not two perpendicular unit vectors",
+            f"direction cosines that are not two perpendicular unit vectors (off by {off:.3f})",
             code="malformed",
+            expected="at most 0.01",
             do="export the series again",
         )
     return orientation
-
-
-def _common(planes: list[Plane]) -> tuple[np.ndarray, np.ndarray]:
-    """The orientation and pixel spacing that all slices share."""
-    orientations = np.array([p.orientation for p in planes])
-    apart = np.abs(orientations - orientations[0]).max(axis=1)
-    if apart.max() > COSINE_TOLERANCE:
-        raise UnreadableFile(
-            f"{int((apart > COSINE_TOLERANCE).sum())} of {len(planes)} slices are turned otherwise than the first "
-            f"(direction cosines differ by up to {apart.max():.3f})",
-            code="mixed-orientation",
-            expected="parallel slices",
-            do="export each plane as its own series",
-        )
-    spacings = np.array([p.pixel_spacing for p in planes])
-    if np.abs(spacings - spacings[0]).max() > 1e-3 * spacings[0].max():
-        raise UnreadableFile(
-            f"pixel spacings from {spacings.min():.3f} to {spacings.max():.3f} mm in one series",
-            code="mixed-size",
-            expected="one",
-            do="export each reconstruction as its own series",
-        )
-    return _checked(orientations[0]), spacings[0]
-
-
-def _check_duplicates(gaps: np.ndarray) -> None:
-    same = int((gaps < SAME_PLACE_MM).sum())
-    places = len(gaps) + 1 - same
-    if same:
-        raise UnreadableFile(
-            f"{len(gaps) + 1} slices at {places} position{'s' if places > 1 else ''}",
-            code="duplicate-position",
-            expected="one slice at each position",
-            do="export each time point, echo or diffusion step as its own series",
-        )
 
 
 def _check_gaps(gaps: np.ndarray, numbers: list[int | None]) -> None:
@@ -139,7 +183,10 @@ def _check_gaps(gaps: np.ndarray, numbers: list[int | None]) -> None:
     odd = np.flatnonzero(np.abs(gaps - usual) > allowed)
     if not len(odd):
         return
-    said = f"{len(odd)} of {len(gaps)} gaps differ from the usual {usual:.2f} mm (from {gaps.min():.2f} to {gaps.max():.2f} mm)"
+    said = (
+        f"{len(odd)} of {len(gaps)} gaps differ from the usual {usual:.2f} mm (from {gaps.min():.2f} to {gaps.max():.2f} mm, "
+        f"median {np.median(gaps):.2f}), after slice {_listed(odd + 1)} from the lowest of {len(gaps) + 1}"
+    )
     if all(_is_missing(gaps[i] / usual, allowed / usual, numbers[i], numbers[i + 1]) for i in odd):
         lost = int(sum(round(gaps[i] / usual) - 1 for i in odd))
         raise UnreadableFile(
@@ -156,6 +203,11 @@ def _check_gaps(gaps: np.ndarray, numbers: list[int | None]) -> None:
     )
 
 
+def _listed(numbers: np.ndarray) -> str:
+    shown = ", ".join(str(n) for n in numbers[:5])
+    return f"{shown} …" if len(numbers) > 5 else shown
+
+
 def _is_missing(ratio: float, tolerance: float, before: int | None, after: int | None) -> bool:
     """A gap of two or more steps is a lost slice, unless the instance numbers run on: then the scanner changed step."""
     if round(ratio) < 2 or abs(ratio - round(ratio)) > tolerance * round(ratio):
@@ -163,25 +215,32 @@ def _is_missing(ratio: float, tolerance: float, before: int | None, after: int |
     return before is None or after is None or abs(after - before) != 1
 
 
-def _check_lean(positions: np.ndarray, step: np.ndarray, orientation: np.ndarray, spacing: np.ndarray) -> None:
-    """Refuse a stack whose slices are shifted sideways: evenly (a tilted gantry) or unevenly."""
-    upright = float(step @ geometry.normal(orientation))
-    aside = float(np.linalg.norm(step - upright * geometry.normal(orientation)))
-    tilt = float(np.degrees(np.arctan2(aside, upright)))
-    if tilt > TILT_TOLERANCE_DEGREES:
-        raise UnreadableFile(
-            f"a stack that leans by {tilt:.1f}° from the normal of its slices",
-            code="gantry-tilt",
-            expected=f"at most {TILT_TOLERANCE_DEGREES}°",
-            do="export a reconstruction without gantry tilt",
-        )
+def _check_even(positions: np.ndarray, step: np.ndarray, orientation: np.ndarray, spacing: np.ndarray) -> None:
+    """Refuse a stack in which single slices are shifted, along it or sideways."""
     even = positions[0] + np.outer(np.arange(len(positions)), step)
-    worst = float(np.linalg.norm(positions - even, axis=1).max())
+    away = np.linalg.norm(positions - even, axis=1)
+    upright = abs(float(step @ geometry.normal(orientation)))
     allowed = max(GAP_TOLERANCE_MM, GAP_TOLERANCE * upright, float(spacing.min()) / 2)
-    if worst > allowed:
+    if away.max() > allowed:
         raise UnreadableFile(
-            f"a slice that lies {worst:.2f} mm from where an even stack would put it",
+            f"slice {int(away.argmax()) + 1} of {len(away)} lies {away.max():.2f} mm from where an even stack would put it",
             code="uneven-spacing",
             expected=f"at most {allowed:.2f} mm",
             do="export an evenly spaced reconstruction",
         )
+
+
+def _contradictions(plane: Plane, gap: float) -> tuple[str, ...]:
+    """Tell where the header's own words on spacing are not what the positions say. The positions are believed."""
+    allowed = max(GAP_TOLERANCE_MM, GAP_TOLERANCE * gap)
+    notes = []
+    if plane.spacing_between is not None and abs(plane.spacing_between - gap) > allowed:
+        said = f"slices lie {gap:.2f} mm apart by their positions; Spacing Between Slices says {plane.spacing_between:.2f} mm"
+        notes.append(noted("spacing-contradicted", said))
+    if plane.slice_thickness is not None and plane.slice_thickness < gap - allowed:
+        said = f"slices of {plane.slice_thickness:.2f} mm lie {gap:.2f} mm apart: what is between them was not imaged"
+        notes.append(noted("slices-apart", said))
+    elif plane.slice_thickness is not None and plane.slice_thickness > gap + allowed:
+        said = f"slices of {plane.slice_thickness:.2f} mm lie {gap:.2f} mm apart: neighbours overlap"
+        notes.append(noted("slices-overlap", said))
+    return tuple(notes)

@@ -111,7 +111,7 @@ def pieces(
         When a disk fails: that concerns the whole study.
     """
     filed = on_disk(origins)
-    files = [Path(file) for origin in origins for file in origin.files]
+    files = [Path(file) for file in dict.fromkeys(file for origin in origins for file in origin.files)]
     for finding in report.findings:
         known = finding.image in report.images and math.isfinite(finding.probability)
         if known and (labels is None or finding.label in labels):

@@ -1,0 +1,192 @@
+"""The frames of a series become stacks: parallel ones together, volumes told apart, copies dropped, or refused.
+
+Nothing here knows pixels or files: it works on what headers say, so that classic series (a file a slice) and enhanced
+objects (a file a series) are cut by the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from overread.domain import noted
+from overread.errors import UnreadableFile
+from overread.formats import tellers
+from overread.formats.planes import Plane
+from overread.formats.stack import Stack, alike, doubled, places, stack
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice: where it lies, its size in pixels (rows, columns, samples), and what its header says of it."""
+
+    plane: Plane
+    size: tuple[int, int, int]
+    said: Mapping[str, Hashable] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What becomes of some frames: a stack, single images (no stack and no refusal), or a refusal.
+
+    Parameters
+    ----------
+    frames : tuple of int
+        Indices; for a stack in its order.
+    stack : Stack or None
+    refusal : UnreadableFile or None
+    attributes : mapping of str to str
+        Which of several volumes it is.
+    notes : tuple of str
+    copies : tuple of int
+        Frames that hold the same pixels at the same place as one of ``frames``.
+    """
+
+    frames: tuple[int, ...]
+    stack: Stack | None = None
+    refusal: UnreadableFile | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    copies: tuple[int, ...] = ()
+
+
+def arrange(frames: list[Frame], *, same: Callable[[int, int], bool]) -> list[Part]:
+    """Say which frames make a volume together, by where they lie and what their headers say; every frame is in one part.
+
+    Frames of another direction or size than the rest are separated: three or more make a stack of their own, one or two
+    (a scout) are single images beside it. Frames that share a position are copies, or volumes that a fact tells apart
+    (``tellers``), or refused.
+
+    Parameters
+    ----------
+    frames : list of Frame
+        All with a place (``Plane.is_placed``).
+    same : callable
+        True where two frames, given by index, hold the same pixels. Asked only of frames at one position.
+    """
+    try:
+        groups = _parallel(frames)
+    except UnreadableFile as error:
+        return [Part(tuple(range(len(frames))), refusal=error)]
+    if len(groups) == 1:
+        return _stacks(frames, groups[0], same)
+    large = [g for g in groups if len(g) >= tellers.SMALLEST_VOLUME]
+    if not large:
+        return [Part(tuple(range(len(frames))), refusal=_mixed(frames, groups))]
+    out = []
+    for group in groups:
+        note = noted(
+            "separated-geometry",
+            f"{len(group)} of the {len(frames)} slices of this series, which lie in {len(groups)} directions or sizes",
+        )
+        small = len(group) < tellers.SMALLEST_VOLUME
+        parts = [Part((i,)) for i in group] if small else _stacks(frames, group, same)
+        out += [replace(part, notes=(*part.notes, note)) for part in parts]
+    return out
+
+
+def _parallel(frames: list[Frame]) -> list[list[int]]:
+    """Indices of frames of one size that lie parallel."""
+    by_size: dict[tuple[int, int, int], list[int]] = {}
+    for i, frame in enumerate(frames):
+        by_size.setdefault(frame.size, []).append(i)
+    return [[of[i] for i in group] for of in by_size.values() for group in alike([frames[i].plane for i in of])]
+
+
+def _mixed(frames: list[Frame], groups: list[list[int]]) -> UnreadableFile:
+    sizes = sorted({f.size for f in frames})
+    first = np.array(frames[0].plane.orientation)
+    apart = np.abs(np.array([f.plane.orientation for f in frames]) - first).max(axis=1)
+    turned = int((apart > 1e-3).sum())
+    if turned:
+        return UnreadableFile(
+            f"{turned} of {len(frames)} slices are turned otherwise than the first "
+            f"(direction cosines differ by up to {apart.max():.3f}), and no three are parallel",
+            code="mixed-orientation",
+            expected="parallel slices",
+            do="export each plane as its own series",
+        )
+    spacings = np.array([f.plane.pixel_spacing for f in frames])
+    said = " and ".join(f"{r} × {c}" for r, c, _ in sizes[:3])
+    return UnreadableFile(
+        f"{len(frames)} slices of {len(groups)} sizes in one series ({said}; pixels of {spacings.min():.3f} to "
+        f"{spacings.max():.3f} mm), no three alike",
+        code="mixed-size",
+        expected="one",
+        do="export each reconstruction as its own series",
+    )
+
+
+def _stacks(frames: list[Frame], group: list[int], same: Callable[[int, int], bool]) -> list[Part]:
+    """The volumes that parallel frames of one size make."""
+    taken = places([frames[i].plane for i in group])
+    if len(np.unique(taken)) == len(group):
+        return _even(frames, group, taken)
+    kept, copies = _without_copies(group, taken, same)
+    if kept:
+        note = noted("copies-dropped", f"{len(copies)} slices with the same pixels at the same place were left out")
+        return [replace(p, notes=(*p.notes, note), copies=copies) for p in _even(frames, kept, None)]
+    division = tellers.volumes(taken, [frames[i].said for i in group])
+    if division is None:
+        return [Part(tuple(group), refusal=doubled(len(group), len(np.unique(taken))))]
+    return _divided(frames, group, *division)
+
+
+def _even(frames: list[Frame], group: list[int], taken: np.ndarray | None) -> list[Part]:
+    """One volume; where it is uneven because two were laid into one another or end to end, those two."""
+    part = _one(frames, group)
+    uneven = part.refusal is not None and part.refusal.code in ("uneven-spacing", "missing-slices")
+    if taken is None or not uneven:
+        return [part]
+    said = [{w: v for w, v in frames[i].said.items() if w not in _ALONG} for i in group]
+    division = tellers.volumes(taken, said)
+    if division is None or len(division[0]) < 2:
+        return [part]
+    parts = _divided(frames, group, *division)
+    return parts if all(p.refusal is None for p in parts) else [part]
+
+
+_ALONG = ("acquisition time", "instance number", "trigger time", "frame reference time", "time point")
+"""What may change from slice to slice within one volume: no reason to divide an uneven one."""
+
+
+def _divided(frames: list[Frame], group: list[int], volumes: list[list[int]], words: str) -> list[Part]:
+    said = [frames[i].said for i in group]
+    most = max(len(v) for v in volumes)
+    out = []
+    for n, volume in enumerate(volumes, start=1):
+        about = {"Volume": f"{n} of {len(volumes)}"} | tellers.attributes(volume, said)
+        notes = [noted("one-of-several", f"volume {n} of {len(volumes)} in this series, told apart by the {words}")]
+        if len(volume) < most:
+            notes.append(noted("shorter-volume", f"it has {len(volume)} slices, the longest of its series {most}"))
+        part = _one(frames, [group[i] for i in volume])
+        out.append(replace(part, attributes=about, notes=(*part.notes, *notes)))
+    return out
+
+
+def _one(frames: list[Frame], group: list[int]) -> Part:
+    try:
+        laid = stack([frames[i].plane for i in group])
+    except UnreadableFile as error:
+        return Part(tuple(group), refusal=error)
+    changing = [t.words for t in tellers.TELLERS if t.firm and len({frames[i].said.get(t.words) for i in group}) > 1]
+    notes = [noted("facts-change", f"its slices differ in {' and '.join(changing)}")] if changing else []
+    return Part(tuple(group[i] for i in laid.order), stack=laid, notes=(*laid.notes, *notes))
+
+
+def _without_copies(
+    group: list[int], taken: np.ndarray, same: Callable[[int, int], bool]
+) -> tuple[list[int], tuple[int, ...]]:
+    """One frame for each position where all others there are its copies; nothing where only some are."""
+    kept: dict[int, int] = {}
+    copies = []
+    for i, place in zip(group, taken, strict=True):
+        if int(place) not in kept:
+            kept[int(place)] = i
+        elif same(kept[int(place)], i):
+            copies.append(i)
+        else:
+            return [], ()
+    return list(kept.values()), tuple(copies)

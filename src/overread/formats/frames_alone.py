@@ -1,0 +1,155 @@
+"""Frames that make no stack: one slice, a film, frames over time. What is known of their size in mm, and what is told."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from overread.domain import noted
+from overread.errors import UnreadableFile
+from overread.formats.planes import Plane
+from overread.formats.stack import single
+
+Spacing = tuple[float, float, float]
+
+_OVER_TIME = (0x00181063, 0x00181065)  # Frame Time, Frame Time Vector: what Frame Increment Pointer may point to
+_NUCLEAR = {
+    0x00540080: "slices",
+    0x00540100: "time slots",
+    0x00540070: "phases",
+    0x00540050: "rotation",
+    0x00540090: "angular views",
+}
+_FILMS = ("CR", "DX", "MG", "RG", "RF", "XA", "PX", "IO")
+_SLIDES = ("US", "XA", "RF", "ES", "IVUS", "XC", "GM")
+"""Modalities whose frames follow one another in time."""
+
+
+def check_whole(ds: Dataset) -> None:
+    """Refuse a part of a concatenation: one object that was cut into several files.
+
+    Raises
+    ------
+    UnreadableFile
+        ``missing-slices``.
+
+    References
+    ----------
+    DICOM PS3.3 C.7.6.16.2.2.4 (Concatenations).
+    """
+    parts = int(ds.get("InConcatenationTotalNumber") or 1)
+    if ds.get("ConcatenationUID") and (parts > 1 or int(ds.get("InConcatenationNumber") or 1) > 1):
+        raise UnreadableFile(
+            f"part {ds.get('InConcatenationNumber')} of {parts if parts > 1 else 'several'} parts of one multi-frame object",
+            code="missing-slices",
+            expected="the whole object in one file",
+            do="export it without concatenation",
+        )
+
+
+def one_slice(plane: Plane) -> tuple[np.ndarray | None, list[str]]:
+    """Return where a single slice lies in LPS mm, with the header's slice distance as its depth, and what is to be told."""
+    affine = single(plane)
+    if affine is not None:
+        return affine, [noted("one-slice", "one slice: its depth is the header's slice spacing or thickness")]
+    missing = [
+        name
+        for name, value in (
+            ("Image Position", plane.position),
+            ("Image Orientation", plane.orientation),
+            ("Pixel Spacing", plane.pixel_spacing),
+            ("Slice Thickness", plane.thickness),
+        )
+        if value is None
+    ]
+    return None, [noted("no-place", f"the header lacks {', '.join(missing)}: a picture without a place in the patient")]
+
+
+def unplaced(ds: Dataset, frames: int, plane: Plane) -> tuple[Spacing | None, list[str]]:
+    """Say what the frames of a multi-frame object are when none has a place of its own: moments, or slices in stored order.
+
+    Returns
+    -------
+    spacing : (float, float, float) or None
+        Between frames (0 where these are moments), rows, columns.
+    notes : list of str
+
+    References
+    ----------
+    DICOM PS3.3 C.7.6.5 (Cine), C.7.6.6.1.1 (Frame Increment Pointer), C.8.4.8 (NM multi-frame).
+    """
+    pointer = ds.get("FrameIncrementPointer")
+    tags = [
+        int(t)
+        for t in (pointer if isinstance(pointer, (list, tuple)) or hasattr(pointer, "insert") else [pointer])
+        if t
+    ]
+    vectors = [_NUCLEAR[t] for t in tags if t in _NUCLEAR]
+    pixel = plane.pixel_spacing
+    if vectors == ["slices"] and pixel is not None and plane.spacing_between is not None:
+        said = f"{frames} frames are slices {plane.spacing_between:.2f} mm apart in stored order; which end is up is not said"
+        return (plane.spacing_between, *pixel), [noted("stored-order", said)]
+    flat = (0.0, *pixel) if pixel is not None else None
+    if vectors and vectors != ["slices"]:
+        return flat, [noted("frames-mixed", f"{frames} frames by {' and '.join(vectors)}: not the slices of a volume")]
+    timed = set(tags) & set(_OVER_TIME) or ds.get("FrameTime") or ds.get("CineRate")
+    if timed or str(ds.get("Modality") or "") in _SLIDES:
+        rate = _milliseconds(ds)
+        said = f"{frames} frames over time{f', {rate:g} ms apart' if rate else ''}: not the slices of a volume"
+        return flat, [noted("frames-over-time", said)]
+    return flat, [
+        noted("stored-order", f"{frames} frames without a place in the patient: taken as slices in stored order")
+    ]
+
+
+def _milliseconds(ds: Dataset) -> float | None:
+    if ds.get("FrameTime"):
+        return float(ds.FrameTime)
+    rate = float(ds.get("CineRate") or ds.get("RecommendedDisplayFrameRate") or 0)
+    return round(1000 / rate, 1) if rate > 0 else None
+
+
+def film_spacing(ds: Dataset, plane: Plane) -> tuple[Spacing | None, list[str]]:
+    """Return the pixel size of a projection, 0 between slices, and what it refers to: the patient, or the detector.
+
+    Pixel Spacing is taken where it is given, else that of the detector (Imager Pixel Spacing) or of a film scanner. A
+    detector sees a magnified shadow; the factor, where the header estimates it, is told and not applied.
+
+    References
+    ----------
+    DICOM PS3.3 10.7.1.3 (Pixel Spacing Calibration), C.8.11.3 (DX Detector).
+    """
+    notes = []
+    imager = _pair(ds, "ImagerPixelSpacing")
+    spacing = plane.pixel_spacing or imager or _pair(ds, "NominalScannedPixelSpacing")
+    film = str(ds.get("Modality") or "") in _FILMS
+    factor = float(ds.get("EstimatedRadiographicMagnificationFactor") or 0)
+    if film and plane.pixel_spacing and imager and not np.allclose(plane.pixel_spacing, imager, rtol=1e-3):
+        said = (
+            f"Pixel Spacing {plane.pixel_spacing[0]:.4g} mm was taken; at the detector it is {imager[0]:.4g} mm "
+            f"(a factor of {imager[0] / plane.pixel_spacing[0]:.3f})"
+        )
+        notes.append(noted("calibrated-spacing", said))
+    elif film and imager and spacing == imager and factor > 1:
+        said = (
+            f"pixels of {imager[0]:.4g} mm at the detector; the header estimates a magnification of {factor:.3f}, "
+            f"so {imager[0] / factor:.4g} mm in the patient"
+        )
+        notes.append(noted("detector-spacing", said))
+    shape = (spacing[0] / spacing[1]) if spacing else _aspect(ds)
+    if abs(shape - 1) > 0.01:
+        notes.append(noted("non-square-pixels", f"pixels are {shape:.3f} times as high as they are wide"))
+    return (0.0, *spacing) if spacing else None, notes
+
+
+def _pair(ds: Dataset, keyword: str) -> tuple[float, float] | None:
+    said = ds.get(keyword)
+    if not said or isinstance(said, (str, float, int)) or len(said) != 2 or min(float(v) for v in said) <= 0:
+        return None
+    return float(said[0]), float(said[1])
+
+
+def _aspect(ds: Dataset) -> float:
+    """Height of a pixel for one unit of its width (Pixel Aspect Ratio); 1 where the header does not say."""
+    pair = _pair(ds, "PixelAspectRatio")
+    return pair[0] / pair[1] if pair else 1.0
