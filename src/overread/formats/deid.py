@@ -112,7 +112,7 @@ def deidentify(ds: Dataset, *, key: bytes) -> Dataset:
         patient = _text(ds, "PatientID") or _text(ds, "StudyInstanceUID")  # no id: no two studies are one patient
         job = _Job(key, pseudonym("P", patient, key=key), shift_days(patient, key=key), traces(ds))
         out = _clean(ds, job)
-        missing = [k for k in NEEDED if k not in out or out[k].is_empty]
+        missing = [k for k in NEEDED if k not in out or out[k].is_empty or out[k].VM != 1]
         if missing:
             raise IdentityRefused(
                 f"an image without a usable {', '.join(missing)}",
@@ -362,7 +362,7 @@ def kept(ds: Dataset, keyword: str, *, names: frozenset[str]) -> list | None:
 def _take_pixels(ds: Dataset, out: Dataset, syntax: UID) -> None:
     """Put the cleaned pixel data beside their description, which has been checked by now."""
     for keyword in ("NumberOfFrames", "PlanarConfiguration"):
-        if _text(ds, keyword) and not _text(out, keyword):
+        if _text(ds, keyword) and (not _text(out, keyword) or out[keyword].VM != 1):
             raise IdentityRefused(f"an image without a usable {keyword}", expected="a number", do="export it again")
     data = _get(ds, "PixelData")
     given = ds["PixelData"].VR  # kept: in big endian, OW bytes are swapped and OB bytes are not

@@ -8,6 +8,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from overread.errors import UnreadableFile
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -55,16 +57,35 @@ class Plane:
 def planes(ds: Dataset) -> list[Plane]:
     """Say where each frame lies: from the functional groups of an enhanced object, else from the header itself.
 
+    Raises
+    ------
+    UnreadableFile
+        ``truncated`` where the header claims more frames than there are bytes of pixels.
+
     References
     ----------
     DICOM PS3.3 C.7.6.2 (Image Plane), C.7.6.16 (Multi-frame Functional Groups), C.11.1 (Modality LUT).
     """
     frames = int(ds.get("NumberOfFrames") or 1)
+    _check_claim(ds, frames)
     groups = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
     shared = (list(ds.get("SharedFunctionalGroupsSequence") or []) or [Dataset()])[0]
     if not groups:
         return [_plane((ds,), ds)] * frames
     return [_plane((group, shared), ds) for group in groups[:frames]]
+
+
+def _check_claim(ds: Dataset, frames: int) -> None:
+    """Refuse two billion frames before a list of them is made; no encoding puts a frame into less than a byte."""
+    keyword = next((k for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if k in ds), None)
+    have = len(ds[keyword].value or b"") if keyword else frames
+    if frames > max(1, have):
+        raise UnreadableFile(
+            f"{frames:,} frames in {have:,} bytes of pixels",
+            code="truncated",
+            expected="at least a byte for each frame",
+            do="copy or export it again",
+        )
 
 
 _MACROS = (
