@@ -1,0 +1,133 @@
+"""Who is better, and how sure that is: two models on the same cases, or one against a published figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy import stats
+
+from overread.domain import Estimate
+from overread.stats.resample import REPLICATES, Cases, Z, bootstrap, interval
+
+MAY_CLAIM = 0.05
+"""Above this probability of being false, "better" is not said."""
+
+
+def paired_auroc(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Return the difference of two AUROCs on the same cases (first − second), and DeLong's variance of it.
+
+    References
+    ----------
+    DeLong, DeLong, Clarke-Pearson 1988, doi:10.2307/2531595.
+
+    Examples
+    --------
+    >>> y = np.array([0, 0, 1, 1, 1])
+    >>> difference, variance = paired_auroc(y, np.array([.1, .2, .3, .4, .5]), np.array([.3, .1, .2, .4, .5]))
+    >>> round(difference, 4), round(variance, 4)
+    (0.1667, 0.0556)
+    """
+    parts = []
+    for score in (first, second):
+        positive, negative = score[truth == 1], score[truth == 0]
+        ranks = stats.rankdata(np.concatenate([positive, negative]))
+        m, n = len(positive), len(negative)
+        over = (ranks[:m] - stats.rankdata(positive)) / n
+        under = 1 - (ranks[m:] - stats.rankdata(negative)) / m
+        parts.append((over, under))
+    over, under = parts[0][0] - parts[1][0], parts[0][1] - parts[1][1]
+    variance = over.var(ddof=1) / len(over) + under.var(ddof=1) / len(under)
+    return float(over.mean()), float(variance)
+
+
+def difference_auroc(c: Cases, other: np.ndarray, *, rng, replicates: int = REPLICATES) -> Estimate:
+    """Return AUROC(c.score) − AUROC(other) on the same cases, with a paired interval.
+
+    DeLong's where each patient has one image; else whole patients are drawn, for both models the same.
+
+    Parameters
+    ----------
+    c : Cases
+    other : ndarray, (n,)
+        The other model's scores of the same cases.
+    """
+    from overread.stats.metrics import weighted_auroc
+
+    if not 0 < c.truth.sum() < len(c.truth):
+        return c.undefined("one answer only")
+    value, variance = paired_auroc(c.truth, c.score, other)
+    few = min((c.truth == 1).sum(), (c.truth == 0).sum()) < 2
+    if c.alone and not few and variance > 0:
+        half = Z * np.sqrt(variance)
+        return c.estimate(value, max(-1.0, value - half), min(1.0, value + half), "paired DeLong")
+    mine, its = weighted_auroc(c.truth, c.score), weighted_auroc(c.truth, np.asarray(other, float))
+    return paired(c, lambda w: mine(w) - its(w), rng=rng, replicates=replicates)
+
+
+def paired(c: Cases, difference: Callable[[np.ndarray], np.ndarray], *, rng, replicates: int = REPLICATES) -> Estimate:
+    """Return a difference of two figures on the same cases; ``difference`` maps weights (replicates, n) to it."""
+    value = float(difference(np.ones((1, len(c.truth))))[0])
+    low, high, told = interval(bootstrap(c, difference, rng=rng, replicates=replicates))
+    return c.estimate(value, low, high, f"paired {told}")
+
+
+def false_claim(ours: Estimate, published: float, *, published_n: int | None = None) -> dict[str, float | bool | str]:
+    """Return the probability that "better than the published figure" is false.
+
+    Parameters
+    ----------
+    ours : Estimate
+        Its interval gives how far it may be off.
+    published : float
+        A share or an AUROC, between 0 and 1.
+    published_n : int, optional
+        Testing cases behind it; without it the published figure is taken as exact, which favours the claim.
+
+    Returns
+    -------
+    dict
+        probability, may_claim, in_words.
+
+    References
+    ----------
+    Christodoulou et al. 2025, arXiv 2505.04720.
+
+    Examples
+    --------
+    >>> from overread.stats.resample import wilson
+    >>> ours = Estimate(0.950, *wilson(593, 624), n=624, method="Wilson")
+    >>> told = false_claim(ours, 0.946)
+    >>> round(told["probability"], 2), told["may_claim"]
+    (0.34, False)
+    """
+    error = (ours.value - ours.low) / Z  # the side that matters: near 1 an interval is longer downwards
+    if published_n:
+        error = float(np.hypot(error, np.sqrt(published * (1 - published) / published_n)))
+    gap = ours.value - published
+    p = float(stats.norm.sf(gap / error)) if error > 0 else float(gap <= 0)
+    may = p <= MAY_CLAIM
+    told = (
+        f"{ours.value:.3f} against a published {published:g}: the probability that it is not better is {p:.2g}"
+        + ("" if may else ", so that it may not be called better")
+        + ("" if published_n else " (the published figure taken as exact)")
+    )
+    return {"probability": p, "may_claim": may, "in_words": told}
+
+
+def spread(values: Sequence[float]) -> dict[str, float | int]:
+    """Return mean, standard deviation, lowest and highest of a figure over seeds.
+
+    Examples
+    --------
+    >>> spread([0.98, 0.99, 0.97])["sd"].__round__(4)
+    0.01
+    """
+    v = np.asarray(values, float)
+    return {
+        "seeds": len(v),
+        "mean": float(v.mean()),
+        "sd": float(v.std(ddof=1)) if len(v) > 1 else float("nan"),
+        "low": float(v.min()),
+        "high": float(v.max()),
+    }

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from sklearn.metrics import matthews_corrcoef
+
+from overread.domain import Estimate
+from overread.stats.decisions import decision_curve, likelihood_ratios, matthews, predictive_values
+from overread.stats.resample import cases
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def called(r, n, *, se=0.8, sp=0.7, share=0.4, images=1):
+    """Calls with known sensitivity and specificity; images of a patient are called together."""
+    y = (r.random(n) < share).astype(int)
+    call = np.where(y == 1, r.random(n) < se, r.random(n) >= sp)
+    y, call = y.repeat(images), call.repeat(images).astype(bool)
+    return cases(y, call.astype(float), [str(i) for i in np.arange(n).repeat(images)]), call
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_intervals_of_likelihood_ratios_hold_the_truth_19_times_of_20(images):
+    truth = (0.8 / 0.3, 0.2 / 0.7)
+    held = np.zeros(2)
+    for seed in range(500):
+        r = rng(seed)
+        c, call = called(r, 250, images=images)
+        for j, e in enumerate(likelihood_ratios(c, call, rng=r, replicates=300)):
+            held[j] += e.low <= truth[j] <= e.high
+    assert (held / 500 >= 0.925).all() and (held / 500 <= 0.975).all()
+
+
+def test_counting_images_as_witnesses_breaks_the_coverage_so_the_test_can_fail():
+    held = 0
+    for seed in range(300):
+        r = rng(seed)
+        c, call = called(r, 250, images=3)
+        alone = cases(c.truth, c.score)
+        plus, _ = likelihood_ratios(alone, call, rng=r, replicates=300)
+        held += plus.low <= 0.8 / 0.3 <= plus.high
+    assert held / 300 < 0.85
+
+
+def test_empty_cells_have_an_interval_and_an_honest_value():
+    c = cases([1, 1, 1, 0, 0, 0], np.zeros(6))
+    plus, minus = likelihood_ratios(c, np.array([1, 1, 0, 0, 0, 0], bool), rng=rng())
+    assert plus.value == np.inf and np.isfinite(plus.low)
+    assert minus.value == pytest.approx(1 / 3)
+    gone, _ = likelihood_ratios(cases([1, 1], np.zeros(2)), np.array([True, False]), rng=rng())
+    assert np.isnan(gone.value) and "not defined" in gone.method
+
+
+def test_predictive_values_are_bayes_and_hold_the_truth():
+    """Sensitivity .8, specificity .7 at a prevalence of .05: PPV = .04 / (.04 + .285)."""
+    from overread.stats.resample import wilson
+
+    truth, held = 0.04 / (0.04 + 0.3 * 0.95), 0
+    for seed in range(500):
+        r = rng(seed)
+        k, j = r.binomial(120, 0.8), r.binomial(150, 0.7)
+        se = Estimate(k / 120, *wilson(k, 120), n=120, method="Wilson")
+        sp = Estimate(j / 150, *wilson(j, 150), n=150, method="Wilson")
+        ppv, npv = predictive_values(se, sp, prevalence=0.05)
+        held += ppv.low <= truth <= ppv.high
+        assert ppv.low <= ppv.value <= ppv.high and npv.low <= npv.value <= npv.high
+    assert held / 500 >= 0.94
+
+
+def test_matthews_agrees_with_scikit_learn_and_covers():
+    held = 0
+    big, call = called(rng(9), 400_000)
+    truth = matthews_corrcoef(big.truth, call)
+    for seed in range(300):
+        r = rng(seed)
+        c, call = called(r, 300)
+        e = matthews(c, call, rng=r, replicates=400)
+        assert e.value == pytest.approx(matthews_corrcoef(c.truth, call))
+        held += e.low <= truth <= e.high
+    assert 0.92 <= held / 300 <= 0.98
+
+
+def test_the_decision_curve_is_the_definition_and_treat_all_its_closed_form():
+    r = rng(3)
+    y = (r.random(500) < 0.3).astype(float)
+    p = np.clip(0.3 + 0.3 * (y - 0.3) + r.normal(0, 0.15, 500), 0.001, 0.999)
+    curve = decision_curve(cases(y, p), rng=r)
+    for t, model, everybody in zip(curve["thresholds"], curve["model"], curve["everybody"], strict=True):
+        tp, fp = (p >= t) @ y, (p >= t) @ (1 - y)
+        assert model == pytest.approx(tp / 500 - fp / 500 * t / (1 - t))
+        assert everybody == pytest.approx(y.mean() - (1 - y.mean()) * t / (1 - t))
+    assert curve["best_from"] < 0.4 < curve["best_to"]
+
+
+def test_a_model_of_noise_is_of_no_use_anywhere():
+    r = rng(4)
+    y = (r.random(2000) < 0.3).astype(float)
+    curve = decision_curve(cases(y, np.full(2000, 0.3) + r.normal(0, 1e-6, 2000)), rng=r)
+    assert curve["best_from"] is None
