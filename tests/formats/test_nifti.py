@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
+from overread.domain import code_of
 from overread.errors import UnreadableFile
 from overread.formats.door import Found, scan
-from overread.formats.nifti import read_nifti
+from overread.formats.nifti import read_nifti, read_volumes
+from overread.imaging import geometry
 
 VALUES = np.random.default_rng(2).permutation(9 * 10 * 11).reshape(9, 10, 11).astype(np.int16)
 
@@ -76,14 +79,90 @@ def test_a_scale_factor_is_applied_and_integers_stay_integers() -> None:
 def test_sixty_four_bit_values_are_rounded_with_a_note() -> None:
     image = read_nifti(made(VALUES.astype(np.float64) / 3).to_bytes())
     assert image.voxels.dtype == np.float32
-    assert "64-bit values were rounded to 32-bit floats" in image.notes
+    assert "rounded: 64-bit values were rounded to 32-bit floats" in image.notes
 
 
-def test_one_volume_of_four_dimensions_is_read_and_several_are_refused() -> None:
+def test_four_dimensions_are_one_image_for_each_volume_each_where_nibabel_puts_it() -> None:
     assert read_nifti(made(VALUES[..., np.newaxis]).to_bytes()).voxels.shape == (11, 10, 9)
-    error = refused(made(np.stack([VALUES] * 5, axis=-1)).to_bytes())
-    assert error.code == "several-volumes"
-    assert "5 volumes" in str(error)
+    rng = np.random.default_rng(5)
+    values = rng.integers(0, 999, (9, 10, 11, 3)).astype(np.int16)
+    source = made(values, affine=np.diag([-2.0, 1, 3, 1]))
+    images = read_volumes(source.to_bytes())
+    assert [i.attributes["Volume"] for i in images] == ["1 of 3", "2 of 3", "3 of 3"]
+    for n, image in enumerate(images):
+        expected, placed = geometry.reorient(
+            np.swapaxes(values[..., n], 0, 2), (np.diag([-1.0, -1, 1, 1]) @ source.affine)[:, [2, 1, 0, 3]]
+        )
+        assert np.array_equal(image.voxels, expected)
+        assert np.allclose(image.geometry.affine, placed)
+        assert "one-of-several" in map(code_of, image.notes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "code", "said"),
+    [((9, 10, 11, 1, 3), "unsupported-format", "vector of 3"), ((9, 10, 11, 2, 3), "several-volumes", "6 volumes")],
+)
+def test_more_than_four_dimensions_are_refused_by_name(shape: tuple, code: str, said: str) -> None:
+    error = refused(made(np.arange(np.prod(shape), dtype=np.int16).reshape(shape)).to_bytes())
+    assert error.code == code
+    assert said in str(error)
+
+
+def _changed(at: int, values: list[float], dtype: str, image: nib.Nifti1Image | None = None) -> bytes:
+    raw = bytearray((image or made()).to_bytes())
+    raw[at : at + len(values) * np.dtype(dtype).itemsize] = np.array(values, dtype).tobytes()
+    return bytes(raw)
+
+
+@pytest.mark.parametrize(("slope", "told"), [(0, False), (np.nan, True), (np.inf, True)])
+def test_a_scale_factor_that_means_nothing_leaves_the_values_as_stored(slope: float, told: bool) -> None:
+    image = read_nifti(_changed(112, [slope, 0], "<f4"))
+    assert sorted(image.voxels.ravel()) == sorted(VALUES.ravel())
+    assert ("scale-ignored" in map(code_of, image.notes)) == told
+
+
+def test_a_shift_that_is_no_number_is_refused() -> None:
+    assert refused(_changed(112, [2, np.nan], "<f4")).code == "malformed"
+
+
+def _qform_only(pixdim: list[float]) -> bytes:
+    """Sizes and qfac (pixdim), with the qform in force and no sform."""
+    image = made()
+    image.set_qform(np.diag([-1.0, 1, 1, 1]), 1)  # nibabel writes a mirrored affine with qfac -1
+    image.set_sform(None, 0)
+    return _changed(76, pixdim, "<f4", image)
+
+
+def test_qfac_mirrors_and_what_is_neither_is_told() -> None:
+    left, right = (read_nifti(_qform_only([q, 1, 1, 1])) for q in (1, -1))
+    assert np.linalg.det(np.array(left.geometry.affine)[:3, :3]) != 0
+    assert np.array_equal(left.voxels, right.voxels[::-1])  # the third axis runs the other way
+    assert right.notes == ()
+    assert "header-rules" in map(code_of, read_nifti(_qform_only([3, 1, 1, 1])).notes)
+
+
+@pytest.mark.parametrize("size", [0, -2, np.nan])
+def test_a_voxel_without_a_size_is_never_made_up(size: float) -> None:
+    error = refused(_qform_only([1, size, 1, 1]))
+    assert error.code == "malformed"
+    nowhere = made()
+    nowhere.set_sform(None, 0)
+    nowhere.set_qform(None, 0)
+    if size == 0:
+        assert read_nifti(_changed(80, [0], "<f4", nowhere)).spacing_mm is None
+
+
+def test_sizes_that_contradict_the_axes_are_told() -> None:
+    image = read_nifti(_changed(80, [1, 1, 7], "<f4"))
+    assert np.allclose(image.spacing_mm, (1, 1, 1))
+    assert any("the header lists 7 × 1 × 1 mm" in n for n in image.notes)
+
+
+def test_a_left_handed_affine_keeps_left_left() -> None:
+    right, left = (read_nifti(made(affine=np.diag([s, 1.0, 1, 1])).to_bytes()) for s in (1.0, -1.0))
+    assert geometry.axis_codes(np.array(right.geometry.affine)) == "SPL"
+    assert geometry.axis_codes(np.array(left.geometry.affine)) == "SPL"
+    assert np.array_equal(right.voxels, left.voxels[:, :, ::-1])
 
 
 def test_nan_is_refused_with_the_count() -> None:
@@ -103,7 +182,12 @@ def test_two_geometries() -> None:
     moved = np.eye(4)
     moved[0, 3] = 12.5
     image.set_qform(moved, 1)
-    assert "qform and sform differ by up to 12.5 mm; the sform was taken" in read_nifti(image.to_bytes()).notes
+    said = "two-geometries: qform and sform differ by up to 12.5 mm and 0.0°; the sform was taken"
+    assert said in read_nifti(image.to_bytes()).notes
+    turned = np.eye(4)
+    turned[:3, :3] = Rotation.from_euler("z", 10, degrees=True).as_matrix()
+    image.set_qform(turned, 1)
+    assert any("and 10.0°" in n for n in read_nifti(image.to_bytes()).notes)
     image.set_qform(np.diag([-1.0, 1, 1, 1]), 1)
     assert refused(image.to_bytes()).code == "conflicting-geometry"
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import nibabel as nib
 import numpy as np
 
-from overread.domain import Geometry, Image
+from overread.domain import Geometry, Image, noted
 from overread.errors import OverreadError, UnreadableFile
 from overread.formats.limits import LARGEST_BYTES, check_bytes, check_size, finite, smallest_integer
 from overread.imaging import geometry
@@ -17,11 +20,12 @@ from overread.imaging import geometry
 _MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
 
 
-def read_nifti(raw: bytes) -> Image:
-    """Read one NIfTI volume as (slices, rows, columns), upright for an axial scan, with its place in LPS mm.
+def read_volumes(raw: bytes) -> list[Image]:
+    """Read the volumes of a NIfTI file, each as (slices, rows, columns), upright for an axial scan, with its place in LPS mm.
 
     The grid is turned and flipped by whole axes to slices → Superior, rows → Posterior, columns → Left; no value is
     interpolated. A scale factor in the header is applied. NIfTI does not say what its numbers mean: unit "stored".
+    A file of four dimensions gives one image for each volume; its attribute "Volume" says which ("2 of 4").
 
     Where the header holds two geometries (qform and sform): if they point the axes the same way, the sform is taken and
     a disagreement of more than half a voxel is noted with its size; if they differ in direction (left and right might
@@ -35,8 +39,8 @@ def read_nifti(raw: bytes) -> Image:
     Raises
     ------
     UnreadableFile
-        ``several-volumes``, ``conflicting-geometry``, ``not-finite``, ``too-small``, ``too-large``, ``truncated``,
-        ``unsupported-format``, ``malformed``.
+        ``several-volumes`` (in more than four dimensions), ``conflicting-geometry``, ``not-finite``, ``too-small``,
+        ``too-large``, ``truncated``, ``unsupported-format``, ``malformed``.
 
     References
     ----------
@@ -45,8 +49,8 @@ def read_nifti(raw: bytes) -> Image:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            image, notes = _open(raw)
-            voxels, affine, spacing, said = _on_lps_grid(image)
+            image, listed_mm, notes = _open(raw)
+            volumes, affine, spacing, said = _on_lps_grid(image, listed_mm)
         except OverreadError:
             raise
         except zlib.error as error:
@@ -55,31 +59,33 @@ def read_nifti(raw: bytes) -> Image:
             raise UnreadableFile("a damaged NIfTI file", code="malformed", do="convert it again") from error
     notes += said
     if caught:
-        notes.append("the header breaks rules of NIfTI; it could still be read")
-    check_size(*sorted(voxels.shape[:3])[1:])  # whichever way it was cut: a sagittal slab has few columns
-    if voxels.min() == voxels.max():
-        notes.append("every voxel has the same value")
-    attributes = {"format": "NIfTI", "bits": str(image.get_data_dtype().itemsize * 8)}
+        notes.append(noted("header-rules", "the header breaks rules of NIfTI; it could still be read"))
     placed = Geometry(tuple(tuple(float(v) for v in row) for row in affine)) if affine is not None else None
-    return Image(voxels, geometry=placed, spacing_mm=spacing, attributes=attributes, notes=tuple(notes))
+    out = []
+    for number, voxels in enumerate(volumes, start=1):
+        check_size(*sorted(voxels.shape[:3])[1:])  # whichever way it was cut: a sagittal slab has few columns
+        attributes, own = {"format": "NIfTI", "bits": str(image.get_data_dtype().itemsize * 8)}, list(notes)
+        if voxels.min() == voxels.max():
+            own.append(noted("constant", "every voxel has the same value"))
+        if len(volumes) > 1:
+            attributes["Volume"] = f"{number} of {len(volumes)}"
+            own.append(noted("one-of-several", f"volume {number} of {len(volumes)} in this file, in its own order"))
+        out.append(Image(voxels, geometry=placed, spacing_mm=spacing, attributes=attributes, notes=tuple(own)))
+    return out
 
 
-def _open(raw: bytes) -> tuple[nib.Nifti1Image, list[str]]:
-    """Read the header, check what it promises against what is there, and only then hand over the bytes."""
+def _open(raw: bytes) -> tuple[nib.Nifti1Image, np.ndarray, list[str]]:
+    """Read the header, check what it promises against what is there, and only then hand over the bytes.
+
+    Returns the image, the voxel sizes that the header lists (slices, rows, columns, in mm), and notes.
+    """
     raw = _plain(raw)
     kind = nib.Nifti2Image if raw[4:7] == b"n+2" else nib.Nifti1Image
     header = kind.header_class.from_fileobj(io.BytesIO(raw), check=False)
     shape = [int(n) for n in header.get_data_shape()]
     if not shape or min(shape) < 1:
         raise UnreadableFile("a NIfTI file without voxels", code="malformed", do="convert it again")
-    if int(np.prod(shape[3:], dtype=np.int64)) > 1:
-        many = " × ".join(str(n) for n in shape)
-        raise UnreadableFile(
-            f"a NIfTI file of {many} voxels, {int(np.prod(shape[3:]))} volumes",
-            code="several-volumes",
-            expected="one volume (three dimensions)",
-            do="save each volume as its own file",
-        )
+    _check_dimensions(shape)
     count = int(np.prod(shape, dtype=np.int64))
     check_bytes(count * max(header.get_data_dtype().itemsize, 4))
     have, want = len(raw) - int(header.get_data_offset()), count * header.get_data_dtype().itemsize
@@ -90,7 +96,74 @@ def _open(raw: bytes) -> tuple[nib.Nifti1Image, list[str]]:
             expected=f"{want:,}",
             do="copy it again",
         )
-    return kind.from_bytes(raw), []
+    notes = _header_faults(header)
+    unit = header.get_xyzt_units()[0]
+    if unit in ("meter", "micron"):
+        notes.append(noted("length-unit", f"lengths given in {unit}s were turned into mm"))
+    listed = np.abs(np.asarray(header["pixdim"][3:0:-1], float)) * _MM.get(unit, 1.0)
+    with _quiet():  # it logs what it repairs, which is told above
+        return kind.from_bytes(raw), listed, notes
+
+
+def _check_dimensions(shape: list[int]) -> None:
+    many = " × ".join(str(n) for n in shape)
+    if len(shape) > 4 and int(np.prod(shape[4:], dtype=np.int64)) > 1:
+        if shape[3] == 1 and len(shape) == 5:
+            raise UnreadableFile(
+                f"a NIfTI file of {many} voxels, each a vector of {shape[4]} numbers",
+                code="unsupported-format",
+                expected="one number for each voxel",
+                do="save each component as its own file",
+            )
+        raise UnreadableFile(
+            f"a NIfTI file of {many} voxels, {int(np.prod(shape[3:], dtype=np.int64))} volumes in {len(shape) - 3} dimensions",
+            code="several-volumes",
+            expected="at most four dimensions",
+            do="save each volume as its own file",
+        )
+
+
+def _header_faults(header: nib.Nifti1Header) -> list[str]:
+    """Refuse a header whose lengths or factors are no numbers where they are needed; tell of those that are not.
+
+    (nibabel would put 1 mm for 0 mm, and say so in a log only.)
+    """
+    notes = []
+    sizes = np.asarray(header["pixdim"][1:4], float)[: max(1, int(header["dim"][0]))]
+    placed_by_sizes = int(header["qform_code"]) > 0 and int(header["sform_code"]) <= 0
+    if placed_by_sizes and not (np.isfinite(sizes) & (sizes > 0)).all():
+        raise UnreadableFile(
+            f"a NIfTI file with voxels of {' × '.join(f'{s:g}' for s in sizes)}",
+            code="malformed",
+            expected="sizes above 0",
+            do="convert it again from the original images",
+        )
+    if placed_by_sizes and float(header["pixdim"][0]) not in (1.0, -1.0, 0.0):
+        said = f"qfac is {float(header['pixdim'][0]):g} where only 1 and -1 have a meaning; it was taken as 1, as the format says for 0"
+        notes.append(noted("header-rules", said))
+    slope, shift = float(header["scl_slope"]), float(header["scl_inter"])
+    if not np.isfinite(slope) or (slope and not np.isfinite(shift)):
+        if np.isfinite(slope):
+            raise UnreadableFile(
+                f"a NIfTI file whose values are to be scaled by {slope:g} and shifted by {shift}",
+                code="malformed",
+                expected="two numbers",
+                do="convert it again",
+            )
+        if not (np.isnan(slope) and np.isnan(shift)):  # two NaN are how nibabel writes "not scaled"
+            notes.append(noted("scale-ignored", f"a scale factor of {slope} means nothing: the values are as stored"))
+    return notes
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep nibabel from logging its repairs; each is told on the image, or refused, before."""
+    log = logging.getLogger("nibabel.global")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _plain(raw: bytes) -> bytes:
@@ -105,38 +178,49 @@ def _plain(raw: bytes) -> bytes:
 
 
 def _on_lps_grid(
-    image: nib.Nifti1Image,
-) -> tuple[np.ndarray, np.ndarray | None, tuple[float, float, float] | None, list[str]]:
-    """Return voxels (slices, rows, columns[, 3]), their affine in LPS mm, their spacing, and notes."""
+    image: nib.Nifti1Image, listed_mm: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray | None, tuple[float, float, float] | None, list[str]]:
+    """Return the volumes (slices, rows, columns[, 3]), their affine in LPS mm, their spacing, and notes."""
     values, notes = _values(image)
-    values = np.transpose(values, (2, 1, 0, *range(3, values.ndim)))  # (i, j, k) → (slices, rows, columns)
+    colour = values.ndim == 5
+    values = np.transpose(values, (3, 2, 1, 0, *([4] if colour else [])))  # (i, j, k, t) → (t, slices, rows, columns)
     header = image.header
-    unit = header.get_xyzt_units()[0]
-    scale = _MM.get(unit, 1.0)
-    if unit in ("meter", "micron"):
-        notes.append(f"lengths given in {unit}s were turned into mm")
-    affine, said = _affine(header, values.shape)
+    scale = _MM.get(header.get_xyzt_units()[0], 1.0)
+    affine, said = _affine(header, values.shape[1:4], scale)
     notes += said
     if affine is None:
-        zooms = [float(z) * scale for z in header.get_zooms()[:3]] + [0.0] * (3 - min(3, len(header.get_zooms())))
-        notes.append("the file does not say how it lies in the patient; shown as stored")
-        return np.ascontiguousarray(values), None, (zooms[2], zooms[1], zooms[0]), notes
+        notes.append(noted("no-place", "the file does not say how it lies in the patient; shown as stored"))
+        known = np.isfinite(listed_mm).all() and (listed_mm > 0).all()
+        spacing = tuple(float(n) for n in listed_mm) if known else None
+        return [np.ascontiguousarray(v) for v in values], None, spacing, notes
     affine = geometry.flip_ras_lps(affine)
     affine[:3] *= scale
     affine = affine[:, [2, 1, 0, 3]]
-    if abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise UnreadableFile("a NIfTI file whose axes do not span space", code="malformed", do="convert it again")
-    voxels, affine = geometry.reorient(values, affine)
-    return voxels, affine, None, notes
+    if abs(np.linalg.det(affine[:3, :3])) < 1e-9 or not np.isfinite(affine).all():
+        raise UnreadableFile(
+            f"a NIfTI file whose axes do not span space (voxels of {_lengths(affine)} mm)",
+            code="malformed",
+            expected="three axes of more than 0 mm",
+            do="convert it again",
+        )
+    notes += _odd_sizes(affine, listed_mm)
+    turned = [geometry.reorient(volume, affine) for volume in values]
+    return [voxels for voxels, _ in turned], turned[0][1], None, notes
+
+
+def _lengths(affine: np.ndarray) -> str:
+    return " × ".join(f"{n:.3g}" for n in np.linalg.norm(affine[:3, :3], axis=0))
 
 
 def _values(image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:
-    """The voxels as numbers in their smallest exact dtype, (i, j, k[, 3])."""
+    """The voxels as numbers in their smallest exact dtype, (i, j, k, volume[, 3])."""
     dtype = image.get_data_dtype()
     if dtype.names:
         parts = [np.asarray(image.dataobj.get_unscaled()[name]) for name in ("R", "G", "B")]
-        values = np.stack([_three_axes(p) for p in parts], axis=-1)
-        return values, ["the fourth colour channel (alpha) was dropped"] if "A" in dtype.names else []
+        values = np.stack([_four_axes(p) for p in parts], axis=-1)
+        return values, [
+            noted("alpha-dropped", "the fourth colour channel (alpha) was dropped")
+        ] if "A" in dtype.names else []
     if dtype.kind == "c" or dtype.itemsize > 8:
         raise UnreadableFile(
             f"a NIfTI file of {dtype.name} voxels",
@@ -144,22 +228,22 @@ def _values(image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:
             expected="whole or floating-point numbers of at most 64 bits",
             do="save magnitudes as 32-bit floats",
         )
-    values = finite(_three_axes(np.asarray(image.dataobj)))
+    values = finite(_four_axes(np.asarray(image.dataobj)))
     if values.dtype.kind in "iu":
         return smallest_integer(values), []
     if np.abs(values).max(initial=0) < 2**31 and not np.any(values % 1):
         return smallest_integer(values), []
     single = values.astype(np.float32)
     exact = np.array_equal(single, values)
-    return finite(single), [] if exact else ["64-bit values were rounded to 32-bit floats"]
+    return finite(single), [] if exact else [noted("rounded", "64-bit values were rounded to 32-bit floats")]
 
 
-def _three_axes(values: np.ndarray) -> np.ndarray:
-    return values.reshape((*values.shape[:3], *[1] * (3 - values.ndim)) if values.ndim < 3 else values.shape[:3])
+def _four_axes(values: np.ndarray) -> np.ndarray:
+    return values.reshape((*values.shape[:4], *[1] * (4 - values.ndim)))
 
 
-def _affine(header: nib.Nifti1Header, shape: tuple[int, ...]) -> tuple[np.ndarray | None, list[str]]:
-    """Choose between sform and qform; see ``read_nifti`` for the rule."""
+def _affine(header: nib.Nifti1Header, shape: tuple[int, ...], scale: float) -> tuple[np.ndarray | None, list[str]]:
+    """Choose between sform and qform, in the file's own unit; see ``read_volumes`` for the rule."""
     sform, s_code = header.get_sform(coded=True)
     qform, q_code = header.get_qform(coded=True)
     if not s_code and not q_code:
@@ -167,15 +251,47 @@ def _affine(header: nib.Nifti1Header, shape: tuple[int, ...]) -> tuple[np.ndarra
     if not (s_code and q_code):
         return (sform if s_code else qform), []
     corners = np.array([[i, j, k, 1] for i in (0, shape[2] - 1) for j in (0, shape[1] - 1) for k in (0, shape[0] - 1)])
-    apart = float(np.linalg.norm((corners @ (sform - qform).T)[:, :3], axis=1).max())
+    apart = float(np.linalg.norm((corners @ (sform - qform).T)[:, :3], axis=1).max()) * scale
+    turned = _angle(sform, qform)
     if nib.aff2axcodes(sform) != nib.aff2axcodes(qform):
         raise UnreadableFile(
-            f"a NIfTI file with two geometries that differ in direction (by up to {apart:.1f} mm)",
+            f"a NIfTI file with two geometries that differ in direction (by {turned:.1f}° and up to {apart:.1f} mm)",
             code="conflicting-geometry",
             expected="qform and sform that agree which side is left",
             do="convert it again from the original images",
         )
-    voxel = float(np.linalg.norm(sform[:3, :3], axis=0).min())
+    voxel = float(np.linalg.norm(sform[:3, :3], axis=0).min()) * scale
     if apart > voxel / 2:
-        return sform, [f"qform and sform differ by up to {apart:.1f} mm; the sform was taken"]
+        said = f"qform and sform differ by up to {apart:.1f} mm and {turned:.1f}°; the sform was taken"
+        return sform, [noted("two-geometries", said)]
     return sform, []
+
+
+def _angle(one: np.ndarray, other: np.ndarray) -> float:
+    """The largest angle between corresponding axes of two affines, in degrees; 0 where an axis has no length."""
+    a, b = one[:3, :3], other[:3, :3]
+    lengths = np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0)
+    if not lengths.all():
+        return 0.0
+    return float(np.degrees(np.arccos(np.clip((a * b).sum(axis=0) / lengths, -1, 1))).max())
+
+
+def _odd_sizes(affine: np.ndarray, listed_mm: np.ndarray) -> list[str]:
+    """Tell where voxel sizes are no patient's, or contradict the header's own list of them."""
+    notes, sizes = [], np.linalg.norm(affine[:3, :3], axis=0)
+    if sizes.min() < 0.02 or sizes.max() > 50:
+        said = f"voxels of {_lengths(affine)} mm: hardly a patient's; the unit of length may be wrong"
+        notes.append(noted("odd-spacing", said))
+    if not np.allclose(listed_mm, sizes, rtol=0.01):
+        listed = " × ".join(f"{n:.3g}" for n in listed_mm)
+        said = f"voxels measure {_lengths(affine)} mm by their axes; the header lists {listed} mm"
+        notes.append(noted("spacing-contradicted", said))
+    return notes
+
+
+def read_nifti(raw: bytes) -> Image:
+    """Read a NIfTI file that holds one volume; see ``read_volumes``."""
+    images = read_volumes(raw)
+    if len(images) > 1:
+        raise UnreadableFile(f"a NIfTI file of {len(images)} volumes", code="several-volumes", expected="one volume")
+    return images[0]
