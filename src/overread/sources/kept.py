@@ -13,6 +13,9 @@ from typing import Any
 from overread.sources.answers import Answer
 
 
+_SET_BACK = 0.1  # days by which a clock may have been corrected; a page from further in the future is not believed
+
+
 @dataclass(frozen=True)
 class Pages:
     """Pages in a folder, each under the hash of its address, with the time it was asked for.
@@ -42,7 +45,8 @@ class Pages:
             answer = Answer(int(told["status"]), str(told["address"]), content)
         except (OSError, ValueError, KeyError, TypeError):
             return None  # not there, or damaged
-        return answer if whole and 0 <= age < (self.days_missing if answer.missing else self.days) else None
+        limit = self.days_missing if answer.missing else self.days
+        return answer if whole and -_SET_BACK <= age < limit else None
 
     def put(self, address: str, answer: Answer, *, now: float) -> None:
         """Keep a page, or the word that there is none; anything else may be different in a minute."""

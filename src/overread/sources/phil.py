@@ -224,16 +224,17 @@ def _places(wanted: Wanted, record: Record, page: Page) -> list[tuple[str, str, 
     """Return where the picture may lie, the best first: (file name, address, form to send)."""
     number = record.number
     usual = urllib.parse.urljoin(wanted.site, f"PHIL_Images/{number}/{number}")
-    small = [a for a in record.pictures if a.lower().endswith("_lores.jpg")] or [f"{usual}_lores.jpg"]
+    small = [a for a in record.pictures if a.lower().endswith("_lores.jpg")]
+    if not any(a.endswith(f"/{number}/{number}_lores.jpg") for a in small):  # shown from another folder, or not at all
+        small.append(f"{usual}_lores.jpg")
     large = [a for a in record.pictures if a.lower().endswith((".tif", ".tiff"))]
-    large += [a[: -len("_lores.jpg")] + ".tif" for a in small]
-    large = list(dict.fromkeys((*large, f"{usual}.tif")))
+    large = list(dict.fromkeys((*large, *(a[: -len("_lores.jpg")] + ".tif" for a in small))))
     places: list[tuple[str, str, dict[str, str] | None]] = [(f"{number}.tif", a, None) for a in large]
     if record.post_back is not None:
         target, argument = record.post_back
         form = {**page.hidden, "__EVENTTARGET": target, "__EVENTARGUMENT": argument}
         places.append((f"{number}.tif", page.action, form))
-    return places + [(f"{number}_lores.jpg", a, None) for a in dict.fromkeys((*small, f"{usual}_lores.jpg"))]
+    return places + [(f"{number}_lores.jpg", a, None) for a in small]
 
 
 def _write_record(wanted: Wanted, record: Record, picture: Path, address: str) -> None:
@@ -289,7 +290,7 @@ def _searched(session: Session, wanted: Wanted, into: Path, notes: list[str]) ->
     try:
         told = json.loads(slot.read_bytes())
         numbers, complete, said = tuple(map(str, told["numbers"])), bool(told["complete"]), told["said"]
-        young = 0 <= session.now() - float(told["asked"]) < session.manners.keep_days * 86400
+        young = abs(session.now() - float(told["asked"])) < session.manners.keep_days * 86400
     except (OSError, ValueError, KeyError, TypeError):
         numbers, complete, said, young = (), False, None, False
     if not young or not (complete or len(numbers) >= wanted.most):

@@ -126,8 +126,8 @@ def public_domain(copyright: str) -> bool:
 def _spans(pieces: tuple[Piece, ...]) -> list[tuple[str, int, int, list[Piece]]]:
     """Divide the text at its titles: (field, from piece, to piece, its pieces).
 
-    It begins with the number, and ends where the element ends that holds both the number and the last title: what a
-    page says in its footer is no copyright line.
+    It begins with the number, and ends where the element ends that holds both the number and the copyright line: what a
+    page says in its footer is no field.
     """
     titles: list[tuple[str, int, Piece | None]] = []
     for n, piece in enumerate(pieces):
@@ -136,10 +136,12 @@ def _spans(pieces: tuple[Piece, ...]) -> list[tuple[str, int, int, list[Piece]]]
             titles.append((title[0], n, title[1]))
     if not titles:
         return []
-    whole = _common(pieces[titles[0][1]].inside, pieces[titles[-1][1]].inside)
-    end = titles[-1][1]
+    last = max((n for name, n, _ in titles if name == "copyright"), default=titles[-1][1])
+    whole = _common(pieces[titles[0][1]].inside, pieces[last].inside)
+    end = last
     while end < len(pieces) and pieces[end].inside[: len(whole)] == whole:
         end += 1
+    titles = [title for title in titles if title[1] < end]
     spans = []
     for i, (name, n, rest) in enumerate(titles):
         stop = titles[i + 1][1] if i + 1 < len(titles) else end
@@ -175,7 +177,7 @@ def _items(pieces: list[Piece]) -> list[str]:
         if piece.gap or not entries:
             entries.append([])
         entries[-1].append(piece)
-    names = (joined(entry).strip(" ;,") for entry in entries)
+    names = (joined(entry) for entry in entries)
     return list(dict.fromkeys(name for name in names if name and name.lower() not in _OF_THE_TREE))
 
 

@@ -13,6 +13,7 @@ RFC 9110 (HTTP: Retry-After 10.2.3, Range and If-Range 13.1.5 and 14), RFC 9309 
 from __future__ import annotations
 
 import os
+import re
 import time
 import urllib.parse
 import urllib.request
@@ -339,7 +340,9 @@ class Session:
             self._rules[host] = None  # while it is being read
             self._rules[host] = self._read_robots(address)
         rules = self._rules[host]
-        if rules is not None and not rules.can_fetch("overread", address):
+        plain = urllib.parse.urlsplit(address)
+        plain = urllib.parse.urlunsplit(plain._replace(path=re.sub("/+", "/", plain.path)))  # "//x" is "/x" to a server
+        if rules is not None and not all(rules.can_fetch("overread", a) for a in (address, plain)):
             raise UnreadableFile(
                 f"a page that {host} asks programs not to fetch (robots.txt)",
                 code="robots",
