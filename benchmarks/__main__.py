@@ -19,6 +19,7 @@ NAMES = (
     "medmnist",
     "messy_folders",
     "fuzz",
+    "dicom_traps",
 )
 OUT = Path("bench-out")
 

@@ -1,0 +1,49 @@
+"""Files that are read wrongly without a word: a corpus with known truth, and who passes it.
+
+`python -m benchmarks dicom_traps` asks overread, and every peer whose environment stands under `bench-out/peers` (or the
+folder that OVERREAD_PEERS names); `python -m benchmarks.dicom_traps.environments` makes these.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+OUT = Path("bench-out") / "dicom_traps"
+
+
+def measure() -> list[dict]:
+    """Ask all readers, write the table to bench-out/dicom_traps/, and return its totals."""
+    from benchmarks.dicom_traps import asking, environments, table
+    from benchmarks.dicom_traps.corpus import build
+    from benchmarks.dicom_traps.judge import CRASHED, PASSED, SILENT, UNREAD, WARNED, judge
+    from benchmarks.dicom_traps.peers import overread
+
+    verdicts, versions = {}, {"overread": {p: version(p) for p in overread.PACKAGES}}
+    with tempfile.TemporaryDirectory() as folder:
+        traps = build(Path(folder) / "traps")
+        answers = {"overread": {t.name: asking.here(overread, t) for t in traps}}
+        for peer in environments.standing(Path(os.environ.get("OVERREAD_PEERS", environments.FOLDER))):
+            out = Path(folder) / peer.label
+            out.mkdir()
+            answers[peer.label], versions[peer.label] = asking.elsewhere(peer.python, peer.reader, traps, out)
+    for reader, given in answers.items():
+        verdicts[reader] = {t.name: judge(given[t.name], t.case) for t in traps}
+    told = "; ".join(f"{r}: {', '.join(f'{p} {v}' for p, v in vs.items())}" for r, vs in versions.items())
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "table.md").write_text(table.as_markdown(traps, verdicts))
+    (OUT / "table.html").write_text(table.as_html(traps, verdicts, heading=told))
+    (OUT / "verdicts.json").write_text(json.dumps({"versions": versions, "verdicts": verdicts}, indent=1))
+    print(table.as_text(traps, verdicts))
+    figures = []
+    for reader, counted in table.totals(verdicts).items():
+        asked = sum(counted.values()) - counted[UNREAD]
+        value = f"{sum(counted[v] for v in PASSED)} of {asked} asked; wrong silently {counted[SILENT]}, "
+        value += f"wrong with a warning {counted[WARNED]}, crashed {counted[CRASHED]}, does not read {counted[UNREAD]}"
+        figures.append({"what": f"{reader} passes", "value": value})
+        if reader == "overread":
+            figures[-1]["must"] = f"all {len(traps)}"
+    return [*figures, {"what": "versions", "value": told}]
