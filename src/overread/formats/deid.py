@@ -365,6 +365,8 @@ def _take_pixels(ds: Dataset, out: Dataset, syntax: UID) -> None:
         if _text(ds, keyword) and (not _text(out, keyword) or out[keyword].VM != 1):
             raise IdentityRefused(f"an image without a usable {keyword}", expected="a number", do="export it again")
     data = _get(ds, "PixelData")
+    if not data:
+        raise IdentityRefused("an image without a single byte of pixels", expected="pixels", do="export it again")
     given = ds["PixelData"].VR  # kept: in big endian, OW bytes are swapped and OB bytes are not
     vr = "OB" if syntax.is_compressed else given if given in ("OB", "OW") else "OW"
     out.add_new("PixelData", vr, data)

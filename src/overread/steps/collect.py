@@ -27,7 +27,7 @@ from overread.steps.progress import bar as moved_bar
 from overread.steps.progress import progress as bar
 from overread.steps.said import Said
 from overread.store.archive import Archive
-from overread.store.crosswalk import Crosswalk, Offered, Source
+from overread.store.crosswalk import Crosswalk, Offered, Source, storable
 from overread.store.objects import ImageRecord, write_object
 
 _FLUSH_AFTER_S = 1.0
@@ -301,8 +301,8 @@ class _Run:
         stat = self._stat(part)
         size, mtime = (stat.st_size, stat.st_mtime_ns) if stat else (-1, -1)
         if refusal is None:
-            return Offered(key, part.name, size, mtime, reader=overread.__version__)
-        return Offered(key, refusal.file, size, mtime, refusal.code, refusal.reason, overread.__version__)
+            return Offered(key, storable(part.name), size, mtime, reader=overread.__version__)
+        return Offered(key, storable(refusal.file), size, mtime, refusal.code, refusal.reason, overread.__version__)
 
     def _say_again(self, todo: list[Job]) -> None:
         """Tell the book what this run's table, folders or pattern say of files that were known before."""
@@ -334,13 +334,13 @@ class _Run:
             table = Refused("", code="label-table", reason="the label table: its answers are read, it is no image")
             missing = [_missing(row) for row in self.said.matched.missing]
             self.book.note_table(
-                os.path.abspath(self.said.table.path),
+                storable(os.path.abspath(self.said.table.path)),
                 (table.code, table.reason),
                 missing=[(row.file, row.code, row.reason) for row in missing],
             )
-        ours = {os.path.abspath(part.path) for part in self.keys.values()}
+        ours = {storable(os.path.abspath(part.path)) for part in self.keys.values()}
         if self.said.table:
-            ours.add(os.path.abspath(self.said.table.path))
+            ours.add(storable(os.path.abspath(self.said.table.path)))
         entries = [o for o in self.book.offered().values() if o.key in self.keys or o.within in ours]
         refused = [{"file": o.name, "code": o.code, "reason": o.reason} for o in entries if o.code is not None]
         read = {o.name for o in entries if o.code is None}
@@ -369,7 +369,7 @@ class _Run:
 def _keys(job: Job) -> Iterator[tuple[str, Part]]:
     """Yield each part of a job with the key that it has in the book: its absolute path, wherever one stands."""
     for part in job.parts:
-        key = os.path.abspath(part.path) + (f"!{part.member}" if part.member else "")
+        key = storable(os.path.abspath(part.path)) + (f"!{storable(part.member)}" if part.member else "")
         yield (f"{key}!{job.chunk.split}/{job.chunk.start}-{job.chunk.stop}" if job.chunk else key), part
 
 
@@ -377,7 +377,7 @@ def _absolute(job: Job, name: str) -> str:
     """Return a name as offered ("a.zip!x.png") with the absolute path in front."""
     part = next((p for p in job.parts if name == p.name or name.startswith(f"{p.name}!")), job.parts[0])
     base = part.name[: -len(part.member) - 1] if part.member else part.name
-    return os.path.abspath(part.path) + name[len(base) :]
+    return storable(os.path.abspath(part.path) + name[len(base) :])
 
 
 def _own(origin: Origin, *, key: bytes) -> dict[str, Any]:

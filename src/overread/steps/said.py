@@ -13,6 +13,7 @@ from overread.formats.deid import pseudonym
 from overread.formats.door import Job
 from overread.formats.label_match import Matched, match
 from overread.formats.labels import LabelRow, LabelTable, read_table
+from overread.store.crosswalk import storable
 
 
 class Said:
@@ -57,7 +58,7 @@ class Said:
         if self.folders and files[0] in self.folders:
             words["folder"] = self.folders[files[0]]
         if self.pattern and (found := self.pattern.search(files[0].replace(os.sep, "/"))) and found[1]:
-            words["patient"] = pseudonym("P", found[1], key=self.key)
+            words["patient"] = pseudonym("P", storable(found[1]), key=self.key)
         return words
 
     def contradictions(self) -> list[str]:
@@ -115,7 +116,7 @@ def _classes(sources: Iterable[str | os.PathLike], files: list[str]) -> dict[str
         root for root in roots if any(p != root and p.startswith(root.rstrip("/") + "/") for p in folder.values())
     }
     return {
-        f: os.path.basename(os.path.abspath(p or ".")).removesuffix(".zip")
+        f: storable(os.path.basename(os.path.abspath(p or ".")).removesuffix(".zip"))
         for f, p in folder.items()
         if p not in nested
     }

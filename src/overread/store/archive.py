@@ -14,14 +14,14 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import RLock
-from typing import Self
+from typing import Any, Self
 
 from overread.domain import Cohort, Geometry, Image, Study, canonical_json
 from overread.errors import ArchiveError
-from overread.store.database import connect, disk_full_told, transact
+from overread.store.database import connect, damage_found, disk_full_told, transact
 from overread.store.objects import (
     ImageRecord,
     content_hash,
@@ -196,13 +196,13 @@ class Archive:
         rows = self._rows(f"SELECT {_IMAGE_COLUMNS} FROM images WHERE hash = ?", hash)
         if not rows:
             raise ArchiveError(f"no image {hash[:12]} in this archive", expected="the hash of a stored image")
-        return _record_of(rows[0])
+        return _understood(_record_of, rows[0])
 
     def images(self) -> Iterator[ImageRecord]:
         """Stream what is known of every image but its voxels, ordered by hash."""
         last = ""
         while rows := self._rows(f"SELECT {_IMAGE_COLUMNS} FROM images WHERE hash > ? ORDER BY hash LIMIT 1000", last):
-            yield from map(_record_of, rows)
+            yield from (_understood(_record_of, row) for row in rows)
             last = rows[-1][0]
 
     def count(self) -> tuple[int, int]:
@@ -251,15 +251,7 @@ class Archive:
             "WHERE (first_image, pseudonym) > (?, ?) ORDER BY first_image, pseudonym LIMIT 1000",
             *last,
         ):
-            for _, pseudonym, images, patient, labels, strata, splits in rows:
-                yield Study(
-                    pseudonym,
-                    tuple(json.loads(images)),
-                    patient=patient,
-                    labels=json.loads(labels),
-                    strata=json.loads(strata),
-                    splits=json.loads(splits),
-                )
+            yield from (_understood(_study_of, row) for row in rows)
             last = rows[-1][:2]
 
     def cohort(self, name: str = "archive") -> Cohort:
@@ -342,8 +334,28 @@ class Archive:
                 continue  # another process swept it, or finished it
 
     def _rows(self, sql: str, *arguments: object) -> list[tuple]:
-        with self._lock:
+        with self._lock, damage_found("archive.sqlite"):
             return self._db.execute(sql, arguments).fetchall()
+
+
+def _understood(fn: Callable[[tuple], Any], row: tuple) -> Any:
+    """Return ``fn(row)``; a row that we cannot have written is damage, not a crash."""
+    try:
+        return fn(row)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise damaged("a row of archive.sqlite cannot be read") from error
+
+
+def _study_of(row: tuple) -> Study:
+    _, pseudonym, images, patient, labels, strata, splits = row
+    return Study(
+        pseudonym,
+        tuple(json.loads(images)),
+        patient=patient,
+        labels=json.loads(labels),
+        strata=json.loads(strata),
+        splits=json.loads(splits),
+    )
 
 
 def _record_of(row: tuple) -> ImageRecord:

@@ -38,6 +38,17 @@ _MIGRATIONS = (
 )
 
 
+def storable(name: str) -> str:
+    """Return a file's name as text that can be stored and printed: bytes of it that are no UTF-8 are written out.
+
+    Examples
+    --------
+    >>> storable("Röntgen.png"), storable(b"R\\xf6ntgen.png".decode("utf-8", "surrogateescape"))
+    ('Röntgen.png', 'R\\\\udcf6ntgen.png')
+    """
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 @dataclass(frozen=True)
 class Offered:
     """One file, zip member or chunk of an array that was offered; ``code`` and ``reason`` say why it was refused."""

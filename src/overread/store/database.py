@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from overread.errors import ArchiveError
+from overread.errors import ArchiveError, IntegrityError
 
 BUSY_TIMEOUT_S = 30.0
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -143,6 +143,27 @@ def disk_full() -> ArchiveError:
         expected="room for what is being stored",
         do="free some space and run the same command again: what is stored already is safe",
     )
+
+
+@contextmanager
+def damage_found(name: str) -> Iterator[None]:
+    """Say of a database whose pages no longer fit together that it is damaged; a busy or full one is something else.
+
+    Raises
+    ------
+    IntegrityError
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        told = getattr(error, "sqlite_errorname", "")  # empty where text is no UTF-8
+        if told and not told.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_IOERR_SHORT_READ")):
+            raise
+        raise IntegrityError(
+            f"{name} does not pass its own check",
+            expected="what was stored",
+            do="restore the archive from a copy, or collect again",
+        ) from error
 
 
 @contextmanager
