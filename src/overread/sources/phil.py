@@ -188,7 +188,7 @@ def _check_copyright(record: Record) -> None:
         )
     if not public_domain(record.copyright):
         raise UnreadableFile(
-            f"a picture that is not said to be in the public domain: “{record.copyright[:160]}”",
+            f"a picture that is not said to be in the public domain: “{_first_words(record.copyright)}”",
             code="not-public-domain",
             expected="a copyright line that says “this image is in the public domain”",
             do="ask the content provider; if you may use it, ask for it with ?any-copyright",
@@ -335,6 +335,18 @@ def _options(told: str) -> dict[str, str]:
             raise _bad(f"the option {name!r}", " or ".join(_OPTIONS))
         options[name] = urllib.parse.unquote(value)
     return options
+
+
+def _first_words(text: str) -> str:
+    """Return the first sentence of a text, or what of it fits on a line.
+
+    Examples
+    --------
+    >>> _first_words("This image is copyright protected. Any public or private use of it …")
+    'This image is copyright protected.'
+    """
+    first = re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
+    return first if len(first) <= 120 else first[:119].rsplit(" ", 1)[0] + " …"
 
 
 def _is_picture(head: bytes) -> bool:
