@@ -15,8 +15,10 @@ import pytest
 from overread.formats import decoder
 from overread.formats.dicom import parse
 from overread.formats.found import Found, Refused
+from overread.formats.fragments import frames
 from overread.formats.pixels import decode
 from overread.formats.series import read_series
+from overread.formats.streams import stream
 
 STREAM = Path(pydicom.__file__).parent / "data" / "test_files" / "MR_small_jp2klossless.dcm"
 PLAIN = Path(pydicom.__file__).parent / "data" / "test_files" / "MR_small.dcm"
@@ -41,8 +43,9 @@ def test_a_decoder_that_has_died_is_started_again() -> None:
 
 def test_a_decoder_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoder, "SECONDS", 0)
+    (frame,), _ = frames(parse(STREAM.read_bytes()).PixelData, 1)
     with pytest.raises(decoder.DecoderDied, match="in time"):
-        decoder.decode_apart(parse(STREAM.read_bytes()), pydicom.uid.JPEG2000Lossless, "gdcm")
+        decoder.decode_apart([frame] * 200, stream(frame))
 
 
 def _where(path: str) -> tuple[int, int]:

@@ -45,20 +45,24 @@ def test_the_twins_of_different_pictures_differ(shared_data: Path) -> None:
     assert not np.array_equal(one, two)
 
 
-def test_lossy_encodings_stay_near_or_are_refused_by_name(shared_data: Path) -> None:
-    refused = 0
-    for path, twin in _pairs(shared_data, LOSSY):
-        try:
-            values, _ = pixels.decode(parse(path.read_bytes()))
-        except UnreadableFile as error:
-            assert error.code == "unsupported-transfer-syntax"
-            assert "12 bits" in str(error)
-            refused += 1
-            continue
+LOSSY_BOUNDS = {"J2KI": (0.02, 0.5), "JPLY": (0.01, 0.25)}
+"""Mean and largest difference from the uncompressed twin, as a share of the twin's own range."""
+NEAR = 4
+"""What the near-lossless JPEG-LS streams promise of every pixel in their own heads."""
+
+
+def test_lossy_encodings_stay_within_their_bounds(shared_data: Path) -> None:
+    pairs = _pairs(shared_data, LOSSY)
+    assert len(pairs) >= 18
+    for path, twin in pairs:
+        values, _ = pixels.decode(parse(path.read_bytes()))
         expected, _ = pixels.decode(parse(twin.read_bytes()))
-        span = float(np.ptp(expected.astype(float)))
-        assert np.abs(values.astype(float) - expected).mean() < 0.02 * span, path.name
-    assert refused == 4
+        away = np.abs(values.astype(float) - expected)
+        if path.parent.name == "JLSN":
+            assert away.max() <= NEAR, path.name
+            continue
+        mean, largest = (share * np.ptp(expected.astype(float)) for share in LOSSY_BOUNDS[path.parent.name])
+        assert away.mean() < mean and away.max() < largest, (path.name, away.mean(), away.max())
 
 
 def test_a_picture_that_is_also_a_tiff_is_read_as_dicom(shared_data: Path) -> None:
@@ -109,9 +113,8 @@ def test_short_pixels_are_truncated_and_long_ones_noted() -> None:
     assert caught.value.code == "truncated"
     ds = small()
     ds.PixelData += b"\0" * 6
-    with pytest.warns(UserWarning, match="padding"):
-        _, notes = pixels.decode(parse(_saved(ds)))
-    assert notes == ["6 bytes after the last pixel were ignored"]
+    _, notes = pixels.decode(parse(_saved(ds)))
+    assert notes == ["trailing-bytes: 6 bytes after the last pixel were ignored"]
 
 
 def test_a_header_that_asks_for_gigabytes_is_refused_before_decoding() -> None:
@@ -158,9 +161,3 @@ def test_a_cut_rle_stream_is_refused() -> None:
     with pytest.raises(UnreadableFile) as caught:
         pixels.decode(parse(_saved(ds)))
     assert caught.value.code in ("truncated", "malformed")
-
-
-def test_the_decoder_is_named_for_every_compressed_syntax() -> None:
-    assert set(pixels.DECODERS.values()) == {"pydicom", "gdcm"}
-    for syntax, plugin in pixels.DECODERS.items():
-        assert plugin in pydicom.pixels.get_decoder(syntax).available_plugins

@@ -7,24 +7,16 @@ import math
 import numpy as np
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.pixels import apply_color_lut, get_decoder
+from pydicom.pixels import get_decoder
 
+from overread.domain import noted
 from overread.errors import UnreadableFile
+from overread.formats.codecs import DECODERS, KINDS, LOSSLESS, rle
+from overread.formats.colours import palette_to_rgb, ybr_to_rgb
 from overread.formats.decoder import decode_apart
+from overread.formats.fragments import frames
 from overread.formats.limits import check_bytes, check_size
-
-DECODERS = {
-    uid.RLELossless: "pydicom",
-    uid.JPEGBaseline8Bit: "gdcm",
-    uid.JPEGExtended12Bit: "gdcm",
-    uid.JPEGLossless: "gdcm",
-    uid.JPEGLosslessSV1: "gdcm",
-    uid.JPEGLSLossless: "gdcm",
-    uid.JPEGLSNearLossless: "gdcm",
-    uid.JPEG2000Lossless: "gdcm",
-    uid.JPEG2000: "gdcm",
-}
-"""One decoder for each compressed transfer syntax, by name: pixels never depend on what else happens to be installed."""
+from overread.formats.streams import Stream, stream
 
 NATIVE = (
     uid.ImplicitVRLittleEndian,
@@ -33,7 +25,10 @@ NATIVE = (
     uid.DeflatedExplicitVRLittleEndian,
 )
 
-_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
+GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_YBR = ("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
 
 
 def decode(ds: Dataset) -> tuple[np.ndarray, list[str]]:
@@ -55,48 +50,31 @@ def decode(ds: Dataset) -> tuple[np.ndarray, list[str]]:
     Raises
     ------
     UnreadableFile
-        ``no-pixels``, ``too-small``, ``too-large``, ``truncated``, ``unsupported-transfer-syntax``, ``malformed``.
+        ``no-pixels``, ``too-small``, ``too-large``, ``truncated``, ``unsupported-transfer-syntax``,
+        ``unsupported-format``, ``malformed``.
 
     References
     ----------
     DICOM PS3.3 C.7.6.3 (Image Pixel), PS3.5 8 and Annex A (encodings).
     """
-    present = [k for k in _KEYWORDS if k in ds]
+    present = [k for k in KEYWORDS if k in ds]
     if not present:
         raise UnreadableFile("a DICOM object without pixels", code="no-pixels", expected="an image", do="leave it out")
     syntax, notes = transfer_syntax(ds)
     shape = _shape(ds)
     check_size(*shape[1:3])
     check_bytes(math.prod(shape) * max(2, int(ds.BitsAllocated) // 8))
-    if syntax not in NATIVE and syntax not in DECODERS:
-        name = (
-            syntax.name
-            if not syntax.is_private and syntax.name != str(syntax)
-            else "a transfer syntax not in the Standard"
-        )
-        raise UnreadableFile(
-            f"pixels encoded as {name}",
-            code="unsupported-transfer-syntax",
-            expected="uncompressed, RLE, JPEG, JPEG-LS or JPEG 2000",
-            do="export the study uncompressed",
-        )
+    _check_photometric(ds, shape)
     if syntax in NATIVE:
         notes += _check_native_length(ds, present[0], shape)
-    values = _decoded(ds, syntax)
-    if values.size != math.prod(shape):
-        raise UnreadableFile(
-            f"{values.size:,} decoded values",
-            code="truncated",
-            expected=f"{math.prod(shape):,} by the header",
-            do="copy it again",
-        )
-    values = values.reshape(shape)
-    if ds.PhotometricInterpretation == "PALETTE COLOR":
-        values = apply_color_lut(values, ds)[..., :3]
-        notes.append("palette converted to RGB")
-    elif str(ds.PhotometricInterpretation).startswith("YBR") and shape[-1] == 3:
-        notes.append(f"{ds.PhotometricInterpretation} converted to RGB")
-    return values, notes
+        values, colour, told = _native(ds, syntax, present[0], shape)
+    elif syntax == uid.RLELossless:
+        values, colour, told = _rle(ds, shape)
+    elif syntax in DECODERS:
+        values, colour, told = _streams(ds, syntax, shape)
+    else:
+        raise _unsupported(syntax)
+    return _as_rgb(ds, values, colour, notes + told)
 
 
 def transfer_syntax(ds: Dataset) -> tuple[uid.UID, list[str]]:
@@ -118,24 +96,56 @@ def transfer_syntax(ds: Dataset) -> tuple[uid.UID, list[str]]:
     )
     ds.file_meta = meta if meta is not None else FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = guess
-    return guess, [f"the file does not name its transfer syntax; read as {guess.name}"]
+    return guess, [noted("no-transfer-syntax", f"the file does not name its transfer syntax; read as {guess.name}")]
+
+
+def _unsupported(syntax: uid.UID) -> UnreadableFile:
+    known = not syntax.is_private and syntax.name != str(syntax)
+    return UnreadableFile(
+        f"pixels encoded as {syntax.name if known else 'a transfer syntax not in the Standard'}",
+        code="unsupported-transfer-syntax",
+        expected="uncompressed, RLE, JPEG, JPEG-LS, JPEG 2000 or HTJ2K",
+        do="export the study uncompressed",
+    )
 
 
 def _shape(ds: Dataset) -> tuple[int, ...]:
-    rows, columns = int(ds.Rows), int(ds.Columns)
-    frames, samples = int(ds.get("NumberOfFrames") or 1), int(ds.get("SamplesPerPixel") or 1)
-    if frames < 1 or samples not in (1, 3):
+    missing = [k for k in ("Rows", "Columns", "BitsAllocated") if not ds.get(k)]
+    if missing:
         raise UnreadableFile(
-            f"{frames} frames of {samples} samples a pixel",
+            f"pixels without {' and '.join(missing)}", code="malformed", expected="a number there", do="export it again"
+        )
+    rows, columns = int(ds.Rows), int(ds.Columns)
+    count, samples = int(ds.get("NumberOfFrames") or 1), int(ds.get("SamplesPerPixel") or 1)
+    if count < 1 or samples not in (1, 3):
+        raise UnreadableFile(
+            f"{count} frames of {samples} samples a pixel",
             code="malformed",
             expected="at least 1 frame of 1 or 3 samples",
         )
-    return (frames, rows, columns, 3) if samples == 3 else (frames, rows, columns)
+    return (count, rows, columns, 3) if samples == 3 else (count, rows, columns)
+
+
+def _check_photometric(ds: Dataset, shape: tuple[int, ...]) -> None:
+    said = str(ds.get("PhotometricInterpretation") or "")
+    if said in (("RGB", *_YBR) if len(shape) == 4 else GREY):
+        return
+    known = said in ("RGB", *_YBR, *GREY, "HSV", "ARGB", "CMYK")
+    raise UnreadableFile(
+        f"pixels of {shape[3] if len(shape) == 4 else 1} samples "
+        + (f"with Photometric Interpretation {said}" if known else "without a known Photometric Interpretation"),
+        code="unsupported-format" if known else "malformed",
+        expected="MONOCHROME1, MONOCHROME2 or PALETTE COLOR with 1 sample, RGB or YBR with 3",
+        do="export it again",
+    )
+
+
+# -- uncompressed ------------------------------------------------------------------------------------------------------
 
 
 def _check_native_length(ds: Dataset, keyword: str, shape: tuple[int, ...]) -> list[str]:
     bits = math.prod(shape) * int(ds.BitsAllocated)
-    if ds.get("PhotometricInterpretation") == "YBR_FULL_422":
+    if ds.PhotometricInterpretation in ("YBR_FULL_422", "YBR_PARTIAL_422"):
         bits = bits * 2 // 3
     want, have = -(-bits // 8), len(ds[keyword].value or b"")
     if have < want:
@@ -145,35 +155,210 @@ def _check_native_length(ds: Dataset, keyword: str, shape: tuple[int, ...]) -> l
             expected=f"{want:,} by the header",
             do="copy or export it again",
         )
-    return [f"{have - want:,} bytes after the last pixel were ignored"] if have > want + 1 else []
+    over = have - want
+    return [noted("trailing-bytes", f"{over:,} bytes after the last pixel were ignored")] if over > 1 else []
 
 
-def _decoded(ds: Dataset, syntax: uid.UID) -> np.ndarray:
-    """Decode with the one plugin that ``DECODERS`` names; a decoder's complaint is a refusal."""
-    try:
-        if DECODERS.get(syntax) == "gdcm":
-            return decode_apart(ds, syntax, "gdcm")
-        values, _ = get_decoder(syntax).as_array(ds, decoding_plugin=DECODERS.get(syntax, ""))
-    except (
-        RuntimeError,
-        ValueError,
-        NotImplementedError,
-        EOFError,
-        TypeError,
-        AttributeError,
-        KeyError,
-        IndexError,
-    ) as error:
-        said = str(error).lower()
-        if "12-bit precision" in said:
+def _native(ds: Dataset, syntax: uid.UID, keyword: str, shape: tuple[int, ...]) -> tuple[np.ndarray, str, list[str]]:
+    """Uncompressed pixels: words by NumPy; single bits, chroma for two pixels and floats by pydicom."""
+    said, allocated = str(ds.PhotometricInterpretation), int(ds.BitsAllocated)
+    big = syntax == uid.ExplicitVRBigEndian
+    if keyword != "PixelData" or allocated not in (8, 16, 32) or said.endswith("_422") or (big and allocated == 8):
+        partial = said == "YBR_PARTIAL_422"
+        if partial:  # laid out as YBR_FULL_422, which pydicom knows
+            ds.PhotometricInterpretation = "YBR_FULL_422"
+        try:
+            values, _ = get_decoder(syntax).as_array(ds, raw=True)
+        except (ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError) as error:
             raise UnreadableFile(
-                "pixels encoded as JPEG Extended with 12 bits, which no decoder here reads exactly",
-                code="unsupported-transfer-syntax",
-                expected="uncompressed, RLE, JPEG, JPEG-LS or JPEG 2000",
-                do="export the study uncompressed",
+                "uncompressed pixels that are not as the header says", code="malformed", do="export it again"
             ) from error
-        short = any(word in said for word in ("less than", "truncated", "shorter", "end of file", "not enough"))
-        code = "truncated" if short else "malformed"
-        came = "compressed pixels that end too early" if short else "pixels that cannot be decoded as the header says"
-        raise UnreadableFile(came, code=code, do="copy or export it again") from error
-    return values
+        finally:
+            if partial:
+                ds.PhotometricInterpretation = said
+        return values.reshape(shape), said, []
+    raw = np.frombuffer(ds.PixelData, f"{'>' if big else '<'}u{allocated // 8}", math.prod(shape))
+    if big:
+        raw = raw.astype(raw.dtype.newbyteorder("<"))
+    if len(shape) == 4 and ds.get("PlanarConfiguration") == 1:
+        raw = np.moveaxis(raw.reshape(shape[0], 3, *shape[1:3]), 1, -1)
+    values, notes = stored_bits(raw.reshape(shape), ds, mask=True)
+    return values, said, notes
+
+
+def stored_bits(raw: np.ndarray, ds: Dataset, *, mask: bool, precision: int = 0) -> tuple[np.ndarray, list[str]]:
+    """Return words as the numbers that Bits Stored, High Bit and Pixel Representation make of them.
+
+    Parameters
+    ----------
+    raw : ndarray of unsigned integers
+    ds : Dataset
+    mask : bool
+        True where bits above the stored ones may hold something else (an overlay), and are cleared.
+    precision : int
+        Bits of a sample by the compressed stream itself, where it says.
+
+    Returns
+    -------
+    values : ndarray
+    notes : list of str
+
+    Raises
+    ------
+    UnreadableFile
+        ``malformed``, when the bits do not fit.
+
+    References
+    ----------
+    DICOM PS3.5 8.1.1.
+    """
+    size = 8 * raw.dtype.itemsize
+    allocated = int(ds.BitsAllocated)
+    stored = int(ds.get("BitsStored") or allocated)
+    high = int(ds.get("HighBit", stored - 1)) if not precision else stored - 1
+    if not 0 < stored <= allocated or not stored - 1 <= high < allocated:
+        raise UnreadableFile(
+            f"{stored} bits stored of {allocated}, the high bit {high}",
+            code="malformed",
+            expected="Bits Stored within Bits Allocated, High Bit at least Bits Stored - 1",
+            do="export it again",
+        )
+    signed, notes = ds.get("PixelRepresentation") == 1, []
+    used = min(stored, precision or stored, size)
+    low = high + 1 - stored
+    if low:
+        raw, notes = _lowered(raw, low, stored, high)
+    if not signed:
+        if mask and used < size and raw.max() >> used:
+            raw = raw & raw.dtype.type((1 << used) - 1)
+        return raw, notes
+    values = raw.view(raw.dtype.str.replace("u", "i"))
+    if used < size and (values.max() >> (used - 1) or values.min() < -(1 << (used - 1))):
+        values = (values << (size - used)) >> (size - used)
+    return values, notes
+
+
+def _lowered(raw: np.ndarray, low: int, stored: int, high: int) -> tuple[np.ndarray, list[str]]:
+    """Values in the upper bits are moved down; where they lie in the lower bits after all, the header is not believed."""
+    said = f"the header puts {stored} bits below high bit {high}"
+    if not np.any(raw & raw.dtype.type((1 << low) - 1)):
+        return raw >> low, [noted("high-bit", f"{said}: values were moved down by {low} bits")]
+    if not raw.max() >> stored:
+        return raw, [noted("high-bit", f"{said}, but they lie in the lowest {stored}: read from there")]
+    raise UnreadableFile(
+        f"values in more bits than {stored} below high bit {high}",
+        code="malformed",
+        expected=f"High Bit {stored - 1}",
+        do="export it again",
+    )
+
+
+# -- compressed --------------------------------------------------------------------------------------------------------
+
+
+def _frames(ds: Dataset, count: int) -> tuple[list[bytes], list[str]]:
+    return frames(ds.PixelData or b"", count, extended=bytes(ds.get("ExtendedOffsetTable") or b""))
+
+
+def _rle(ds: Dataset, shape: tuple[int, ...]) -> tuple[np.ndarray, str, list[str]]:
+    coded, notes = _frames(ds, shape[0])
+    size, samples = max(1, int(ds.BitsAllocated) // 8), 3 if len(shape) == 4 else 1
+    parts = [rle(frame, pixels=shape[1] * shape[2], samples=samples, size=size) for frame in coded]
+    raw = parts[0][None] if len(parts) == 1 else np.stack(parts)
+    raw = raw.reshape(shape) if samples == 1 else np.moveaxis(raw.reshape(shape[0], 3, *shape[1:3]), 1, -1)
+    values, more = stored_bits(raw, ds, mask=True)
+    return values, str(ds.PhotometricInterpretation), notes + more
+
+
+def _streams(ds: Dataset, syntax: uid.UID, shape: tuple[int, ...]) -> tuple[np.ndarray, str, list[str]]:
+    """JPEG, JPEG-LS and JPEG 2000: the streams say themselves what they are, and have the last word."""
+    coded, notes = _frames(ds, shape[0])
+    said = _one_kind(coded, shape)
+    if said.kind not in KINDS[syntax]:
+        notes.append(noted("other-encoding", f"the file says {syntax.name}, its pixels are {said.kind}: read as that"))
+    header = str(ds.PhotometricInterpretation)
+    raw_colour = said.kind == "jpeg" and said.samples == 3 and not said.colour and header == "RGB"
+    try:
+        values = decode_apart(coded, said, raw_colour=raw_colour)
+    except RuntimeError as error:
+        words = str(error).lower()
+        short = any(w in words for w in ("truncated", "shorter", "end of", "ends too early", "not enough", "eof"))
+        raise UnreadableFile(
+            "compressed pixels that end too early" if short else "compressed pixels that cannot be decoded",
+            code="truncated" if short else "malformed",
+            do="copy or export it again",
+        ) from error
+    values, more = _samples(values.reshape(shape), ds, said, lossless=syntax in LOSSLESS)
+    colour = "RGB" if raw_colour or said.kind == "jpeg" else _colour(header, said)
+    if said.colour and (said.colour == "rgb") != (header == "RGB") and header not in ("YBR_ICT", "YBR_RCT"):
+        more.append(noted("other-colour", f"the header says {header}, the pixels themselves {said.colour.upper()}"))
+    return values, colour, notes + more
+
+
+def _one_kind(coded: list[bytes], shape: tuple[int, ...]) -> Stream:
+    heads = [stream(frame) for frame in coded]
+    said, samples = heads[0], shape[3] if len(shape) == 4 else 1
+    if (said.rows, said.columns, said.samples) != (*shape[1:3], samples):
+        raise UnreadableFile(
+            f"compressed pixels of {said.rows} × {said.columns} × {said.samples}",
+            code="malformed",
+            expected=f"{shape[1]} × {shape[2]} × {samples} by the header",
+            do="export it again",
+        )
+    others = sum(head != said for head in heads)
+    if others:
+        raise UnreadableFile(
+            f"{others} of {len(heads)} compressed frames that differ from the first in size, depth or kind",
+            code="malformed",
+            expected="frames of one kind",
+            do="export it again",
+        )
+    return said
+
+
+def _samples(values: np.ndarray, ds: Dataset, said: Stream, *, lossless: bool) -> tuple[np.ndarray, list[str]]:
+    """Decoded samples as the header's numbers: its sign where the stream has none, its depth where they differ."""
+    notes = []
+    stored = int(ds.get("BitsStored") or ds.BitsAllocated)
+    signed = ds.get("PixelRepresentation") == 1
+    if said.precision != stored and said.kind in ("jpeg 2000", "jpeg-ls"):
+        notes.append(noted("other-depth", f"the header says {stored} bits, the compressed pixels {said.precision}"))
+    if said.kind == "jpeg 2000" and said.signed != signed:
+        has = ("unsigned", "signed")[said.signed]
+        notes.append(noted("other-sign", f"the compressed pixels are {has} by their own sign, not so by the header"))
+    if said.signed and signed:
+        return values, notes
+    if said.signed:  # what the header calls unsigned
+        values = values.view(values.dtype.str.replace("i", "u"))
+        top = (1 << said.precision) - 1
+        return (values & values.dtype.type(top) if said.precision < 8 * values.dtype.itemsize else values), notes
+    out, more = stored_bits(values, ds, mask=lossless and said.precision <= stored, precision=said.precision)
+    return out, notes + more
+
+
+def _colour(header: str, said: Stream) -> str:
+    """Return what three decoded components are, of a stream whose decoder converts nothing but its own transform."""
+    if said.kind == "jpeg 2000":
+        return "RGB" if said.colour or header in ("YBR_ICT", "YBR_RCT") else header
+    return {"rgb": "RGB", "ybr": "YBR_FULL"}.get(said.colour, header)
+
+
+def _as_rgb(ds: Dataset, values: np.ndarray, colour: str, notes: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Palettes and luminance with chroma become red, green and blue."""
+    if colour == "PALETTE COLOR":
+        return palette_to_rgb(values, ds), [*notes, noted("palette", "palette converted to RGB")]
+    if values.ndim == 4 and colour.startswith("YBR"):
+        if values.dtype not in (np.uint8, np.uint16):
+            raise UnreadableFile(
+                f"YBR colour in {values.dtype.itemsize * 8} bits",
+                code="unsupported-format",
+                expected="8 or 16 unsigned bits a channel",
+                do="export it with 8 bits a channel",
+            )
+        bits = int(ds.get("BitsStored") or ds.BitsAllocated)
+        values = ybr_to_rgb(values, bits=bits, partial=colour.startswith("YBR_PARTIAL"))
+        return values, [*notes, noted("to-rgb", f"{colour} converted to RGB")]
+    said = str(ds.PhotometricInterpretation)
+    if values.ndim == 4 and said != "RGB":
+        notes = [*notes, noted("to-rgb", f"{said} converted to RGB")]
+    return values, notes
