@@ -16,6 +16,7 @@ from pydicom.pixels import apply_modality_lut
 
 from overread.errors import UnreadableFile
 from overread.formats.limits import check_bytes, finite, refusing, smallest_integer, smallest_integer_or_float
+from overread.formats.parser import read_dataset
 from overread.formats.pixels import decode
 from overread.formats.planes import Plane, is_localizer
 
@@ -54,7 +55,7 @@ def parse(raw: bytes) -> Dataset:
     _check_deflated(raw)
     with refusing("a DICOM file whose header cannot be read"):  # RecursionError of nested sequences among it
         try:
-            ds = pydicom.dcmread(io.BytesIO(raw), force=True)
+            ds = read_dataset(io.BytesIO(raw))
         except EOFError as error:
             raise UnreadableFile("a DICOM file that ends too early", code="truncated", do="copy it again") from error
         sop = str(ds.get("SOPClassUID", ""))
