@@ -14,6 +14,7 @@ from PIL import ImageDraw, ImageFont
 from pydicom import Dataset
 
 from overread.domain import ModelCard
+from overread.formats import films
 from overread.formats.filing import (
     check_one_patient,
     dated,
@@ -163,7 +164,7 @@ def secondary_capture(
     ds.Modality, ds.ConversionType = "OT", "WSD"
     ds.BurnedInAnnotation = "YES"
     ds.ImageType = ["DERIVED", "SECONDARY"]
-    ds.PatientOrientation = list(origin.get("PatientOrientation") or []) or ""
+    ds.PatientOrientation = films.orientation(origin) or ""  # of the picture as it was turned when it was read
     ds.BodyPartExamined = origin.get("BodyPartExamined") or ""
     if origin.get("Laterality") or ds.BodyPartExamined not in _SINGLE:
         ds.Laterality = (

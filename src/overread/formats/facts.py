@@ -14,6 +14,7 @@ from pydicom.multival import MultiValue
 
 from overread.domain import noted
 from overread.formats.ages import age_band
+from overread.formats.breast import IMPLANT_DISPLACED, breast
 from overread.formats.deid import image_classes, kept
 from overread.formats.pixels import transfer_syntax
 from overread.formats.terms import has_terms, is_term
@@ -29,6 +30,9 @@ ATTRIBUTES = (
     "ManufacturerModelName",
     "PhotometricInterpretation",
     "PresentationIntentType",
+    "BreastImplantPresent",
+    "FieldOfViewRotation",
+    "FieldOfViewHorizontalFlip",
     "PatientPosition",
     "RescaleType",
     "ImageType",
@@ -57,9 +61,9 @@ class Facts:
     attributes : dict of str to str
         Those of ``ATTRIBUTES`` that are there and identify nobody; "format", "bits", "TransferSyntax"; ``IN_PIXELS``.
     strata : dict of str to str
-        The groups a result may be broken down by: sex, age band, scanner, view.
+        The groups a result may be broken down by: sex, age band, scanner, view, side, presentation, implant.
     notes : tuple of str
-        What was left out because it might identify.
+        What was left out because it might identify; where a mammogram's header contradicts itself.
     """
 
     modality: str
@@ -104,6 +108,12 @@ def facts(datasets: Sequence[Dataset]) -> Facts:
         found[IN_PIXELS] = why
     elif any(map(_may_show, datasets)):
         notes.append(noted("may-show-name", MAY_SHOW))
+    if modality == "MG":
+        said, doubts = breast(ds)
+        found |= said
+        notes += doubts
+    if found.get("PresentationIntentType") == "FOR PROCESSING":
+        notes.append(noted("for-processing", "the detector's own values, for processing: not what a reader is shown"))
     return Facts(modality, found, _strata(ds, found), tuple(notes))
 
 
@@ -114,8 +124,18 @@ def _strata(ds: Dataset, found: dict[str, str]) -> dict[str, str]:
         "age": age_band(age) or "" if age[-1:] in tuple("DWMY") else "",  # an Age String has a unit
         "scanner": found.get("Manufacturer", ""),
         "view": found.get("ViewPosition", ""),
+        "side": found.get("ImageLaterality") or found.get("Laterality", ""),
+        "presentation": found.get("PresentationIntentType", ""),
+        "implant": _implant(found),
     }
     return {name: value for name, value in said.items() if value}
+
+
+def _implant(found: dict[str, str]) -> str:
+    """Whether a mammogram shows an implant; "" where the header does not say."""
+    if IMPLANT_DISPLACED in found.get("ViewModifier", "").split("\\"):
+        return "displaced"
+    return {"YES": "present", "NO": "none"}.get(found.get("BreastImplantPresent", ""), "")
 
 
 def _may_show(ds: Dataset) -> bool:

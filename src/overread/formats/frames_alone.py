@@ -20,6 +20,9 @@ _NUCLEAR = {
     0x00540050: "rotation",
     0x00540090: "angular views",
 }
+_TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
+_PROJECTIONS = ("1.2.840.10008.5.1.4.1.1.13.1.4", "1.2.840.10008.5.1.4.1.1.13.1.5")
+"""Breast Tomosynthesis, and Breast Projection X-Ray (for presentation, for processing)."""
 _FILMS = ("CR", "DX", "MG", "RG", "RF", "XA", "PX", "IO")
 _SLIDES = ("US", "XA", "RF", "ES", "IVUS", "XC", "GM")
 """Modalities whose frames follow one another in time."""
@@ -90,6 +93,12 @@ def unplaced(ds: Dataset, frames: int, plane: Plane) -> tuple[Spacing | None, li
         said = f"{frames} frames are slices {plane.spacing_between:.2f} mm apart in stored order; which end is up is not said"
         return (plane.spacing_between, *pixel), [noted("stored-order", said)]
     flat = (0.0, *pixel) if pixel is not None else None
+    if str(ds.get("SOPClassUID") or "") in _PROJECTIONS:
+        said = f"{frames} frames are projections from several angles: not the slices of a volume"
+        return flat, [noted("frames-mixed", said)]
+    if str(ds.get("SOPClassUID") or "") == _TOMOSYNTHESIS and pixel is not None and plane.thickness is not None:
+        said = f"{frames} frames are planes {plane.thickness:.2f} mm apart, in stored order; where they lie is not said"
+        return (plane.thickness, *pixel), [noted("stored-order", said)]
     if vectors and vectors != ["slices"]:
         return flat, [noted("frames-mixed", f"{frames} frames by {' and '.join(vectors)}: not the slices of a volume")]
     timed = set(tags) & set(_OVER_TIME) or ds.get("FrameTime") or ds.get("CineRate")

@@ -13,8 +13,9 @@ from pydicom.dataset import Dataset
 
 from overread.domain import Geometry, Image, noted
 from overread.errors import UnreadableFile
-from overread.formats import frames_alone, mosaic, tellers
+from overread.formats import films, frames_alone, mosaic, tellers
 from overread.formats.arrange import Frame, Part, arrange
+from overread.formats.breast import breast
 from overread.formats.dicom import Pixels, inverted_window, parse, physical, told
 from overread.formats.facts import facts
 from overread.formats.found import Found, Origin, Refused
@@ -273,10 +274,10 @@ def _alone(file: _File) -> list[Found | Refused]:
     if mosaic.is_mosaic(file.ds):
         voxels, affine, note = mosaic.split(file.ds, pixels.voxels, file.planes[0])
         return [_found([file], _Put(voxels, pixels, affine, None, (*pixels.notes, note)))]
-    notes = [*pixels.notes]
+    voxels, notes, attributes = pixels.voxels, [*pixels.notes], {}
     affine, spacing = None, None
-    if len(pixels.voxels) > 1:
-        spacing, said = frames_alone.unplaced(file.ds, len(pixels.voxels), file.planes[0])
+    if len(voxels) > 1:
+        spacing, said = frames_alone.unplaced(file.ds, len(voxels), file.planes[0])
         notes += said
     elif str(file.ds.get("Modality") or "") in VOLUMES:
         affine, said = frames_alone.one_slice(file.planes[0])
@@ -284,9 +285,17 @@ def _alone(file: _File) -> list[Found | Refused]:
     if affine is None and spacing is None:
         spacing, said = frames_alone.film_spacing(file.ds, file.planes[0])
         notes += said
+    if len(voxels) == 1 and affine is None:
+        side = breast(file.ds)[0].get("ImageLaterality", "")
+        hung = films.hang(file.ds, voxels, side=side)
+        voxels, attributes = hung.voxels, {"PatientOrientation": hung.orientation} if hung.orientation else {}
+        spacing = (0.0, spacing[2], spacing[1]) if spacing and hung.transposed else spacing
+        notes += hung.notes
+        if file.ds.get("Modality") == "MG":
+            notes += films.background(voxels, pixels.full_range)
     if is_localizer(file.ds):
         notes.append(noted("localizer", "a localizer"))
-    return [_found([file], _Put(pixels.voxels, pixels, affine, spacing, tuple(notes)))]
+    return [_found([file], _Put(voxels, pixels, affine, spacing, tuple(notes), attributes))]
 
 
 def _enhanced(file: _File) -> tuple[list[Part], list[str]]:

@@ -71,6 +71,9 @@ _ONE_OF: dict[str, frozenset[str]] = {
     "Laterality": frozenset("LRUB"),
     "ImageLaterality": frozenset("LRUB"),
     "ImageType": _IMAGE_TYPES,
+    "BreastImplantPresent": frozenset(("YES", "NO")),
+    "FieldOfViewRotation": frozenset("0 90 180 270".split()),
+    "FieldOfViewHorizontalFlip": frozenset(("YES", "NO")),
     "PresentationIntentType": frozenset(("FOR PRESENTATION", "FOR PROCESSING")),
     "PatientPosition": frozenset(
         "HFP HFS HFDR HFDL FFP FFS FFDR FFDL LFP LFS RFP RFS AFDR AFDL PFDR PFDL SITTING".split()
