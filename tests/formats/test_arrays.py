@@ -43,7 +43,7 @@ def test_every_image_comes_with_its_label_and_split(tmp_path: Path, compress: bo
 
 def test_the_order_of_chunks_does_not_matter(tmp_path: Path) -> None:
     path = npz(tmp_path / "a.npz", train_images=np.arange(300 * 64, dtype=np.uint16).reshape(300, 8, 8))
-    jobs = candidates(path)
+    jobs = list(candidates(path))
     forward = {r.origin.files: r.origin.digest for job in jobs for r in read_job(job)}
     assert {r.origin.files: r.origin.digest for job in reversed(jobs) for r in read_job(job)} == forward
     assert len(set(forward.values())) == 300

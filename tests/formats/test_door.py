@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from overread.errors import UnreadableFile
-from overread.formats import walk
+from overread.formats import offer
 from overread.formats.door import Found, Refused, candidates, ignored, read, read_job, scan
 
 
@@ -57,7 +57,7 @@ def test_whoever_waits_is_told_of_every_file_and_zip_member(messy: Path) -> None
         archive.writestr("a.png", png(4))
         archive.writestr("b.png", png(5))
     looked = []
-    assert candidates(messy, tick=lambda: looked.append(1)) == candidates(messy)
+    assert list(candidates(messy, tick=lambda: looked.append(1))) == list(candidates(messy))
     assert len(looked) == 5 + 1 + 2  # the files that are no litter, the archive, its members
 
 
@@ -120,7 +120,7 @@ def test_a_zip_that_promises_too_much_is_refused(tmp_path: Path, monkeypatch: py
     assert {r.code for r in scan(path)} == {"too-large"}
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.png", png())
-    monkeypatch.setattr(walk, "LARGEST_FILE", 100)
+    monkeypatch.setattr(offer, "LARGEST_FILE", 100)
     assert {r.code for r in scan(path)} == {"too-large"}
 
 
@@ -161,7 +161,7 @@ def test_a_file_that_vanishes_between_walk_and_read_is_named(tmp_path: Path) -> 
 
 
 def test_jobs_and_results_survive_pickling(messy: Path) -> None:
-    jobs = pickle.loads(pickle.dumps(candidates(messy)))
+    jobs = pickle.loads(pickle.dumps(list(candidates(messy))))
     results = pickle.loads(pickle.dumps([r for job in jobs for r in read_job(job)]))
     assert len(results) == 5
 

@@ -242,7 +242,7 @@ def test_jobs_are_picklable_and_give_the_same_in_another_order(shared_data: Path
     import pickle
 
     root = shared_data / "dicom_series" / "generic" / "compressed_rle"
-    jobs = pickle.loads(pickle.dumps(candidates(root)))
+    jobs = pickle.loads(pickle.dumps(list(candidates(root))))
     first = [r for job in jobs for r in read_job(job)]
     second = [r for job in reversed(jobs) for r in read_job(job)]
     digests = [sorted(f.origin.digest for f in run if isinstance(f, Found)) for run in (first, second)]

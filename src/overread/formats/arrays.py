@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import numpy as np
 
 from overread.domain import Image, LabelValue
 from overread.errors import UnreadableFile
-from overread.formats.limits import check_bytes, check_size, finite, smallest_integer
+from overread.formats.limits import check_bytes, check_size, finite, refusing, smallest_integer
 
 SPLITS = ("train", "val", "test")
 _CHUNK = 256
@@ -65,7 +66,7 @@ def chunks(path: Path) -> list[Chunk]:
             layout = _layout(archive, name)
             _check_layout(layout, archive.getinfo(name).file_size)
             n = layout.shape[0]
-            one = max(1, int(np.prod(layout.shape[1:], dtype=np.int64)) * layout.dtype.itemsize)
+            one = max(1, math.prod(layout.shape[1:]) * layout.dtype.itemsize)
             size = min(max(_CHUNK, -(-n // _MOST_CHUNKS)), max(1, _CHUNK_BYTES // one))
             found += [Chunk(split, a, min(a + size, n)) for a in range(0, n, size)]
     if not found:
@@ -118,12 +119,14 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _layout(archive: zipfile.ZipFile, name: str) -> _Layout:
-    with archive.open(name) as stream:
+    with archive.open(name) as stream, refusing("an array whose header cannot be read", do="download it again"):
         version = np.lib.format.read_magic(stream)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
         if read is None:
             raise _unknown("an array in a version of the format that we do not know")
         shape, fortran, dtype = read(stream)
+        if any(n < 0 for n in shape):
+            raise _unknown("an array of negative size")
         if fortran and len(shape) > 1:
             raise _unknown("an array in Fortran order")
         if dtype.hasobject:
@@ -137,8 +140,8 @@ def _check_layout(layout: _Layout, member_bytes: int) -> None:
         raise _unknown(f"an array of {layout.dtype.name}")
     if len(shape) not in (3, 4, 5) or (len(shape) == 5 and last != 3):
         raise _unknown(f"an array of shape {shape}")
-    check_bytes(int(np.prod(shape[1:], dtype=np.int64)) * max(4, layout.dtype.itemsize))
-    want = int(np.prod(shape, dtype=np.int64)) * layout.dtype.itemsize
+    check_bytes(math.prod(shape[1:]) * max(4, layout.dtype.itemsize))
+    want = math.prod(shape) * layout.dtype.itemsize
     if member_bytes - layout.offset < want:
         raise UnreadableFile(
             f"an array of {member_bytes - layout.offset:,} bytes",
@@ -151,7 +154,7 @@ def _check_layout(layout: _Layout, member_bytes: int) -> None:
 def _rows(archive: zipfile.ZipFile, name: str, chunk: Chunk) -> np.ndarray:
     """Rows ``chunk.start`` to ``chunk.stop`` of one array, without reading the rest into memory."""
     layout = _layout(archive, name)
-    row = int(np.prod(layout.shape[1:], dtype=np.int64)) * layout.dtype.itemsize
+    row = math.prod(layout.shape[1:]) * layout.dtype.itemsize
     if not layout.shape or layout.shape[0] < chunk.stop:
         raise UnreadableFile("fewer labels than images", code="malformed", do="download it again")
     with archive.open(name) as stream:

@@ -1,54 +1,64 @@
-"""The one door through which images enter: folders, files, zip archives and arrays in; images or reasons out."""
+"""The one door through which images enter: folders, files, archives and arrays in; images or reasons out."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from overread.domain import Image
 from overread.errors import UnreadableFile
-from overread.formats import arrays, nifti, raster, series
+from overread.formats import arrays, nifti, raster, series, sidecar
 from overread.formats.found import Found, Origin, Refused
+from overread.formats.jobs import Job, Jobs, Part
 from overread.formats.limits import refusing
+from overread.formats.packed import contents
 from overread.formats.sniff import HEAD, sniff
-from overread.formats.walk import Job, Part, walk
+from overread.formats.walk import Skip, walk
 
-__all__ = ["Found", "Job", "Origin", "Part", "Refused", "candidates", "ignored", "read", "read_job", "scan"]
+__all__ = ["Found", "Job", "Jobs", "Origin", "Part", "Refused", "candidates", "ignored", "read", "read_job", "scan"]
 
 
 def candidates(
-    sources: Iterable[str | os.PathLike] | str | os.PathLike, *, tick: Callable[[], object] | None = None
-) -> list[Job]:
-    """Find what could be read in folders, files, zip archives and .npz files, by first bytes and headers only.
+    sources: Iterable[str | os.PathLike] | str | os.PathLike,
+    *,
+    tick: Callable[[], object] | None = None,
+    skip: Skip | None = None,
+) -> Jobs:
+    """Find what could be read in folders, files, archives and .npz files, by first bytes and headers only.
 
     Every file is in exactly one job. Hidden files and what operating systems leave behind are in the "ignored" job.
+    A million files take no more memory than a thousand: the jobs lie on disk.
 
     Parameters
     ----------
     sources : paths
     tick : callable, optional
-        Called once for each file, and each member of a zip archive, that was looked at: a folder of a hospital's
+        Called once for each file, and each member of an archive, that was looked at: a folder of a hospital's
         size takes minutes.
+    skip : callable, optional
+        True for the absolute path of a folder that is not to be entered.
 
     Returns
     -------
-    list of Job
-        Sorted by source and path; a DICOM series stands where its first file stands.
+    Jobs
+        Sorted by source and path; a DICOM series stands where its first file stands. ``len`` does not count the job of
+        hidden files.
 
     Raises
     ------
     UnreadableFile
         ``no-such-file`` for a source that does not exist.
     """
-    return walk([sources] if isinstance(sources, (str, os.PathLike)) else sources, tick=tick)
+    return walk([sources] if isinstance(sources, (str, os.PathLike)) else sources, tick=tick, skip=skip)
 
 
 def ignored(jobs: Iterable[Job]) -> int:
     """Count the hidden files and operating-system litter that were passed over."""
+    if isinstance(jobs, Jobs):
+        return jobs.ignored
     return sum(len(job.parts) for job in jobs if job.kind == "ignored")
 
 
@@ -66,10 +76,10 @@ def read_job(job: Job) -> list[Found | Refused]:
         return [job.refusal]
     if job.kind == "array":
         return _read_array(job)
-    refused: list[Found | Refused] = []
     if job.kind == "dicom":
+        refused: list[Found | Refused] = []
         return series.read_series(_bytes(job.parts, refused)) + refused
-    return [_read_one(part, raw) for part, raw in _contents(job.parts, refused)] + refused
+    return [_read_one(part, raw, beside) for part, raw, beside in contents(job.parts)]
 
 
 def scan(*sources: str | os.PathLike) -> Iterator[Found | Refused]:
@@ -84,7 +94,7 @@ def scan(*sources: str | os.PathLike) -> Iterator[Found | Refused]:
 
 
 def read(path: str | os.PathLike) -> list[Image]:
-    """Read the images of a file, a folder, a zip archive or an .npz file.
+    """Read the images of a file, a folder, an archive, a disc's DICOMDIR or an .npz file.
 
     Files that are no images (a table, a readme) are passed over where at least one image was read.
 
@@ -112,7 +122,7 @@ def read(path: str | os.PathLike) -> list[Image]:
     for result in scan(path):
         if isinstance(result, Found):
             images.append(result.image)
-        elif result.code in ("not-an-image", "no-pixels"):
+        elif result.code in ("not-an-image", "no-pixels", "companion", "directory"):
             passed = passed or result
         else:
             raise UnreadableFile(result.reason, code=result.code)
@@ -123,38 +133,34 @@ def read(path: str | os.PathLike) -> list[Image]:
     return images
 
 
-def _contents(parts: Iterable[Part], refused: list[Found | Refused]) -> Iterator[tuple[Part, bytes]]:
-    """Each part's bytes, opening a zip archive once; what cannot be read goes to ``refused``."""
-    opened: tuple[str, zipfile.ZipFile] | None = None
-    try:
-        for part in parts:
-            try:
-                if part.member and (opened is None or opened[0] != part.path):
-                    if opened is not None:
-                        opened[1].close()
-                    opened = (part.path, zipfile.ZipFile(part.path))
-                raw = opened[1].read(part.member) if part.member and opened else Path(part.path).read_bytes()
-            except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError):
-                gone = UnreadableFile(
-                    "a file that can no longer be read", code="unreadable", do="check the disk or the archive"
-                )
-                refused.append(Refused(part.name, gone.code, str(gone)))
-                continue
-            yield part, raw
-    finally:
-        if opened is not None:
-            opened[1].close()
+def _bytes(parts: tuple[Part, ...], refused: list[Found | Refused]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and bytes of each part; what cannot be read goes to ``refused``."""
+    for part, raw, _ in contents(parts):
+        if isinstance(raw, UnreadableFile):
+            refused.append(Refused(part.name, raw.code, str(raw)))
+        else:
+            yield part.name, raw
 
 
-def _bytes(parts: Iterable[Part], refused: list[Found | Refused]) -> Iterator[tuple[str, bytes]]:
-    return ((part.name, raw) for part, raw in _contents(parts, refused))
-
-
-def _read_one(part: Part, raw: bytes) -> Found | Refused:
+def _read_one(part: Part, raw: bytes | UnreadableFile, beside: sidecar.Beside) -> Found | Refused:
     """One picture or NIfTI file. A parser's stumble is a refusal, never a crash."""
     try:
+        if isinstance(raw, UnreadableFile):
+            raise raw
         with refusing("a damaged file"):
-            return Found(_image(part, raw), Origin((part.name,), hashlib.sha256(raw).hexdigest()))
+            image, where = _image(part, raw), part.member or part.path
+            if image.attributes.get("format") == "NIfTI":
+                told = sidecar.of_volume(where, Path(part.path).name, beside)
+            else:
+                told = sidecar.of_picture(where, raw, beside)
+            image = replace(
+                image,
+                modality=image.modality or told.modality,
+                attributes={**told.attributes, **image.attributes},
+                notes=(*image.notes, *told.notes),
+            )
+            origin = Origin((part.name,), hashlib.sha256(raw).hexdigest(), told.patient, told.study, strata=told.strata)
+            return Found(image, origin)
     except UnreadableFile as error:
         return Refused(part.name, error.code, str(error))
 

@@ -35,8 +35,8 @@ def refusing(came: str, *, do: str = "export it again") -> Iterator[None]:
     """
     try:
         yield
-    except UnreadableFile:
-        raise
+    except (UnreadableFile, MemoryError):
+        raise  # the engine tries an item that took all memory once more, alone
     except Exception as error:
         raise UnreadableFile(came, code="malformed", do=do) from error
 

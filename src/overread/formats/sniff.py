@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import zlib
 
+from overread.formats import tar
+
 HEAD = 4096
 """Bytes of a file that ``sniff`` wants to see."""
 
-READABLE = ("png", "jpeg", "tiff", "bmp", "gif", "webp", "dicom", "nifti", "zip")
+READABLE = ("png", "jpeg", "tiff", "bmp", "gif", "webp", "dicom", "nifti", "zip", "tar")
 """Kinds that overread opens; every other answer of ``sniff`` is a description for a person."""
 
 _MAGIC = (  # (offset, bytes, kind): the signature each format's own specification gives
@@ -36,8 +38,6 @@ _MAGIC = (  # (offset, bytes, kind): the signature each format's own specificati
     (0, b"SQLite format 3\0", "a database"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (0, b"Rar!", "a RAR archive"),
-    (257, b"ustar", "a tar archive"),
-    (0, b"\xfd7zXZ\0", "an xz archive"),
     (0, b"\x7fELF", "a program"),
     (0, b"MZ", "a program"),
     (0, b"\0\0\0\x0cjP  \r\n", "a JPEG 2000 picture"),
@@ -71,9 +71,14 @@ def sniff(head: bytes) -> str:
     """
     if not head:
         return "an empty file"
+    if head[:3] == b"BZh" and head[4:10] == b"1AY&SY":
+        return "tar"  # what is inside can only be known once 900 kB are unpacked
+    if head[:6] == b"\xfd7zXZ\0":
+        inner = sniff(tar.head(head))
+        return inner if inner == "tar" else f"an xz file that holds {described(inner)}"
     if head[:2] == b"\x1f\x8b":
         inner = sniff(_gunzip_head(head))
-        return "nifti" if inner == "nifti" else f"a gzip file that holds {_described(inner)}"
+        return inner if inner in ("nifti", "tar") else f"a gzip file that holds {described(inner)}"
     for offset, magic, kind in _MAGIC:
         if head.startswith(magic, offset):
             return kind
@@ -83,16 +88,27 @@ def sniff(head: bytes) -> str:
         and int.from_bytes(head[14:18], "little") in (12, 40, 52, 56, 64, 108, 124)
     ):
         return "bmp"
+    if tar.is_tar(head[: tar.BLOCK]):
+        return "tar"
     if _dicom_without_preamble(head):
         return "dicom"
     return _text(head)
 
 
-def _described(kind: str) -> str:
+def described(kind: str) -> str:
+    """Return the words for an answer of ``sniff``.
+
+    Examples
+    --------
+    >>> described("png"), described("a text file")
+    ('a PNG picture', 'a text file')
+    """
     return (
         kind
         if " " in kind
-        else {"dicom": "a DICOM file", "zip": "a zip archive"}.get(kind, f"a {kind.upper()} picture")
+        else {"dicom": "a DICOM file", "zip": "a zip archive", "tar": "a tar archive"}.get(
+            kind, f"a {kind.upper()} picture"
+        )
     )
 
 

@@ -1,0 +1,228 @@
+"""What lies in a zip or a tar archive: members are looked at in memory, one at a time; nothing is written to disk."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from overread.errors import UnreadableFile
+from overread.formats import arrays, dicomdir, offer, tar
+from overread.formats.jobs import Part
+from overread.formats.offer import Harvest, is_litter, is_unsafe
+from overread.formats.sidecar import Beside
+from overread.formats.sniff import HEAD, described, sniff
+
+LARGEST_RATIO = tar.LARGEST_RATIO
+_HEAD = 64 << 10  # of a member: going back in a packed one costs reading it again
+_TAR_HEAD = 1 << 20  # a packed tar archive can only go forward
+_SMALL = 1 << 20  # what is read beside an image: a sidecar, a table of participants
+ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+)
+
+
+def unpack_zip(part: Part, harvest: Harvest) -> None:
+    """Offer what lies in a zip archive; an .npz file is one, too."""
+    try:
+        with zipfile.ZipFile(part.path) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir()]
+            if arrays.is_npz([m.filename for m in members]):
+                for chunk in arrays.chunks(Path(part.path)):
+                    harvest.jobs.add("array", part, chunk=chunk)
+            elif any(m.filename == "[Content_Types].xml" for m in members):
+                harvest.refuse(part, "not-an-image", "an Office document", expected="images", do="leave it out")
+            elif sum(m.file_size for m in members) > LARGEST_RATIO * max(1, os.path.getsize(part.path)):
+                harvest.refuse(
+                    part, "too-large", "a zip archive that unpacks to more than deflate can hold", do="pack it again"
+                )
+            elif not members:
+                harvest.refuse(part, "empty-file", "an empty zip archive", expected="images", do="pack it again")
+            else:
+                for member in members:
+                    _zip_member(part, member, archive, harvest)
+    except UnreadableFile as error:
+        harvest.jobs.refuse(part, error.code, str(error))
+    except ZIP_FAULTS:
+        harvest.refuse(part, "malformed", "a damaged zip archive", do="copy or pack it again")
+
+
+def _zip_member(whole: Part, member: zipfile.ZipInfo, archive: zipfile.ZipFile, harvest: Harvest) -> None:
+    harvest.looked()
+    part = Part(f"{whole.name}!{member.filename}", whole.path, member.filename)
+    if is_litter(member.filename.replace("\\", "/")):
+        harvest.jobs.ignore(part)
+    elif is_unsafe(member.filename):
+        harvest.refuse(part, "unsafe-name", "a zip member whose name leads out of the archive", do="pack it again")
+    elif member.flag_bits & 1:
+        harvest.refuse(part, "encrypted", "an encrypted zip member", expected="a plain one", do="unpack it first")
+    elif member.file_size > offer.LARGEST_FILE:
+        harvest.refuse_large(part, member.file_size)
+    else:
+        try:
+            with archive.open(member) as stream:
+                head = stream.read(_HEAD)
+                if dicomdir.is_directory(head):
+                    find = dicomdir.in_archive(
+                        archive.namelist(), str(PurePosixPath(member.filename).parent).strip(".")
+                    )
+                    list(read_directory(part, head + stream.read(), find, harvest))
+                else:
+                    offer.offer(part, head, stream, harvest, beside=beside_in_zip(archive))
+        except ZIP_FAULTS:
+            harvest.refuse(part, "malformed", "a damaged zip member", do="copy or pack the archive again")
+
+
+def read_directory(
+    part: Part, raw: bytes, find: Callable[[tuple[str, ...]], str | None], harvest: Harvest
+) -> Iterator[str]:
+    """Account for a disc's DICOMDIR and for what it names and is not there; yield what is there."""
+    try:
+        named = dicomdir.named_files(raw)
+    except UnreadableFile as error:
+        harvest.jobs.refuse(part, error.code, str(error))
+        return
+    told = f"the directory of a disc; the {len(named):,} files that it names were looked for"
+    harvest.jobs.refuse(part, code="directory", reason=told)
+    for name, file in dicomdir.located(named, find):
+        if isinstance(file, UnreadableFile):
+            harvest.jobs.refuse(Part(f"{part.name}!{name}", part.path, name), file.code, str(file))
+        else:
+            yield file
+
+
+def beside_in_zip(archive: zipfile.ZipFile) -> Beside:
+    """Return the function that reads a small member by its name."""
+
+    def read(name: str) -> bytes | None:
+        try:
+            about = archive.getinfo(name)
+            return archive.read(about) if about.file_size <= _SMALL and not about.flag_bits & 1 else None
+        except ZIP_FAULTS:
+            return None
+
+    return read
+
+
+def beside_on_disk(name: str) -> bytes | None:
+    """Return a small file's bytes by its path; None where there is none."""
+    try:
+        with open(name, "rb") as stream:
+            raw = stream.read(_SMALL + 1)
+    except (OSError, ValueError):
+        return None
+    return raw if len(raw) <= _SMALL else None
+
+
+def unpack_tar(part: Part, harvest: Harvest) -> None:
+    """Offer what lies in a tar archive, in one pass."""
+    seen = 0
+    try:
+        packed = os.path.getsize(part.path)
+        with tar.opened(part.path, packed) as stream:
+            start = stream.read(HEAD)
+        if not tar.is_tar(start[: tar.BLOCK]) and start.strip(b"\0"):  # only bzip2 hides until now what it holds
+            came = f"a packed file that holds {described(sniff(start))}"
+            harvest.refuse(part, "unsupported-format", came, expected="a tar archive", do="unpack it first")
+            return
+        with tar.opened(part.path, packed) as stream:
+            for member in tar.members(stream):
+                seen += member.kind != "folder"
+                _tar_member(part, member, stream, harvest)
+    except UnreadableFile as error:
+        harvest.jobs.refuse(part, error.code, str(error))
+        return
+    if not seen:
+        harvest.refuse(part, "empty-file", "an empty tar archive", expected="images", do="pack it again")
+
+
+def _tar_member(whole: Part, member: tar.Member, stream: tar.Stream, harvest: Harvest) -> None:
+    if member.kind == "folder":
+        return
+    harvest.looked()
+    name = member.name.removeprefix("./")
+    part = Part(f"{whole.name}!{name}", whole.path, name, (member.begin, member.size))
+    if is_litter(name):
+        harvest.jobs.ignore(part)
+    elif is_unsafe(name):
+        harvest.refuse(part, "unsafe-name", "a tar member whose name leads out of the archive", do="pack it again")
+    elif member.kind in ("link", "device"):
+        came = "a link to another file" if member.kind == "link" else "a device or a pipe"
+        harvest.refuse(part, "not-an-image", came, expected="a file", do="leave it out")
+    elif member.kind == "sparse":
+        harvest.refuse(part, "unsupported-format", "a tar member stored with holes", do="pack it again without them")
+    elif member.size > offer.LARGEST_FILE:
+        harvest.refuse_large(part, member.size)
+    else:
+        head = stream.read(min(member.size, _TAR_HEAD))
+        offer.offer(part, head, io.BytesIO(head), harvest, beside=_nothing_beside)
+
+
+def contents(parts: tuple[Part, ...]) -> Iterator[tuple[Part, bytes | UnreadableFile, Beside]]:
+    """Yield each part's bytes, opening an archive once, or why they cannot be read; and how to read what lies beside it."""
+    at = 0
+    while at < len(parts):
+        end = at + 1
+        while end < len(parts) and parts[end].path == parts[at].path:
+            end += 1
+        group = parts[at:end]
+        yield from (_from_disk if not group[0].member else _from_tar if group[0].span else _from_zip)(group)
+        at = end
+
+
+def _gone() -> UnreadableFile:
+    return UnreadableFile("a file that can no longer be read", code="unreadable", do="check the disk or the archive")
+
+
+def _from_disk(group: tuple[Part, ...]) -> Iterator[tuple[Part, bytes | UnreadableFile, Beside]]:
+    for part in group:
+        try:
+            raw: bytes | UnreadableFile = Path(part.path).read_bytes()
+        except (OSError, ValueError):
+            raw = _gone()
+        yield part, raw, beside_on_disk
+
+
+def _from_zip(group: tuple[Part, ...]) -> Iterator[tuple[Part, bytes | UnreadableFile, Beside]]:
+    try:
+        archive = zipfile.ZipFile(group[0].path)
+    except (OSError, zipfile.BadZipFile):
+        yield from ((part, _gone(), _nothing_beside) for part in group)
+        return
+    with archive:
+        for part in group:
+            try:
+                raw: bytes | UnreadableFile = archive.read(part.member)
+            except ZIP_FAULTS:
+                raw = _gone()
+            yield part, raw, beside_in_zip(archive)
+
+
+def _from_tar(group: tuple[Part, ...]) -> Iterator[tuple[Part, bytes | UnreadableFile, Beside]]:
+    """Read members front to back, whatever their order in the series."""
+    rising = sorted(group, key=lambda part: part.span or (0, 0))
+    why, done = _gone(), 0
+    try:
+        packed = os.path.getsize(group[0].path)
+        for raw in tar.contents(group[0].path, packed, [part.span for part in rising if part.span]):
+            yield rising[done], raw, _nothing_beside
+            done += 1
+    except UnreadableFile as error:
+        why = error
+    except OSError:
+        pass  # the disk went away: told of each member that is left
+    yield from ((part, why, _nothing_beside) for part in rising[done:])
+
+
+def _nothing_beside(_: str) -> None:
+    return None

@@ -1,0 +1,193 @@
+"""What lies beside an image and speaks of it: a JSON file of facts, a table of participants, the tree that it lies in.
+
+Only facts of the acquisition and groups of patients enter, by the rules that hold for a DICOM header, too; what a public
+library says of its picture enters by a list of its own. Nothing else of such a file is kept.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import posixpath
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from overread.domain import noted
+from overread.formats.ages import age_band
+from overread.formats.facts import facts
+
+PUBLIC = (
+    "source", "source_number", "credit", "content_provider", "description", "categories", "created", "links", "copyright",
+    "copyright_checked", "address", "picture",
+)  # fmt: skip
+"""What a public library says of a picture that was fetched from it, and that stays with the picture."""
+LONGEST = 4000
+"""Characters of one such value."""
+
+_NUMBERS = ("MagneticFieldStrength", "EchoTime", "RepetitionTime", "InversionTime", "FlipAngle")
+_KEYWORDS = {
+    "Modality": "Modality", "BodyPartExamined": "BodyPartExamined", "BodyPart": "BodyPartExamined",
+    "Manufacturer": "Manufacturer", "ManufacturersModelName": "ManufacturerModelName",
+    "ManufacturerModelName": "ManufacturerModelName", "PatientPosition": "PatientPosition", "ImageType": "ImageType",
+    "PatientSex": "PatientSex", "PatientAge": "PatientAge", "KVP": "KVP", "SliceThickness": "SliceThickness",
+}  # fmt: skip
+_SUBJECT = re.compile(r"(?:^|/)(sub-[A-Za-z0-9]+)/(?:(ses-[A-Za-z0-9]+)/)?(?:[^/]+/)*\1_[^/]*$")
+_COMPANIONS = (".json", ".tsv", ".bval", ".bvec")
+_OF_A_TREE = ("dataset_description.json", "participants.tsv", "participants.json", "readme", "readme.md", "changes")
+_SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
+
+Beside = Callable[[str], bytes | None]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What lies beside an image says of it; ``patient`` and ``study`` are raw and belong in an Origin."""
+
+    modality: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    strata: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    patient: str | None = None
+    study: str | None = None
+
+
+def is_companion(name: str, head: bytes, beside: Beside) -> bool:
+    """True for a text file that goes with an image, and is read with it.
+
+    Such are ``scan.nii.gz``'s ``scan.json``, ``scan.bval`` and ``scan.bvec``; the tables and descriptions of a BIDS tree;
+    and ``picture.tif.json`` where it says that overread wrote it for ``picture.tif``.
+
+    Parameters
+    ----------
+    name : str
+        Its path, or its name inside an archive.
+    head : bytes
+    beside : callable
+        Returns the small file of a name; here only asked for names that are not images.
+    """
+    name = name.replace("\\", "/")
+    stem, suffix = posixpath.splitext(name)
+    if suffix.lower() == ".json" and posixpath.splitext(stem)[1] and b'"overread"' in head:
+        return _public(beside(name)) is not None
+    if posixpath.basename(name).lower() in _OF_A_TREE or suffix.lower() in _COMPANIONS:
+        if _SUBJECT.search(name):
+            return True
+        tree = beside(posixpath.join(posixpath.dirname(name), "dataset_description.json"))
+        return tree is not None and _object(tree) is not None
+    return False
+
+
+def of_picture(name: str, raw: bytes, beside: Beside) -> Told:
+    """Return what a public library's sidecar says of a picture; nothing where there is none that speaks of these bytes."""
+    public = _public(beside(f"{name}.json"))
+    if public is None:
+        return Told()
+    if public.get("sha256") != hashlib.sha256(raw).hexdigest():
+        return Told(notes=(noted("sidecar-mismatch", "the sidecar beside it speaks of other bytes; it was not taken"),))
+    said = public["attributes"]
+    return Told(attributes={k: said[k][:LONGEST] for k in PUBLIC if isinstance(said.get(k), str) and said[k]})
+
+
+def of_volume(name: str, label: str, beside: Beside) -> Told:
+    """Return what the sidecar of a NIfTI volume, and the BIDS tree it lies in, say of it.
+
+    In a tree such as ``sub-01/ses-02/anat/sub-01_ses-02_T1w.nii.gz`` the patient is ``sub-01`` of this data set, the study
+    ``ses-02``; sex and age band come from ``participants.tsv``.
+
+    Parameters
+    ----------
+    name : str
+        The volume's path, or its name inside an archive.
+    label : str
+        What tells this source's tree from others, where the tree does not describe itself.
+    beside : callable
+        Returns a small file of the same folder or archive by its name, or None.
+
+    References
+    ----------
+    Brain Imaging Data Structure 1.10, "Common principles", "Participants file"; doi:10.1038/sdata.2016.44.
+    """
+    name = name.replace("\\", "/")
+    stem = re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE)
+    told = _facts(_object(beside(f"{stem}.json")) or {})
+    found = _SUBJECT.search(name)
+    if not found:
+        return told
+    root = name[: found.start(1)]
+    tree = beside(f"{root}dataset_description.json")
+    which = hashlib.sha256(tree).hexdigest()[:16] if tree else posixpath.basename(root.rstrip("/")) or label
+    patient = f"{which}/{found[1]}"
+    strata = {**told.strata, **_participants(beside(f"{root}participants.tsv")).get(found[1], {})}
+    return Told(
+        told.modality, told.attributes, strata, told.notes, patient, f"{patient}/{found[2]}" if found[2] else patient
+    )
+
+
+def _public(raw: bytes | None) -> dict[str, Any] | None:
+    said = _object(raw)
+    ours = said is not None and said.get("overread") == "picture" and isinstance(said.get("attributes"), dict)
+    return said if ours else None
+
+
+def _object(raw: bytes | None) -> dict[str, Any] | None:
+    """Return a JSON object; None where there is none, or it is nested beyond reason."""
+    try:
+        said = json.loads(raw) if raw else None
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _facts(said: Mapping[str, Any]) -> Told:
+    """Pass what a sidecar says through the rules for a DICOM header: the same words may leave, and no others."""
+    ds = Dataset()
+    for key, keyword in _KEYWORDS.items():
+        value = said.get(key)
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+            if keyword == "PatientAge" and not isinstance(value, str):
+                value = f"{int(min(abs(value), 999)):03d}Y"
+            _set(ds, keyword, str(value))
+        elif isinstance(value, list) and all(isinstance(v, str) for v in value):
+            _set(ds, keyword, "\\".join(value))
+    found = facts([ds])
+    attributes = {k: v for k, v in found.attributes.items() if k != "format"}
+    for key in _NUMBERS:
+        if isinstance(said.get(key), (int, float)) and not isinstance(said[key], bool) and abs(said[key]) < 1e9:
+            attributes[key] = f"{said[key]:g}"
+    return Told(found.modality, attributes, found.strata, found.notes)
+
+
+def _set(ds: Dataset, keyword: str, value: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            if len(value) <= 64:
+                setattr(ds, keyword, value)
+        except (ValueError, TypeError, OverflowError, UserWarning):
+            return  # not a value of its kind ("KVP": "high"): as if it were not there
+
+
+@lru_cache(maxsize=4)
+def _participants(table: bytes | None) -> dict[str, dict[str, str]]:
+    """Return sex and age band of each participant of a BIDS tree."""
+    if table is None:
+        return {}
+    rows = csv.DictReader(io.StringIO(table.decode("utf-8-sig", "replace"), newline=""), delimiter="\t")
+    out = {}
+    try:
+        for row in rows:
+            said = {str(k).strip().lower(): (v or "").strip() for k, v in row.items() if isinstance(v, str)}
+            strata = {"sex": _SEX.get(said.get("sex", said.get("gender", "")).lower(), "")}
+            strata["age"] = age_band(said.get("age", "")) or ""
+            out[said.get("participant_id", "")] = {k: v for k, v in strata.items() if v}
+    except csv.Error:
+        return {}
+    return out
