@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -278,6 +279,17 @@ def test_a_search_asks_for_no_more_than_was_wanted_and_says_so(library, ask):
         "the first 3 of 10 records that the search lists; ask for more with ?most=",
     )
     assert library.back.count("QuickSearch") == 3  # the form, the list, one page more
+
+
+def test_a_list_that_cannot_be_turned_is_told(library, ask):
+    """How the real search turns its pages is not known: if not as here, a person hears of it."""
+    for number in range(20, 25):
+        library.add(str(number))
+    back = library.back.reply
+    library.back.reply = lambda asked: replace(r := back(asked), body=r.body.replace(b">Next<", b">Weiter<"))
+    assert ask("made-up").notes == (
+        "the library says its search finds 5 records, and its list could be read to 2: give the others by number",
+    )
 
 
 def test_a_search_is_remembered(library, ask):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from local_library import FREE, PROTECTED, Library, picture, record, span_page
@@ -13,6 +14,7 @@ from overread.sources.manners import Manners
 from overread.steps.collect import collect
 from overread.steps.inspect import inspect
 from overread.store.archive import Archive
+from overread.store.journal import exclusive
 
 
 @pytest.fixture
@@ -77,3 +79,17 @@ def test_the_folder_read_by_itself_tells_the_same(library, tmp_path):
     collect(f"phil:2423?site={library.address}", into=tmp_path / "a", workers=1, progress=False)
     (image,) = read(tmp_path / "a.names" / "fetched" / "phil" / "pictures")
     assert image.attributes["source"] == "PHIL" and image.attributes["created"] == "1975"
+
+
+def test_two_runs_into_one_archive_ask_one_after_the_other(library, tmp_path, capsys):
+    """While another run holds the library's folder nothing is asked; then everything is."""
+    word, root = f"phil:2423?site={library.address}", tmp_path / "a.names" / "fetched" / "phil"
+    root.mkdir(parents=True)
+    with ThreadPoolExecutor(1) as pool:
+        with exclusive(root / "lock"):
+            waiting = pool.submit(collect, word, into=tmp_path / "a", workers=1, progress=False)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.5)
+            assert library.front.asked == []
+        assert waiting.result(timeout=30).read == 1
+    assert "another run is fetching" in capsys.readouterr().err

@@ -298,16 +298,33 @@ def _searched(session: Session, wanted: Wanted, into: Path, notes: list[str]) ->
         numbers, complete, said = listed.numbers, listed.complete, listed.said
         kept = {"term": wanted.term, "asked": session.now(), "numbers": numbers, "complete": complete, "said": said}
         write_json(slot, kept)
-    if len(numbers) > wanted.most or not complete:
-        of = f" of {said:,}" if said is not None else ""
-        notes.append(
-            f"the first {min(len(numbers), wanted.most):,}{of} records that the search lists; ask for more with ?most="
-        )
+    if told := _of_how_many(len(numbers), complete, said, wanted.most):
+        notes.append(told)
     if not numbers:
         raise OverreadError(
             "a search that finds no record", expected="at least one", do="try other words, or look in the library"
         )
     return numbers[: wanted.most]
+
+
+def _of_how_many(listed: int, complete: bool, said: int | None, most: int) -> str:
+    """Say what a search found beyond what is fetched; "" where that is all.
+
+    Examples
+    --------
+    >>> _of_how_many(3, False, 10, 3)
+    'the first 3 of 10 records that the search lists; ask for more with ?most='
+    >>> _of_how_many(15, False, 57, 100)
+    'the library says its search finds 57 records, and its list could be read to 15: give the others by number'
+    """
+    if listed >= most and (listed > most or not complete):
+        return f"the first {most:,}{f' of {said:,}' if said else ''} records that the search lists; ask for more with ?most="
+    if said is not None and listed < said:
+        return (
+            f"the library says its search finds {said:,} records, and its list could be read to {listed:,}: "
+            "give the others by number"
+        )
+    return ""
 
 
 def _numbers(asked: str) -> tuple[str, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from overread.sources.brought import Brought
 from overread.steps.progress import bar, progress
+from overread.store.journal import exclusive
 
 
 def phil(word: str, root: Path, *, show: bool) -> Brought:
@@ -32,7 +34,8 @@ def phil(word: str, root: Path, *, show: bool) -> Brought:
         if show:
             print(line, file=sys.stderr)
 
-    return fetch(word, into=root, tell=tell, each=each)
+    with _alone(root):
+        return fetch(word, into=root, tell=tell, each=each)
 
 
 def medmnist(word: str, root: Path, *, show: bool) -> Brought:
@@ -49,5 +52,17 @@ def medmnist(word: str, root: Path, *, show: bool) -> Brought:
     """
     from overread.sources.medmnist import fetch
 
-    with bar(total=None, what="downloading", unit="B", show=show) as moved:
+    with _alone(root), bar(total=None, what="downloading", unit="B", show=show) as moved:
         return fetch(word.partition(":")[2], into=root, moved=moved.update)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Ask a library by one run at a time: two would ask twice as often, and write the same half files."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(root / "lock", wait=False))
+        except BlockingIOError:
+            print("another run is fetching into the same archive; waiting for it", file=sys.stderr)
+            held.enter_context(exclusive(root / "lock"))
+        yield
