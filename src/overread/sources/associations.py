@@ -8,6 +8,7 @@ PS3.8 9.3.4 (A-ASSOCIATE-RJ), PS3.7 D.3.3.4 (role selection), PS3.15 B.1 (TLS).
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 GET = "1.2.840.10008.5.1.4.1.2.2.3"
 
-_SYNTAXES = (
+SYNTAXES = (
     "1.2.840.10008.1.2.1",  # explicit little endian
     "1.2.840.10008.1.2",  # implicit little endian
     "1.2.840.10008.1.2.2",  # explicit big endian
@@ -120,6 +121,7 @@ def call(
         When nobody is there, the association is refused, or a question is not understood.
     """
     ae, evt = _application_entity(peer)
+    _reach(peer)
     for model in models:
         ae.add_requested_context(model)
     handlers = [(evt.EVT_CONN_OPEN, _no_delay)]
@@ -152,17 +154,21 @@ def call(
         association.release()
 
 
-def storage(classes: frozenset[str]) -> list[PresentationContext]:
-    """Return what we can take: every transfer syntax of its own, so that each instance comes as it is stored.
+def storage(classes: frozenset[str], syntax: str = "") -> list[PresentationContext]:
+    """Return what we can take: every transfer syntax as a context of its own, so that each instance comes as it is stored.
 
-    Without known SOP classes: all of them, where the PACS chooses one transfer syntax for each.
+    Without known SOP classes: all of them, where the PACS chooses one transfer syntax for each. With a ``syntax``: that
+    one alone, for a PACS that looks at one context of a class only.
     """
     from pynetdicom import StoragePresentationContexts, build_context
 
     if classes:
-        contexts = [build_context(uid, syntax) for uid in sorted(classes) for syntax in _SYNTAXES]
+        each = [syntax] if syntax else SYNTAXES
+        contexts = [build_context(uid, one) for uid in sorted(classes) for one in each]
         return contexts[:_MOST_CONTEXTS]
-    return [build_context(c.abstract_syntax, list(_SYNTAXES)) for c in StoragePresentationContexts[:_MOST_CONTEXTS]]
+    return [
+        build_context(c.abstract_syntax, syntax or list(SYNTAXES)) for c in StoragePresentationContexts[:_MOST_CONTEXTS]
+    ]
 
 
 @contextmanager
@@ -179,7 +185,7 @@ def listen(peer: Peer, receive: Receive) -> Iterator[None]:
     ae, evt = _application_entity(peer)
     ae.require_called_aet = True
     for context in AllStoragePresentationContexts:
-        ae.add_supported_context(context.abstract_syntax, list(_SYNTAXES))
+        ae.add_supported_context(context.abstract_syntax, list(SYNTAXES))
     try:
         server = ae.start_server(
             (_own_address(peer), peer.listen),
@@ -213,6 +219,29 @@ def _application_entity(peer: Peer) -> tuple[AE, Any]:
     return ae, evt
 
 
+def _reach(peer: Peer) -> None:
+    """Refuse at once, with the reason, where nobody answers or TLS fails; pynetdicom would keep both to itself."""
+    try:
+        with socket.create_connection((peer.host, peer.port), timeout=10) as plain:
+            if peer.encrypted:
+                with tls(peer.keys).wrap_socket(plain, server_hostname=peer.host):
+                    return
+    except ssl.SSLCertVerificationError as error:
+        raise SourceError(
+            f"{peer.host}:{peer.port}: a certificate that is not trusted ({error.verify_message})",
+            expected="one that a trusted authority has signed for this name",
+            do="give the hospital's own authority with ca=FILE; overread never goes on unchecked",
+        ) from None
+    except ssl.SSLError as error:
+        raise SourceError(
+            f"{peer.host}:{peer.port} does not speak TLS with us ({error.reason or 'no reason given'})",
+            expected="TLS 1.2 or newer",
+            do="check port, cert= and key=; dimse:// is DIMSE without TLS",
+        ) from None
+    except OSError as error:
+        raise _nobody(peer, error.strerror or "no answer") from None
+
+
 def _no_delay(event: Any) -> None:
     """Send small answers at once: waiting to fill a packet makes DIMSE six times slower."""
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -236,13 +265,11 @@ def _own_address(peer: Peer) -> str:
 def _refused(peer: Peer, association: Association) -> SourceError:
     """Say why there is no association."""
     if not association.is_rejected:
-        if association.acceptor.primitive is not None or (association.is_aborted and _reachable(peer)):
-            return SourceError(
-                f"{peer.host}:{peer.port} hung up while the association was made",
-                expected="a PACS that speaks DIMSE" + (" with TLS" if peer.encrypted else " without TLS"),
-                do="check port and certificates; dimses:// is DIMSE with TLS",
-            )
-        return _nobody(peer, "nobody answers")
+        return SourceError(
+            f"{peer.host}:{peer.port} hung up while the association was made",
+            expected="a PACS that speaks DIMSE" + (" with TLS and trusts our certificate" if peer.encrypted else ""),
+            do="check the port" + (", cert= and key=" if peer.encrypted else "; dimses:// is DIMSE with TLS"),
+        )
     diagnostic = association.acceptor.primitive.diagnostic
     source = association.acceptor.primitive.result_source
     why = f"refused (source {source}, reason {diagnostic})"
@@ -253,14 +280,6 @@ def _refused(peer: Peer, association: Association) -> SourceError:
     else:
         do = "ask who runs the PACS, or try again later"
     return SourceError(f"{peer.host}:{peer.port} {why}", expected="an association", do=do)
-
-
-def _reachable(peer: Peer) -> bool:
-    try:
-        socket.create_connection((peer.host, peer.port), timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 def _nobody(peer: Peer, why: str) -> SourceError:

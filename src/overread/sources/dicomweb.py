@@ -8,6 +8,7 @@ PS3.18 10.4 (retrieve), 10.6 (search); Annex F (DICOM JSON model).
 from __future__ import annotations
 
 import http.client
+import string
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ CONNECTIONS = 4
 """At most so many at once: a hospital's PACS has other work."""
 
 _PAGE = 200
+_PLAIN = frozenset(string.ascii_letters + string.digits + "-._~*")
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _STUDY = {
     "study": "0020000D",
@@ -155,7 +157,11 @@ def fetch(
 
 
 def _question(asked: Asked) -> list[tuple[str, str]]:
-    """Return the words of a QIDO-RS search for studies."""
+    """Return the words of a QIDO-RS search for studies.
+
+    Some servers (Orthanc 1.10) do not decode what stands in a question. So a character that would have to be encoded is
+    asked for as "any one character"; what comes too much is passed over afterwards.
+    """
     words = {
         "ModalitiesInStudy": asked.modality,
         "StudyDate": asked.date,
@@ -164,7 +170,8 @@ def _question(asked: Asked) -> list[tuple[str, str]]:
         "AccessionNumber": asked.accession,
         "StudyInstanceUID": asked.study,
     }
-    return [(k, v) for k, v in words.items() if v] + [("includefield", "StudyDescription")]
+    plain = {k: "".join(c if c in _PLAIN else "?" for c in v) for k, v in words.items()}
+    return [(k, v) for k, v in plain.items() if v] + [("includefield", "StudyDescription")]
 
 
 def _pages(wire: Wire, path: str, question: list[tuple[str, str]], *, key: str) -> Iterator[Mapping[str, Any]]:

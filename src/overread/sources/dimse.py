@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overread.errors import SourceError
 from overread.sources.asked import MOST_SERIES, Asked, Listed, Series, is_uid
-from overread.sources.associations import FIND, GET, MOVE, Peer, call, listen, storage
+from overread.sources.associations import FIND, GET, MOVE, SYNTAXES, Peer, call, listen, storage
 from overread.sources.shelf import LARGEST, Gone, Shelf, Taken, file_name
 
 if TYPE_CHECKING:
@@ -183,7 +184,9 @@ def _text(answer: Any, keyword: str) -> str:
 def _failed(what: str, code: int | None) -> SourceError:
     if code is None:
         return SourceError(
-            f"no answer to {what}, or the association was cut", expected="an answer", do="run the same command again"
+            f"no answer to {what}: the PACS cut the association",
+            expected="an answer",
+            do="ask whether it lets our AE title ask (calling=TITLE names another), or run the same command again",
         )
     said = {
         0xA700: "out of resources",
@@ -237,12 +240,11 @@ class _Calls:
     desk: _Desk
 
     def __enter__(self) -> _Calls:
-        from contextlib import ExitStack
-
         self._finding, self._bringing, self._listening = ExitStack(), ExitStack(), ExitStack()
         self._find: Association | None = None
         self._bring: Association | None = None
-        self._classes: frozenset[str] = frozenset()
+        self._takes: tuple[frozenset[str], str] = (frozenset(), "")
+        self.syntax = ""  # the one that worked last, with a PACS that looks at one context only
         if self.peer.retrieve == "move":
             self._listening.enter_context(listen(self.peer, self.desk.receive))
         return self
@@ -258,17 +260,16 @@ class _Calls:
             self._find = self._finding.enter_context(call(self.peer, [FIND]))
         return self._find
 
-    def bringing(self, classes: frozenset[str]) -> Association:
+    def bringing(self, classes: frozenset[str], syntax: str) -> Association:
         """Return an association for C-GET that takes these SOP classes, or one for C-MOVE."""
-        if self._bring is None or not self._bring.is_established or not classes <= self._classes:
+        move = self.peer.retrieve == "move"
+        will_do = move or (classes <= self._takes[0] and syntax == self._takes[1])
+        if self._bring is None or not self._bring.is_established or not will_do:
             self._bringing.close()
-            if self.peer.retrieve == "move":
-                self._bring = self._bringing.enter_context(call(self.peer, [MOVE]))
-            else:
-                self._bring = self._bringing.enter_context(
-                    call(self.peer, [GET], takes=storage(classes), receive=self.desk.receive)
-                )
-            self._classes = classes
+            takes = () if move else storage(classes, syntax)
+            opened = call(self.peer, [MOVE if move else GET], takes=takes, receive=None if move else self.desk.receive)
+            self._bring = self._bringing.enter_context(opened)
+            self._takes = classes, syntax
         return self._bring
 
 
@@ -301,16 +302,31 @@ def _fetch_series(
         raise Gone("a series without instances", expected="at least one", do="look at it on the PACS")
     classes = frozenset(listed.values()) - {""} if all(listed.values()) else frozenset()
     one = {"StudyInstanceUID": series.study, "SeriesInstanceUID": series.series}
+    wants = _Wants(missing, classes, said, wait)
     if missing == wanted:
-        _bring(calls, "SERIES", one, missing, classes, said=said, wait=wait)
+        _bring(calls, "SERIES", one, wants)
     for uid in list(missing):  # the rest, one by one
-        _bring(calls, "IMAGE", one | {"SOPInstanceUID": uid}, missing, classes, said=said, wait=wait)
-    if missing:
-        raise desk.broken or Gone(
-            f"{len(missing)} of {len(wanted)} instances of a series that the PACS lists and does not send",
-            expected="all of them",
-            do="ask who runs the PACS whether it can send their transfer syntax",
-        )
+        for syntax in dict.fromkeys((calls.syntax, "", *(SYNTAXES if calls.peer.retrieve == "get" else ()))):
+            _bring(calls, "IMAGE", one | {"SOPInstanceUID": uid}, wants, syntax=syntax)
+            if uid not in missing:
+                calls.syntax = syntax
+                break
+        else:
+            raise desk.broken or Gone(
+                f"{len(missing)} of {len(wanted)} instances of a series that the PACS lists and does not send",
+                expected="all of them",
+                do="ask who runs the PACS whether it can send their transfer syntax",
+            )
+
+
+@dataclass(frozen=True)
+class _Wants:
+    """What is missing of one series, and who hears of what comes."""
+
+    missing: dict[str, Path]
+    classes: frozenset[str]
+    said: Callable[[int, int], None]
+    wait: Callable[[float], object]
 
 
 def _instances(calls: _Calls, series: Series) -> dict[str, str]:
@@ -325,43 +341,39 @@ def _instances(calls: _Calls, series: Series) -> dict[str, str]:
     return {each["SOPInstanceUID"]: each["SOPClassUID"] for each in told}
 
 
-def _bring(
-    calls: _Calls,
-    level: str,
-    question: Mapping[str, str],
-    missing: dict[str, Path],
-    classes: frozenset[str],
-    *,
-    said: Callable[[int, int], None],
-    wait: Callable[[float], object],
-) -> None:
-    """Send one C-GET or C-MOVE, again where the PACS is out of resources, and strike off what came."""
-    desk = calls.desk
+def _bring(calls: _Calls, level: str, question: Mapping[str, str], wants: _Wants, *, syntax: str = "") -> None:
+    """Send one C-GET or C-MOVE, again where the PACS is out of resources or hung up, and strike off what came."""
+    desk, missing, code = calls.desk, wants.missing, None
     for tried in range(TRIES):
         if tried:
-            wait(0.5 * 2**tried)
+            wants.wait(0.5 * 2**tried)
         desk.wanted, desk.came, desk.broken = dict(missing), set(), None
-        code = None
-        for code in _send(calls, level, question, classes):
+        for code, failed in _send(calls, level, question, wants.classes, syntax):
             for uid in list(desk.came):
                 desk.came.discard(uid)
                 if missing.pop(uid, None) is not None:
-                    said(1, 0)
+                    wants.said(1, 0)
         if desk.fault is not None:
             raise desk.fault
-        if not missing or (code is not None and code not in _OUT_OF_RESOURCES):
+        if not missing or (code is not None and (failed or code not in _OUT_OF_RESOURCES)):
             break
-    if missing and code in (None, *_OUT_OF_RESOURCES, 0xA801, 0x0122, 0x0124):
-        raise _failed("C-MOVE" if calls.peer.retrieve == "move" else "C-GET", code)
+    what = "C-MOVE" if calls.peer.retrieve == "move" else "C-GET"
+    if missing and code in (None, 0xA801, 0x0122, 0x0124):
+        raise _failed(what, code)
+    if missing and code in _OUT_OF_RESOURCES and not failed:
+        why = _failed(what, code)
+        raise Gone(why.came, expected=why.expected, do="run the same command again later: what came is kept")
 
 
-def _send(calls: _Calls, level: str, question: Mapping[str, str], classes: frozenset[str]) -> Iterator[int | None]:
-    """Yield the status of each answer to a C-GET or C-MOVE; None where the association broke."""
-    association = calls.bringing(classes)
+def _send(
+    calls: _Calls, level: str, question: Mapping[str, str], classes: frozenset[str], syntax: str
+) -> Iterator[tuple[int | None, int]]:
+    """Yield of each answer to a C-GET or C-MOVE its status (None where the association broke) and how many failed."""
+    association = calls.bringing(classes, syntax)
     identifier = _identifier(level, question)
     if calls.peer.retrieve == "move":
         answers = association.send_c_move(identifier, calls.peer.calling, _model(MOVE))
     else:
         answers = association.send_c_get(identifier, _model(GET))
     for status, _ in answers:
-        yield status.get("Status")
+        yield status.get("Status"), status.get("NumberOfFailedSuboperations") or 0

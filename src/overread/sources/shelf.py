@@ -113,7 +113,8 @@ class Shelf:
                     )
                 file.flush()
                 os.fsync(file.fileno())
-            wanted[uid].parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for above in (wanted[uid].parent.parent, wanted[uid].parent):
+                above.mkdir(mode=0o700, exist_ok=True)
             os.replace(temporary, wanted[uid])
         finally:
             temporary.unlink(missing_ok=True)  # gone already unless something failed

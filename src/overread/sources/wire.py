@@ -77,7 +77,7 @@ class Wire:
         SourceError
             When there is no service, no leave, or no such answer.
         """
-        target = f"{path}?{urllib.parse.urlencode(list(question))}" if question else path
+        target = f"{path}?{urllib.parse.urlencode(list(question), safe='*?')}" if question else path
 
         def read(response: http.client.HTTPResponse) -> list[dict[str, Any]]:
             if response.status == 204:
