@@ -145,7 +145,8 @@ class Library:
         return self._given(asked)
 
     def _search(self, asked: Asked) -> Reply:
-        form = """<html><body><form method="post" action="./QuickSearch.aspx">
+        form = """<html><body><form action="https://search.example/"><input type="text" name="searchbox"></form>
+<form method="post" action="./QuickSearch.aspx">
 <input type="hidden" name="__VIEWSTATE" value="/wEP&#43;a=="><input type="hidden" name="__EVENTVALIDATION" value="v">
 <input type="text" name="ctl00$site" placeholder="Search CDC">
 <input type="text" name="ctl00$contentArea2$ucQuickSearch$txtQuickKeywords">

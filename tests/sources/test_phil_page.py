@@ -117,4 +117,4 @@ def test_pictures_are_this_records_and_not_its_neighbours():
     read = read_record(page)
     assert [a.rpartition("/")[2] for a in read.pictures] == ["2423_lores.jpg"]
     assert read.post_back == ("ctl00$contentArea2$ucDetails$hlHighResDownload", "")
-    assert page.hidden == {"__VIEWSTATE": "/wEP+2423=="}
+    assert page.form.hidden == {"__VIEWSTATE": "/wEP+2423=="}

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import urllib.parse
+import urllib.request
+from contextlib import suppress
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from local_site import Reply
 from local_site import Site as LocalSite
 
 from overread.errors import OverreadError, SourceError, UnreadableFile
 from overread.sources import polite
-from overread.sources.answers import next_address
+from overread.sources.answers import next_address, web_address
 from overread.sources.manners import Manners
 from overread.sources.polite import Session
 
@@ -249,6 +256,31 @@ def test_a_redirect_never_leaves_encryption():
     assert next_address("https://x.example/a", "//y.example/b c") == "https://y.example/b%20c"
 
 
+@given(
+    st.text(max_size=40)
+    | st.text(max_size=20).map("http://{}".format)
+    | st.text(max_size=20).map("https://x.ex/{}".format)
+)
+@example("http://[::1")
+@example("https://x.example:99999/")
+@example("http://x\ny/")
+def test_whatever_stands_on_a_page_is_an_address_or_refused(text):
+    try:
+        address = web_address(text)
+    except UnreadableFile as refusal:
+        assert refusal.code == "bad-redirect"
+    else:
+        urllib.request.Request(address)
+        assert address.isascii() or not urllib.parse.urlsplit(address).netloc.isascii()
+        assert not re.search(r"[\x00-\x20\x7f]", address)
+
+
+@pytest.mark.parametrize("there", ["a b.tif", "ä.tif", "http://[::1", "javascript:void(0)", "http://:80/", "//"])
+def test_a_strange_address_is_an_answer_or_a_refusal_and_never_the_end_of_the_run(there, visit, site, tmp_path):
+    with suppress(UnreadableFile):
+        visit(robots=False).page(f"{site.address}{there}" if there.endswith(".tif") else there)
+
+
 def test_a_form_that_is_sent_elsewhere_becomes_a_question(visit, site):
     site.pages = {"/form": Reply(status=302, head={"Location": "/result"}), "/result": WHOLE}
     assert visit(robots=False).page(f"{site.address}form", fields={"words": "chest x-ray"}).status == 200
@@ -268,8 +300,7 @@ def test_a_killed_download_goes_on_where_it_stopped(visit, site, tmp_path, conte
     site.pages["/f"] = Reply(content[:100_000], length=len(content), head={"ETag": '"v1"'})
     with refused("cut-short"):
         visit(robots=False, tries=1).file(f"{site.address}f", tmp_path / "f", largest=1 << 20)
-    (tmp_path / "f.part").write_bytes(content[:100_000])  # what a killed run leaves, which has no time to tidy up
-    (tmp_path / "f.part.json").write_text(f'{{"address": "{site.address}f", "if": "\\"v1\\""}}')
+    assert (tmp_path / "f.part").read_bytes() == content[:100_000]
 
     def rest(asked):
         assert asked.head["Range"] == "bytes=100000-"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -55,15 +56,48 @@ def host_of(address: str) -> str:
     return urllib.parse.urlsplit(address).netloc.rpartition("@")[2].lower()
 
 
+def web_address(address: str) -> str:
+    """Return an address in the form a request can carry; what stands on a page may be anything.
+
+    Raises
+    ------
+    UnreadableFile
+        ``bad-redirect`` for what is no address of the web.
+
+    Examples
+    --------
+    >>> web_address("https://x.example/a picture.tif?n=ü#top")
+    'https://x.example/a%20picture.tif?n=%C3%BC'
+    """
+    try:
+        parts = urllib.parse.urlsplit(address)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.hostname.encode("idna")
+        known = known and (parts.port is None or parts.port > 0)
+    except (ValueError, UnicodeError):
+        known = False
+    if not known or not re.fullmatch(r"[\w.\-:@\[\]]+", parts.netloc):
+        raise UnreadableFile(
+            "an address that is not one of the web",
+            code="bad-redirect",
+            expected="http or https, and a host",
+            do="look the record up in a browser",
+        )
+    path, query = (urllib.parse.quote(part, safe="%/:=&?~+!$,;'@()*[]") for part in (parts.path, parts.query))
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path, query, ""))
+
+
 def next_address(here: str, there: str) -> str:
     """Where a redirect leads; never out of http and https, never from https back to http."""
-    there = urllib.parse.urljoin(here, urllib.parse.quote(there, safe="%/:=&?~#+!$,;'@()*[]"))
-    scheme, before = urllib.parse.urlsplit(there).scheme, urllib.parse.urlsplit(here).scheme
-    if scheme not in ("http", "https") or (before == "https" and scheme == "http"):
+    try:
+        there = urllib.parse.urljoin(here, there)
+    except ValueError:
+        there = ""
+    there = web_address(there)
+    if here.startswith("https:") and there.startswith("http:"):
         raise UnreadableFile(
-            f"a redirect from {before} to {scheme or 'nowhere'}",
+            "a redirect from https to http",
             code="bad-redirect",
-            expected="http or https, and never from https to http",
+            expected="https",
             do="look the record up in a browser",
         )
     return there

@@ -63,6 +63,19 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Form:
+    """A form: where it is sent to, and its fields."""
+
+    action: str
+    inputs: tuple[Input, ...] = ()
+
+    @property
+    def hidden(self) -> dict[str, str]:
+        """The hidden fields: what a site gives along to recognise its own page again."""
+        return {i.name: i.value for i in self.inputs if i.kind == "hidden" and i.name}
+
+
+@dataclass(frozen=True)
 class Page:
     """What stands on a page.
 
@@ -70,23 +83,20 @@ class Page:
     ----------
     address : str
         Where it came from; relative links are meant from there.
-    pieces, links, pictures, inputs : tuples
+    pieces, links, pictures, forms : tuples
         In the order of the page; ``pictures`` are absolute addresses.
-    action : str
-        Where its (last) form is sent to.
     """
 
     address: str
     pieces: tuple[Piece, ...] = ()
     links: tuple[Link, ...] = ()
     pictures: tuple[str, ...] = ()
-    inputs: tuple[Input, ...] = ()
-    action: str = ""
+    forms: tuple[Form, ...] = ()
 
     @property
-    def hidden(self) -> dict[str, str]:
-        """The hidden fields of its form: what a site gives along to recognise its own page again."""
-        return {i.name: i.value for i in self.inputs if i.kind == "hidden" and i.name}
+    def form(self) -> Form:
+        """The form that the page's own buttons and post-backs belong to: the one with hidden fields, else the first."""
+        return next((f for f in self.forms if f.hidden), self.forms[0] if self.forms else Form(self.address))
 
 
 def read_page(content: bytes, address: str) -> Page:
@@ -129,8 +139,7 @@ class _Reader(HTMLParser):
     pieces: list[Piece] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
-    inputs: list[Input] = field(default_factory=list)
-    action: str = ""
+    forms: list[tuple[str, list[Input]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -146,8 +155,7 @@ class _Reader(HTMLParser):
             tuple(self.pieces),
             tuple(self.links),
             tuple(self.pictures),
-            tuple(self.inputs),
-            self.action or self.address,
+            tuple(Form(action, tuple(inputs)) for action, inputs in self.forms),
         )
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -159,11 +167,13 @@ class _Reader(HTMLParser):
         elif tag == "img":
             self._picture(told)
         elif tag == "form":
-            self.action = self._absolute(told.get("action", ""))
+            self.forms.append((self._absolute(told.get("action", "")), []))
         elif tag in ("input", "button"):
             kind = told.get("type", "text" if tag == "input" else "submit").lower()
             words = " ".join(filter(None, (told.get("title"), told.get("alt"), told.get("placeholder"))))
-            self.inputs.append(Input(kind, told.get("name", ""), told.get("value", ""), "checked" in told, words))
+            if not self.forms:
+                self.forms.append((self.address, []))
+            self.forms[-1][1].append(Input(kind, told.get("name", ""), told.get("value", ""), "checked" in told, words))
         if tag not in _VOID:
             self._opened += 1
             self._open.append((tag, self._opened))

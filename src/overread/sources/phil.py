@@ -232,8 +232,8 @@ def _places(wanted: Wanted, record: Record, page: Page) -> list[tuple[str, str, 
     places: list[tuple[str, str, dict[str, str] | None]] = [(f"{number}.tif", a, None) for a in large]
     if record.post_back is not None:
         target, argument = record.post_back
-        form = {**page.hidden, "__EVENTTARGET": target, "__EVENTARGUMENT": argument}
-        places.append((f"{number}.tif", page.action, form))
+        form = {**page.form.hidden, "__EVENTTARGET": target, "__EVENTARGUMENT": argument}
+        places.append((f"{number}.tif", page.form.action, form))
     return places + [(f"{number}_lores.jpg", a, None) for a in small]
 
 

@@ -11,7 +11,7 @@ import urllib.parse
 from dataclasses import dataclass
 
 from overread.errors import SourceError
-from overread.sources.markup import Input, Page, joined, read_page
+from overread.sources.markup import Form, Input, Page, joined, read_page
 from overread.sources.phil_page import read_record
 from overread.sources.polite import Session
 
@@ -62,10 +62,11 @@ def search(session: Session, site: str, term: str, *, most: int) -> Listed:
         As ``Session.page``.
     """
     answer = session.page(urllib.parse.urljoin(site, "QuickSearch.aspx"), keep=False)
-    form = read_page(answer.content, answer.address)
-    keyword = _keyword(form)
+    page = read_page(answer.content, answer.address)
+    form = next((f for f in (page.form, *page.forms) if _keyword(f) is not None), None)
+    keyword = _keyword(form) if form is not None else None
     if answer.missing or keyword is None:
-        raise _not_understood("no field for the words", form)
+        raise _not_understood("no field for the words", page)
     sent = {**form.hidden, **_photographs(form), keyword.name: term, **_button(form)}
     if "__VIEWSTATE" in sent:
         sent |= {"__EVENTTARGET": "", "__EVENTARGUMENT": ""}
@@ -107,13 +108,13 @@ def _next(page: Page, *, number: int) -> tuple[str, dict[str, str] | None] | Non
     for link in links:
         if link.post_back is not None:
             target, argument = link.post_back
-            return page.action, {**page.hidden, "__EVENTTARGET": target, "__EVENTARGUMENT": argument}
+            return page.form.action, {**page.form.hidden, "__EVENTTARGET": target, "__EVENTARGUMENT": argument}
         if link.address.startswith(("http://", "https://")) and not _NUMBER.search(link.address):
             return link.address, None
-    for button in page.inputs:
+    for button in page.form.inputs:
         if button.kind in ("submit", "image") and (_NEXT.match(button.value) or _NEXT.match(button.words)):
             pressed = {f"{button.name}.x": "1", f"{button.name}.y": "1"} if button.kind == "image" else {}
-            return page.action, {**page.hidden, **(pressed or {button.name: button.value})}
+            return page.form.action, {**page.form.hidden, **(pressed or {button.name: button.value})}
     return None
 
 
@@ -121,7 +122,7 @@ def _numbers(page: Page) -> list[str]:
     return [found[1] for link in page.links if (found := _NUMBER.search(link.address))]
 
 
-def _keyword(form: Page) -> Input | None:
+def _keyword(form: Form) -> Input | None:
     """The field a person would type into: the one whose name speaks of keywords, else of a search, else the only one."""
     fields = [i for i in form.inputs if i.kind in ("text", "search") and i.name]
     for word in ("keyword", "quick", "search", "query"):
@@ -131,14 +132,14 @@ def _keyword(form: Page) -> Input | None:
     return fields[0] if len(fields) == 1 else None
 
 
-def _photographs(form: Page) -> dict[str, str]:
+def _photographs(form: Form) -> dict[str, str]:
     """Tick what says photograph and nothing else: drawings and films are no images of patients."""
     boxes = [i for i in form.inputs if i.kind == "checkbox" and i.name]
     photographs = [i for i in boxes if "photo" in f"{i.value} {i.words}".lower()]
     return {i.name: i.value or "on" for i in photographs or [i for i in boxes if i.ticked]}
 
 
-def _button(form: Page) -> dict[str, str]:
+def _button(form: Form) -> dict[str, str]:
     buttons = [i for i in form.inputs if i.kind == "submit" and i.name]
     chosen = [i for i in buttons if "search" in f"{i.name} {i.value}".lower()] or buttons[:1]
     return {chosen[0].name: chosen[0].value} if chosen else {}

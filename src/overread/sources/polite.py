@@ -39,6 +39,7 @@ from overread.sources.answers import (
     too_large,
     user_agent,
     validator,
+    web_address,
 )
 from overread.sources.kept import Pages, about, forget, resume, write_json
 from overread.sources.manners import Manners
@@ -208,8 +209,9 @@ class Session:
 
         try:
             answer = self._try(address, read, body=body, head=lambda: resume(part, address) if body is None else {})
-        except UnreadableFile:
-            forget(part)
+        except UnreadableFile as refusal:
+            if refusal.code != "cut-short":  # what came of it is good, and another run goes on there
+                forget(part)
             raise
         if answer.status == 200:
             os.replace(part, to)
@@ -228,6 +230,7 @@ class Session:
         obey: bool = True,
     ) -> Answer:
         """Ask until there is an answer, or it is not worth asking again."""
+        address = web_address(address)
         for tried in range(1, self.manners.tries + 1):
             try:
                 answer = self._follow(address, read, body=body, head=head, obey=obey)
@@ -337,7 +340,6 @@ class Session:
         """Read a host's ``robots.txt`` once, and refuse what it asks programs not to fetch (RFC 9309)."""
         host = host_of(address)
         if host not in self._rules:
-            self._rules[host] = None  # while it is being read
             self._rules[host] = self._read_robots(address)
         rules = self._rules[host]
         plain = urllib.parse.urlsplit(address)
