@@ -5,8 +5,9 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from overread.imaging import geometry
@@ -92,3 +93,75 @@ def test_resampling_keeps_the_outer_faces() -> None:
         low = placed[axis, 3] - placed[axis, axis] / 2
         assert np.isclose(low, -0.5)
         assert np.isclose(low + placed[axis, axis] * out.shape[axis], (9, 6, 6)[axis] - 0.5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.tuples(*[st.integers(2, 12)] * 3),
+    st.tuples(*[st.floats(0.4, 3.0)] * 3),
+    st.sampled_from([np.int16, np.float32]),
+    st.integers(0, 99),
+)
+def test_resampling_agrees_with_scipy(shape: tuple, spacing: tuple, dtype: type, seed: int) -> None:
+    voxels = (np.random.default_rng(seed).normal(size=shape) * 300).astype(dtype)
+    out, placed = geometry.resample(voxels, np.eye(4), spacing_mm=spacing)
+    step, offset = placed.diagonal()[:3], placed[:3, 3]
+    expected = ndimage.affine_transform(
+        voxels.astype(np.float64), step, offset=offset, output_shape=out.shape, order=1, mode="nearest"
+    )
+    assert out.dtype == np.float32
+    assert np.abs(out - expected).max() < 1e-3
+    nearest, _ = geometry.resample(voxels, np.eye(4), spacing_mm=spacing, order=0)
+    assert nearest.dtype == dtype
+    assert set(nearest.ravel()) <= set(voxels.ravel())
+
+
+def _leaning(degrees: float, *, steps: int = 12) -> np.ndarray:
+    return geometry.plane_affine(
+        [-20, -30, 5],
+        orientation=[1, 0, 0, 0, 1, 0],
+        pixel_spacing_mm=[1.5, 2.0],
+        slice_step_mm=[0, 3 * np.tan(np.radians(degrees)), 3],
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-40, 40), st.integers(0, 10_000))
+def test_a_straightened_stack_holds_every_structure_where_it_was(degrees: float, seed: int) -> None:
+    """A function that is linear in mm is sampled on the leaning grid; the straight grid must hold the same function."""
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.random(random_state=seed).as_matrix()
+    leaning = turn @ _leaning(degrees)
+    assert np.isclose(geometry.lean_degrees(leaning), abs(degrees), atol=1e-5)
+    slope = np.random.default_rng(seed).normal(size=3)
+    index = np.stack(np.meshgrid(np.arange(6), np.arange(20), np.arange(18), indexing="ij"))
+
+    def function(affine: np.ndarray, at: np.ndarray) -> np.ndarray:
+        return np.tensordot(slope, np.tensordot(affine[:3, :3], at, axes=1) + affine[:3, 3, None, None, None], axes=1)
+
+    straight, placed = geometry.straighten(function(leaning, index).astype(np.float32), leaning)
+    assert geometry.lean_degrees(placed) < 1e-3
+    assert np.allclose(np.linalg.norm(placed[:3, :3], axis=0), [3, 1.5, 2])
+    grid = np.stack(np.meshgrid(*map(np.arange, straight.shape), indexing="ij"))
+    own = np.tensordot(np.linalg.inv(leaning)[:3, :3], np.tensordot(placed[:3, :3], grid, axes=1), axes=1)
+    own += (np.linalg.inv(leaning) @ placed[:, 3])[:3, None, None, None]
+    inside = (own[1] >= 0) & (own[1] <= 19) & (own[2] >= 0) & (own[2] <= 17)
+    assert inside.sum() >= 0.9 * 6 * 19 * 18  # nothing was cut off
+    assert np.abs(straight - function(placed, grid))[inside].max() < 1e-3
+
+
+def test_straightening_keeps_whole_numbers_and_fills_with_the_lowest() -> None:
+    voxels = np.full((5, 8, 8), 40, np.int16)
+    voxels[2, 4, 4] = -1024
+    straight, _ = geometry.straighten(voxels, _leaning(20))
+    assert straight.dtype == np.int16
+    assert straight.min() == -1024
+    assert straight.shape[1] > 8
+    assert straight.shape[2] == 8
+
+
+def test_an_upright_stack_is_left_bit_for_bit() -> None:
+    voxels = np.random.default_rng(1).normal(size=(4, 9, 7)).astype(np.float32)
+    straight, placed = geometry.straighten(voxels, _leaning(0))
+    assert np.allclose(straight, voxels, atol=1e-6)
+    assert np.allclose(placed, _leaning(0))

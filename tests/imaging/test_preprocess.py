@@ -102,3 +102,16 @@ def test_a_mask_with_few_voxels_keeps_its_contrast():
     mask[0, 10, 10:14] = 255
     steps = (Step("normalise", {"by": "image", "lower": 0.5, "upper": 99.5, "clip": True}),)
     assert preprocess.apply(recipe(64, 64, steps=steps), Image(mask)).max() == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((5, 40, 33, 1), (7, 9, 50)), ((1, 64, 70, 3), (1, 17, 16)), ((1, 3, 3, 1), (1, 40, 2))]
+)
+def test_resampling_by_bands_is_the_whole_matrix(shape: tuple, size: tuple) -> None:
+    """Twin of the speed: each axis times its dense matrix of weights, in double precision."""
+    values = np.random.default_rng(3).normal(size=shape)
+    expected = values
+    for axis, n in enumerate(size):
+        weights = preprocess._weights(shape[axis], n).astype(float)
+        expected = np.moveaxis(np.tensordot(weights, expected, axes=(1, axis)), 0, axis)
+    assert np.abs(preprocess.resample(values.astype(np.float32), size) - expected).max() < 1e-5

@@ -10,7 +10,6 @@ from __future__ import annotations
 from itertools import permutations
 
 import numpy as np
-from scipy import ndimage
 
 CANONICAL = "SPL"
 """Slices towards Superior, rows towards Posterior, columns towards Left: an axial slice as a radiologist looks at it."""
@@ -257,8 +256,28 @@ def resample(
     shape = np.maximum(1, np.round(np.array(voxels.shape[:3]) * old / np.asarray(spacing_mm, float))).astype(int)
     step = np.array(voxels.shape[:3]) / shape  # old voxels for one new voxel
     offset = (step - 1) / 2
-    source = voxels if order == 0 else voxels.astype(np.float32)
-    out = ndimage.affine_transform(source, step, offset=offset, output_shape=tuple(shape), order=order, mode="nearest")
+    out = np.asarray(voxels)
+    for axis in np.argsort(-step, kind="stable"):  # where most is left out, first: the rest has less to do
+        at = np.clip(offset[axis] + step[axis] * np.arange(shape[axis]), 0, out.shape[axis] - 1)
+        out = _sampled(out, at, axis=int(axis), order=order)
     change = np.diag([*step, 1.0])
     change[:3, 3] = offset
-    return out, affine @ change
+    return (out if order == 0 else out.astype(np.float32, copy=False)), affine @ change
+
+
+def _sampled(values: np.ndarray, at: np.ndarray, *, axis: int, order: int) -> np.ndarray:
+    """Values at fractional indices along one axis: of the nearest neighbour, or between the two."""
+    if order == 0:
+        return np.take(values, np.floor(at + 0.5).astype(int), axis=axis)
+    low = np.floor(at).astype(int)
+    part = (at - low).astype(np.float32)
+    if not part.any():
+        return values if np.array_equal(low, np.arange(values.shape[axis])) else np.take(values, low, axis=axis)
+    shape = [1] * values.ndim
+    shape[axis] = len(at)
+    first = np.take(values, low, axis=axis).astype(np.float32, copy=False)
+    second = np.take(values, np.minimum(low + 1, values.shape[axis] - 1), axis=axis).astype(np.float32, copy=False)
+    second -= first
+    second *= part.reshape(shape)
+    second += first
+    return second

@@ -118,10 +118,43 @@ def resample(values: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
     [0.714..., 2.285...]
     """
     out = values.astype(np.float32, copy=False)
-    for axis, n in enumerate(size):
-        if out.shape[axis] != n:
-            out = np.moveaxis(np.tensordot(_weights(out.shape[axis], n), out, axes=(1, axis)), 0, axis)
+    for axis in sorted(
+        range(3), key=lambda a: size[a] / out.shape[a]
+    ):  # where most is left out first: less is left to do
+        if out.shape[axis] != size[axis]:
+            out = _along(out, size[axis], axis)
     return np.ascontiguousarray(out, np.float32)
+
+
+def _along(values: np.ndarray, m: int, axis: int) -> np.ndarray:
+    """Take one axis to m samples, band by band: a new sample depends on few old ones, so most of a whole matrix is zero."""
+    before, n, after = (
+        int(np.prod(values.shape[s])) for s in (slice(axis), slice(axis, axis + 1), slice(axis + 1, None))
+    )
+    source = np.ascontiguousarray(values).reshape(before, n, after)
+    out = np.empty((before, m, after), np.float32)
+    for rows, columns, weights in _bands(n, m):
+        if after == 1:
+            np.matmul(source[:, columns, 0], weights.T, out=out[:, rows, 0])
+        else:
+            np.matmul(weights, source[:, columns], out=out[:, rows])
+    return out.reshape(*values.shape[:axis], m, *values.shape[axis + 1 :])
+
+
+_BAND = 16
+"""Samples of the new grid that are computed at a time."""
+
+
+@lru_cache(maxsize=64)
+def _bands(n: int, m: int) -> tuple[tuple[slice, slice, np.ndarray], ...]:
+    """The weights in blocks without the zeros beside them: new samples, the old ones they need, and the weights."""
+    weights, out = _weights(n, m), []
+    for first in range(0, m, _BAND):
+        rows = slice(first, min(m, first + _BAND))
+        used = np.flatnonzero(weights[rows].any(axis=0))
+        columns = slice(int(used[0]), int(used[-1]) + 1)
+        out.append((rows, columns, np.ascontiguousarray(weights[rows, columns])))
+    return tuple(out)
 
 
 @lru_cache(maxsize=64)
