@@ -68,6 +68,14 @@ def test_no_page_is_too_broken_to_be_read(noise, layout, cut):
 
 
 @pytest.mark.parametrize(
+    "stray", ["<![ation]]>", "<![if !IE]>", "<![CDATA[x]]>", "<!x", "<?y", "&#99999999;", "</>", "<a href='http://[x'>"]
+)
+def test_stray_marks_do_not_stop_the_reading(stray):
+    page = span_page(RECORD).replace(b"<nav>", f"<nav>{stray}>".encode())
+    assert read_record(read_page(page, AT)).number == "2423"
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "",

@@ -115,7 +115,8 @@ def read_page(content: bytes, address: str) -> Page:
     (['Year:', '1975', 'next'], 'https://x.example/a/b.html')
     """
     reader = _Reader(address=address)
-    reader.feed(content.decode("utf-8", "replace"))
+    text = content.decode("utf-8", "replace").replace("<![", "<! [")  # on some marked sections the library gives up
+    reader.feed(text)
     reader.close()
     return reader.page()
 
