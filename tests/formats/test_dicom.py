@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from overread.domain import Image
+from overread.domain import Image, code_of
 from overread.errors import UnreadableFile
 from overread.formats import dicom, limits
 from overread.formats.door import Found, Refused, candidates, read_job
@@ -95,7 +95,7 @@ def test_monochrome1_is_inverted_and_its_window_with_it() -> None:
     assert np.array_equal(inverted.voxels, 4095 - plain.voxels)
     assert inverted.attributes["WindowCenter"] == "3095"
     assert float(inverted.attributes["WindowWidth"]) == 500
-    assert "MONOCHROME1 inverted to MONOCHROME2" in inverted.notes
+    assert "inverted" in map(code_of, inverted.notes)
 
 
 def test_hounsfield_units_are_not_inverted_for_display() -> None:
@@ -224,7 +224,7 @@ def test_none_of_the_bundled_files_crashes_and_each_is_accounted_for() -> None:
     codes: dict[str, int] = {}
     for path in BUNDLED_FILES:
         results = [r for job in candidates(path) for r in read_job(job)]
-        assert len(results) == 1, path
+        assert results, path
         code = results[0].code if isinstance(results[0], Refused) else "found"
         codes[code] = codes.get(code, 0) + 1
     assert codes["found"] >= 85

@@ -11,7 +11,7 @@ from overread.errors import UnreadableFile
 _ITEM, _END = b"\xfe\xff\0\xe0", b"\xfe\xff\xdd\xe0"
 
 
-def frames(data: bytes, count: int, *, extended: bytes = b"") -> tuple[list[bytes], list[str]]:
+def frames(data: bytes | memoryview, count: int, *, extended: bytes = b"") -> tuple[list[bytes], list[str]]:
     """Return the compressed bytes of each frame, and a note where the file's own offset table was wrong.
 
     One fragment a frame, or one frame alone, needs no table. Otherwise a table is believed where each of its entries
@@ -19,7 +19,7 @@ def frames(data: bytes, count: int, *, extended: bytes = b"") -> tuple[list[byte
 
     Parameters
     ----------
-    data : bytes
+    data : bytes or memoryview
         The value of Pixel Data of undefined length: items, with or without the delimiter behind them.
     count : int
         Number of Frames.
@@ -45,7 +45,7 @@ def frames(data: bytes, count: int, *, extended: bytes = b"") -> tuple[list[byte
     """
     table, fragments = _items(data)
     starts = [start - 8 for start, _ in fragments]
-    parts = [data[start:end] for start, end in fragments]
+    parts = [bytes(data[start:end]) for start, end in fragments]
     said = _table(extended, "Q") or _table(table, "I")
     wrong = _wrong(said, starts, count) if said else ""
     notes = [noted("wrong-offset-table", f"the file's offset table is wrong ({wrong}): not used")] if wrong else []
@@ -67,7 +67,7 @@ def frames(data: bytes, count: int, *, extended: bytes = b"") -> tuple[list[byte
     return [b"".join(parts[a:b]) for a, b in zip(first, [*first[1:], len(parts)], strict=True)], notes
 
 
-def _items(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
+def _items(data: bytes | memoryview) -> tuple[bytes, list[tuple[int, int]]]:
     """Return the offset table, and where each fragment begins and ends."""
     found, at = [], 0
     while at + 8 <= len(data) and data[at : at + 4] != _END:
@@ -95,7 +95,7 @@ def _items(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
             do="copy or export it again",
         )
     (start, end), *fragments = found
-    return data[start:end], [f for f in fragments if f[1] > f[0]] or fragments
+    return bytes(data[start:end]), [f for f in fragments if f[1] > f[0]] or fragments
 
 
 def _table(raw: bytes, kind: str) -> list[int]:

@@ -18,20 +18,25 @@ from overread.formats.fragments import frames
 from overread.formats.limits import check_bytes, check_size
 from overread.formats.streams import Stream, stream
 
-NATIVE = (
-    uid.ImplicitVRLittleEndian,
-    uid.ExplicitVRLittleEndian,
-    uid.ExplicitVRBigEndian,
-    uid.DeflatedExplicitVRLittleEndian,
+NATIVE = frozenset(
+    (
+        uid.ImplicitVRLittleEndian,
+        uid.ExplicitVRLittleEndian,
+        uid.ExplicitVRBigEndian,
+        uid.DeflatedExplicitVRLittleEndian,
+    )
 )
 
 KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+Header = Dataset | dict[str, object]
+"""A data set, or what ``plain.plain`` found of one."""
+
 _YBR = ("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
 
 
-def decode(ds: Dataset) -> tuple[np.ndarray, list[str]]:
+def decode(ds: Header) -> tuple[np.ndarray, list[str]]:
     """Return the stored values of a DICOM object, and notes on what had to be done.
 
     Palette and YBR colours come back as RGB; unused high bits are masked or sign-extended. No rescale, no window, no
@@ -39,8 +44,8 @@ def decode(ds: Dataset) -> tuple[np.ndarray, list[str]]:
 
     Parameters
     ----------
-    ds : Dataset
-        As ``pydicom.dcmread`` returns it, with pixel data.
+    ds : Dataset or dict
+        As ``pydicom.dcmread`` or ``plain.plain`` returns it, with pixel data.
 
     Returns
     -------
@@ -60,10 +65,10 @@ def decode(ds: Dataset) -> tuple[np.ndarray, list[str]]:
     present = [k for k in KEYWORDS if k in ds]
     if not present:
         raise UnreadableFile("a DICOM object without pixels", code="no-pixels", expected="an image", do="leave it out")
-    syntax, notes = transfer_syntax(ds)
+    syntax, notes = transfer_syntax(ds) if isinstance(ds, Dataset) else (uid.UID(ds["TransferSyntaxUID"]), [])
     shape = _shape(ds)
     check_size(*shape[1:3])
-    check_bytes(math.prod(shape) * max(2, int(ds.BitsAllocated) // 8))
+    check_bytes(math.prod(shape) * max(2, int(ds.get("BitsAllocated")) // 8))
     _check_photometric(ds, shape)
     if syntax in NATIVE:
         notes += _check_native_length(ds, present[0], shape)
@@ -109,13 +114,13 @@ def _unsupported(syntax: uid.UID) -> UnreadableFile:
     )
 
 
-def _shape(ds: Dataset) -> tuple[int, ...]:
+def _shape(ds: Header) -> tuple[int, ...]:
     missing = [k for k in ("Rows", "Columns", "BitsAllocated") if not ds.get(k)]
     if missing:
         raise UnreadableFile(
             f"pixels without {' and '.join(missing)}", code="malformed", expected="a number there", do="export it again"
         )
-    rows, columns = int(ds.Rows), int(ds.Columns)
+    rows, columns = int(ds.get("Rows")), int(ds.get("Columns"))
     count, samples = int(ds.get("NumberOfFrames") or 1), int(ds.get("SamplesPerPixel") or 1)
     if count < 1 or samples not in (1, 3):
         raise UnreadableFile(
@@ -126,7 +131,7 @@ def _shape(ds: Dataset) -> tuple[int, ...]:
     return (count, rows, columns, 3) if samples == 3 else (count, rows, columns)
 
 
-def _check_photometric(ds: Dataset, shape: tuple[int, ...]) -> None:
+def _check_photometric(ds: Header, shape: tuple[int, ...]) -> None:
     said = str(ds.get("PhotometricInterpretation") or "")
     if said in (("RGB", *_YBR) if len(shape) == 4 else GREY):
         return
@@ -143,11 +148,11 @@ def _check_photometric(ds: Dataset, shape: tuple[int, ...]) -> None:
 # -- uncompressed ------------------------------------------------------------------------------------------------------
 
 
-def _check_native_length(ds: Dataset, keyword: str, shape: tuple[int, ...]) -> list[str]:
-    bits = math.prod(shape) * int(ds.BitsAllocated)
-    if ds.PhotometricInterpretation in ("YBR_FULL_422", "YBR_PARTIAL_422"):
+def _check_native_length(ds: Header, keyword: str, shape: tuple[int, ...]) -> list[str]:
+    bits = math.prod(shape) * int(ds.get("BitsAllocated"))
+    if ds.get("PhotometricInterpretation") in ("YBR_FULL_422", "YBR_PARTIAL_422"):
         bits = bits * 2 // 3
-    want, have = -(-bits // 8), len(ds[keyword].value or b"")
+    want, have = -(-bits // 8), len(ds.get(keyword) or b"")
     if have < want:
         raise UnreadableFile(
             f"{have:,} bytes of pixels",
@@ -159,9 +164,9 @@ def _check_native_length(ds: Dataset, keyword: str, shape: tuple[int, ...]) -> l
     return [noted("trailing-bytes", f"{over:,} bytes after the last pixel were ignored")] if over > 1 else []
 
 
-def _native(ds: Dataset, syntax: uid.UID, keyword: str, shape: tuple[int, ...]) -> tuple[np.ndarray, str, list[str]]:
+def _native(ds: Header, syntax: uid.UID, keyword: str, shape: tuple[int, ...]) -> tuple[np.ndarray, str, list[str]]:
     """Uncompressed pixels: words by NumPy; single bits, chroma for two pixels and floats by pydicom."""
-    said, allocated = str(ds.PhotometricInterpretation), int(ds.BitsAllocated)
+    said, allocated = str(ds.get("PhotometricInterpretation")), int(ds.get("BitsAllocated"))
     big = syntax == uid.ExplicitVRBigEndian
     if keyword != "PixelData" or allocated not in (8, 16, 32) or said.endswith("_422") or (big and allocated == 8):
         partial = said == "YBR_PARTIAL_422"
@@ -177,7 +182,7 @@ def _native(ds: Dataset, syntax: uid.UID, keyword: str, shape: tuple[int, ...]) 
             if partial:
                 ds.PhotometricInterpretation = said
         return values.reshape(shape), said, []
-    raw = np.frombuffer(ds.PixelData, f"{'>' if big else '<'}u{allocated // 8}", math.prod(shape))
+    raw = np.frombuffer(ds.get("PixelData"), f"{'>' if big else '<'}u{allocated // 8}", math.prod(shape))
     if big:
         raw = raw.astype(raw.dtype.newbyteorder("<"))
     if len(shape) == 4 and ds.get("PlanarConfiguration") == 1:
@@ -186,7 +191,7 @@ def _native(ds: Dataset, syntax: uid.UID, keyword: str, shape: tuple[int, ...]) 
     return values, said, notes
 
 
-def stored_bits(raw: np.ndarray, ds: Dataset, *, mask: bool, precision: int = 0) -> tuple[np.ndarray, list[str]]:
+def stored_bits(raw: np.ndarray, ds: Header, *, mask: bool, precision: int = 0) -> tuple[np.ndarray, list[str]]:
     """Return words as the numbers that Bits Stored, High Bit and Pixel Representation make of them.
 
     Parameters
@@ -213,7 +218,7 @@ def stored_bits(raw: np.ndarray, ds: Dataset, *, mask: bool, precision: int = 0)
     DICOM PS3.5 8.1.1.
     """
     size = 8 * raw.dtype.itemsize
-    allocated = int(ds.BitsAllocated)
+    allocated = int(ds.get("BitsAllocated"))
     stored = int(ds.get("BitsStored") or allocated)
     high = int(ds.get("HighBit", stored - 1)) if not precision else stored - 1
     if not 0 < stored <= allocated or not stored - 1 <= high < allocated:
@@ -256,27 +261,27 @@ def _lowered(raw: np.ndarray, low: int, stored: int, high: int) -> tuple[np.ndar
 # -- compressed --------------------------------------------------------------------------------------------------------
 
 
-def _frames(ds: Dataset, count: int) -> tuple[list[bytes], list[str]]:
-    return frames(ds.PixelData or b"", count, extended=bytes(ds.get("ExtendedOffsetTable") or b""))
+def _frames(ds: Header, count: int) -> tuple[list[bytes], list[str]]:
+    return frames(ds.get("PixelData") or b"", count, extended=bytes(ds.get("ExtendedOffsetTable") or b""))
 
 
-def _rle(ds: Dataset, shape: tuple[int, ...]) -> tuple[np.ndarray, str, list[str]]:
+def _rle(ds: Header, shape: tuple[int, ...]) -> tuple[np.ndarray, str, list[str]]:
     coded, notes = _frames(ds, shape[0])
-    size, samples = max(1, int(ds.BitsAllocated) // 8), 3 if len(shape) == 4 else 1
+    size, samples = max(1, int(ds.get("BitsAllocated")) // 8), 3 if len(shape) == 4 else 1
     parts = [rle(frame, pixels=shape[1] * shape[2], samples=samples, size=size) for frame in coded]
     raw = parts[0][None] if len(parts) == 1 else np.stack(parts)
     raw = raw.reshape(shape) if samples == 1 else np.moveaxis(raw.reshape(shape[0], 3, *shape[1:3]), 1, -1)
     values, more = stored_bits(raw, ds, mask=True)
-    return values, str(ds.PhotometricInterpretation), notes + more
+    return values, str(ds.get("PhotometricInterpretation")), notes + more
 
 
-def _streams(ds: Dataset, syntax: uid.UID, shape: tuple[int, ...]) -> tuple[np.ndarray, str, list[str]]:
+def _streams(ds: Header, syntax: uid.UID, shape: tuple[int, ...]) -> tuple[np.ndarray, str, list[str]]:
     """JPEG, JPEG-LS and JPEG 2000: the streams say themselves what they are, and have the last word."""
     coded, notes = _frames(ds, shape[0])
     said = _one_kind(coded, shape)
     if said.kind not in KINDS[syntax]:
         notes.append(noted("other-encoding", f"the file says {syntax.name}, its pixels are {said.kind}: read as that"))
-    header = str(ds.PhotometricInterpretation)
+    header = str(ds.get("PhotometricInterpretation"))
     raw_colour = said.kind == "jpeg" and said.samples == 3 and not said.colour and header == "RGB"
     try:
         values = decode_apart(coded, said, raw_colour=raw_colour)
@@ -316,10 +321,10 @@ def _one_kind(coded: list[bytes], shape: tuple[int, ...]) -> Stream:
     return said
 
 
-def _samples(values: np.ndarray, ds: Dataset, said: Stream, *, lossless: bool) -> tuple[np.ndarray, list[str]]:
+def _samples(values: np.ndarray, ds: Header, said: Stream, *, lossless: bool) -> tuple[np.ndarray, list[str]]:
     """Decoded samples as the header's numbers: its sign where the stream has none, its depth where they differ."""
     notes = []
-    stored = int(ds.get("BitsStored") or ds.BitsAllocated)
+    stored = int(ds.get("BitsStored") or ds.get("BitsAllocated"))
     signed = ds.get("PixelRepresentation") == 1
     if said.precision != stored and said.kind in ("jpeg 2000", "jpeg-ls"):
         notes.append(noted("other-depth", f"the header says {stored} bits, the compressed pixels {said.precision}"))
@@ -343,7 +348,7 @@ def _colour(header: str, said: Stream) -> str:
     return {"rgb": "RGB", "ybr": "YBR_FULL"}.get(said.colour, header)
 
 
-def _as_rgb(ds: Dataset, values: np.ndarray, colour: str, notes: list[str]) -> tuple[np.ndarray, list[str]]:
+def _as_rgb(ds: Header, values: np.ndarray, colour: str, notes: list[str]) -> tuple[np.ndarray, list[str]]:
     """Palettes and luminance with chroma become red, green and blue."""
     if colour == "PALETTE COLOR":
         return palette_to_rgb(values, ds), [*notes, noted("palette", "palette converted to RGB")]
@@ -355,10 +360,10 @@ def _as_rgb(ds: Dataset, values: np.ndarray, colour: str, notes: list[str]) -> t
                 expected="8 or 16 unsigned bits a channel",
                 do="export it with 8 bits a channel",
             )
-        bits = int(ds.get("BitsStored") or ds.BitsAllocated)
+        bits = int(ds.get("BitsStored") or ds.get("BitsAllocated"))
         values = ybr_to_rgb(values, bits=bits, partial=colour.startswith("YBR_PARTIAL"))
         return values, [*notes, noted("to-rgb", f"{colour} converted to RGB")]
-    said = str(ds.PhotometricInterpretation)
+    said = str(ds.get("PhotometricInterpretation"))
     if values.ndim == 4 and said != "RGB":
         notes = [*notes, noted("to-rgb", f"{said} converted to RGB")]
     return values, notes

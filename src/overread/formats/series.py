@@ -16,12 +16,13 @@ from overread.errors import UnreadableFile
 from overread.formats import films, frames_alone, mosaic, tellers
 from overread.formats.arrange import Frame, Part, arrange
 from overread.formats.breast import breast
-from overread.formats.dicom import Pixels, inverted_window, parse, physical, told
+from overread.formats.dicom import parse, told
 from overread.formats.facts import facts
 from overread.formats.found import Found, Origin, Refused
 from overread.formats.limits import check_bytes, one_channel, refusing, smallest_integer_or_float
 from overread.formats.planes import Plane, is_localizer, planes
 from overread.formats.stack import single
+from overread.formats.units import Pixels, inverted_window, numbers, physical
 from overread.imaging import geometry
 
 VOLUMES = ("CT", "MR", "PT", "NM", "OT", "")
@@ -32,13 +33,14 @@ _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 @dataclass
 class _File:
-    """One parsed file of a series: its data set (pixels dropped once decoded), planes and digest."""
+    """One parsed file of a series: its data set and bytes (dropped once decoded), planes and digest."""
 
     name: str
     ds: Dataset
     planes: list[Plane]
     digest: str
     notes: list[str]
+    raw: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def _parse(name: str, raw: bytes) -> _File:
         warnings.simplefilter("always")
         with refusing("a DICOM header with damaged values"):
             ds = parse(raw)
-            file = _File(name, ds, planes(ds), hashlib.sha256(raw).hexdigest(), [])
+            file = _File(name, ds, planes(ds), hashlib.sha256(raw).hexdigest(), [], raw)
             _is_slice(file)  # pydicom converts values on first touch: let damaged ones fail here
             for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"):
                 ds.get(keyword)
@@ -256,7 +258,8 @@ def _numbers(file: _File) -> Pixels:
     """Decode one file and let go of its bytes; the decoder's warnings become notes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        pixels = physical(file.ds, file.planes)
+        pixels = numbers(file.raw) or physical(file.ds)
+    file.raw = b""
     for keyword in _PIXELS:
         if keyword in file.ds:
             del file.ds[keyword]
@@ -338,6 +341,8 @@ def _found(files: list[_File], put: _Put) -> Found:
     attributes = {**said.attributes, **put.attributes}
     if pixels.inverted and pixels.full_range is not None:
         attributes = inverted_window(attributes, pixels.full_range)
+    if pixels.padding is not None:
+        attributes["PixelPadding"] = "\\".join(f"{v:g}" for v in pixels.padding)
     affine = put.affine
     image = Image(
         np.ascontiguousarray(voxels),
