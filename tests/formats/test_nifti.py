@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -12,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from overread.domain import code_of
+from overread.domain import Image, code_of
 from overread.errors import UnreadableFile
 from overread.formats.door import Found, scan
-from overread.formats.nifti import read_nifti, read_volumes
+from overread.formats.nifti import read_volumes
 from overread.imaging import geometry
 
 VALUES = np.random.default_rng(2).permutation(9 * 10 * 11).reshape(9, 10, 11).astype(np.int16)
@@ -29,9 +30,14 @@ def made(
     return image
 
 
+def read_nifti(raw: bytes) -> Image:
+    (image,) = read_volumes(raw)
+    return image
+
+
 def refused(raw: bytes) -> UnreadableFile:
     with pytest.raises(UnreadableFile) as caught:
-        read_nifti(raw)
+        read_volumes(raw)
     return caught.value
 
 
@@ -260,3 +266,25 @@ def test_a_wrong_ending_does_not_matter(tmp_path: Path) -> None:
     (found,) = scan(tmp_path)
     assert isinstance(found, Found)
     assert found.image.voxels.shape == (11, 10, 9)
+
+
+def test_the_volumes_of_one_file_are_one_examination(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).integers(0, 99, (9, 10, 11, 3)).astype(np.int16)
+    (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(made(values).to_bytes()))
+    found = list(scan(tmp_path))
+    assert len(found) == 3
+    assert len({f.origin.study_uid for f in found}) == 1
+    assert found[0].origin.study_uid
+    (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(made().to_bytes()))
+    (single,) = scan(tmp_path)
+    assert single.origin.study_uid is None
+
+
+def test_no_more_is_inflated_than_the_header_promises() -> None:
+    """A megabyte of zeros packed a thousand times, behind a small honest volume: read, without unpacking the rest."""
+    raw = gzip.compress(made().to_bytes() + bytes(300_000_000))
+    tracemalloc.start()
+    assert read_nifti(raw).voxels.shape == (11, 10, 9)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000

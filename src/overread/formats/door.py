@@ -79,7 +79,7 @@ def read_job(job: Job) -> list[Found | Refused]:
     if job.kind == "dicom":
         refused: list[Found | Refused] = []
         return series.read_series(_bytes(job.parts, refused)) + refused
-    return [_read_one(part, raw, beside) for part, raw, beside in contents(job.parts)]
+    return [one for part, raw, beside in contents(job.parts) for one in _read_one(part, raw, beside)]
 
 
 def scan(*sources: str | os.PathLike) -> Iterator[Found | Refused]:
@@ -96,7 +96,7 @@ def scan(*sources: str | os.PathLike) -> Iterator[Found | Refused]:
 def read(path: str | os.PathLike) -> list[Image]:
     """Read the images of a file, a folder, an archive, a disc's DICOMDIR or an .npz file.
 
-    Files that are no images (a table, a readme) are passed over where at least one image was read.
+    Files that are no images (a table, a readme), and copies within a series, are passed over where at least one image was read.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def read(path: str | os.PathLike) -> list[Image]:
     Returns
     -------
     list of Image
-        A DICOM series, and a NIfTI file, is one image with several slices.
+        A DICOM series, and a NIfTI file, is one image with several slices, or several where it holds several volumes.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def read(path: str | os.PathLike) -> list[Image]:
     for result in scan(path):
         if isinstance(result, Found):
             images.append(result.image)
-        elif result.code in ("not-an-image", "no-pixels", "companion", "directory"):
+        elif result.code in ("not-an-image", "no-pixels", "companion", "directory", "copy"):
             passed = passed or result
         else:
             raise UnreadableFile(result.reason, code=result.code)
@@ -142,35 +142,42 @@ def _bytes(parts: tuple[Part, ...], refused: list[Found | Refused]) -> Iterator[
             yield part.name, raw
 
 
-def _read_one(part: Part, raw: bytes | UnreadableFile, beside: sidecar.Beside) -> Found | Refused:
-    """One picture or NIfTI file. A parser's stumble is a refusal, never a crash."""
+def _read_one(part: Part, raw: bytes | UnreadableFile, beside: sidecar.Beside) -> list[Found | Refused]:
+    """One picture, or the volumes of one NIfTI file. A parser's stumble is a refusal, never a crash."""
     try:
         if isinstance(raw, UnreadableFile):
             raise raw
         with refusing("a damaged file"):
-            image, where = _image(part, raw), part.member or part.path
-            if image.attributes.get("format") == "NIfTI":
+            images, where = _images(part, raw), part.member or part.path
+            if images[0].attributes.get("format") == "NIfTI":
                 told = sidecar.of_volume(where, Path(part.path).name, beside)
             else:
                 told = sidecar.of_picture(where, raw, beside)
-            image = replace(
-                image,
-                modality=image.modality or told.modality,
-                attributes={**told.attributes, **image.attributes},
-                notes=(*image.notes, *told.notes),
-            )
-            origin = Origin((part.name,), hashlib.sha256(raw).hexdigest(), told.patient, told.study, strata=told.strata)
-            return Found(image, origin)
+            digest = hashlib.sha256(raw).hexdigest()
+            together = digest if len(images) > 1 else None  # volumes of one file are of one person: one examination
+            origin = Origin((part.name,), digest, told.patient, told.study or together, strata=told.strata)
+            return [
+                Found(
+                    replace(
+                        image,
+                        modality=image.modality or told.modality,
+                        attributes={**told.attributes, **image.attributes},
+                        notes=(*image.notes, *told.notes),
+                    ),
+                    origin,
+                )
+                for image in images
+            ]
     except UnreadableFile as error:
-        return Refused(part.name, error.code, str(error))
+        return [Refused(part.name, error.code, str(error))]
 
 
-def _image(part: Part, raw: bytes) -> Image:
+def _images(part: Part, raw: bytes) -> list[Image]:
     kind = sniff(raw[:HEAD])
     if kind == "nifti":
-        return nifti.read_nifti(raw)
+        return nifti.read_volumes(raw)
     if kind in raster.KINDS:
-        return raster.read_picture(raw, kind=kind, suffix=Path(part.member or part.path).suffix[1:])
+        return [raster.read_picture(raw, kind=kind, suffix=Path(part.member or part.path).suffix[1:])]
     raise UnreadableFile(
         kind, code="not-an-image", expected="the image that was there a moment ago", do="offer it again"
     )

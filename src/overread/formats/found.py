@@ -20,7 +20,8 @@ class Origin:
     digest : str
         SHA-256 of the source bytes (of all files of a series, in that order; of an array's own bytes for a member).
     patient_id, study_uid, series_uid : str or None
-        Raw, as the DICOM header says; None for pictures, arrays and NIfTI.
+        Raw, as the DICOM header, or a tree's names, say; None for pictures and arrays. The volumes of one NIfTI file
+        have its digest as their study: they are of one person.
     facts : mapping of str to LabelValue
         What the source itself says: ``{"label": "3", "split": "test"}`` of a MedMNIST file.
     strata : mapping of str to str

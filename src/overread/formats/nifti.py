@@ -14,7 +14,7 @@ import numpy as np
 
 from overread.domain import Geometry, Image, noted
 from overread.errors import OverreadError, UnreadableFile
-from overread.formats.limits import LARGEST_BYTES, check_bytes, check_size, finite, smallest_integer
+from overread.formats.limits import check_bytes, check_size, finite, smallest_integer
 from overread.imaging import geometry
 
 _MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
@@ -79,16 +79,19 @@ def _open(raw: bytes) -> tuple[nib.Nifti1Image, np.ndarray, list[str]]:
 
     Returns the image, the voxel sizes that the header lists (slices, rows, columns, in mm), and notes.
     """
-    raw = _plain(raw)
-    kind = nib.Nifti2Image if raw[4:7] == b"n+2" else nib.Nifti1Image
-    header = kind.header_class.from_fileobj(io.BytesIO(raw), check=False)
+    start = _plain(raw, _HEADER)
+    kind = nib.Nifti2Image if start[4:7] == b"n+2" else nib.Nifti1Image
+    header = kind.header_class.from_fileobj(io.BytesIO(start), check=False)
     shape = [int(n) for n in header.get_data_shape()]
     if not shape or min(shape) < 1:
         raise UnreadableFile("a NIfTI file without voxels", code="malformed", do="convert it again")
     _check_dimensions(shape)
-    count = int(np.prod(shape, dtype=np.int64))
+    count = int(np.prod(shape, dtype=np.float64))
     check_bytes(count * max(header.get_data_dtype().itemsize, 4))
-    have, want = len(raw) - int(header.get_data_offset()), count * header.get_data_dtype().itemsize
+    offset, want = max(0, int(header.get_data_offset())), count * header.get_data_dtype().itemsize
+    check_bytes(offset + want)
+    raw = _plain(raw, offset + want)
+    have = len(raw) - offset
     if have < want:
         raise UnreadableFile(
             f"a NIfTI file with {max(have, 0):,} bytes of voxels",
@@ -166,15 +169,22 @@ def _quiet() -> Iterator[None]:
         log.disabled = before
 
 
-def _plain(raw: bytes) -> bytes:
-    """Undo gzip, but never beyond what one volume may hold (a small file can promise terabytes)."""
+_HEADER = 544
+"""Bytes of the longer of the two headers."""
+
+
+def _plain(raw: bytes, size: int) -> bytes:
+    """Undo gzip, but not further than ``size`` bytes: a small file can promise terabytes."""
     if raw[:2] != b"\x1f\x8b":
         return raw
     engine = zlib.decompressobj(wbits=31)
-    out = engine.decompress(raw, LARGEST_BYTES + 4096)
-    if len(out) > LARGEST_BYTES:
-        check_bytes(len(out))
+    out = engine.decompress(raw, size)
+    if len(out) == size and size > _HEADER:
+        engine.decompress(engine.unconsumed_tail, _TRAILER)  # its check sum, where the stream ends here
     return out
+
+
+_TRAILER = 4096
 
 
 def _on_lps_grid(
@@ -287,11 +297,3 @@ def _odd_sizes(affine: np.ndarray, listed_mm: np.ndarray) -> list[str]:
         said = f"voxels measure {_lengths(affine)} mm by their axes; the header lists {listed} mm"
         notes.append(noted("spacing-contradicted", said))
     return notes
-
-
-def read_nifti(raw: bytes) -> Image:
-    """Read a NIfTI file that holds one volume; see ``read_volumes``."""
-    images = read_volumes(raw)
-    if len(images) > 1:
-        raise UnreadableFile(f"a NIfTI file of {len(images)} volumes", code="several-volumes", expected="one volume")
-    return images[0]

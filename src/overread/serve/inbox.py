@@ -214,7 +214,7 @@ class Inbox:
             patient=(first.patient_id or "") if first else (old.patient if old else ""),
             sources=sources,
             content=fingerprint([[name, taken[name]["mark"]] for name in sources]),
-            is_dicom=bool(first.study_uid) if first else bool(old and old.is_dicom),
+            is_dicom=bool(first.series_uid) if first else bool(old and old.is_dicom),
         )
         if entry != old:
             (self.home(study)).mkdir(mode=0o700, exist_ok=True)

@@ -157,7 +157,7 @@ def _tried(kind: str, label: str, make: Callable[[], bytes]) -> Piece:
 
 def on_disk(origins: Sequence[Origin]) -> bool:
     """Return True when these are DICOM files of their own, which other objects can refer to."""
-    return bool(origins) and all(o.study_uid and all(Path(f).is_file() for f in o.files) for o in origins)
+    return bool(origins) and all(o.series_uid and all(Path(f).is_file() for f in o.files) for o in origins)
 
 
 def in_words(error: Exception) -> str:
