@@ -19,7 +19,7 @@ def measure() -> list[dict]:
     """Ask all readers, write the table to bench-out/dicom_traps/, and return its totals."""
     from benchmarks.dicom_traps import asking, environments, table
     from benchmarks.dicom_traps.corpus import build
-    from benchmarks.dicom_traps.judge import CRASHED, PASSED, SILENT, UNREAD, WARNED, judge
+    from benchmarks.dicom_traps.judge import FAILED, PASSED, SILENT, UNREAD, WARNED, judge
     from benchmarks.dicom_traps.peers import overread
 
     verdicts, versions = {}, {"overread": {p: version(p) for p in overread.PACKAGES}}
@@ -42,7 +42,7 @@ def measure() -> list[dict]:
     for reader, counted in table.totals(verdicts).items():
         asked = sum(counted.values()) - counted[UNREAD]
         value = f"{sum(counted[v] for v in PASSED)} of {asked} asked; wrong silently {counted[SILENT]}, "
-        value += f"wrong with a warning {counted[WARNED]}, crashed {counted[CRASHED]}, does not read {counted[UNREAD]}"
+        value += f"wrong with a warning {counted[WARNED]}, failed without the cause {counted[FAILED]}, does not read {counted[UNREAD]}"
         figures.append({"what": f"{reader} passes", "value": value})
         if reader == "overread":
             figures[-1]["must"] = f"all {len(traps)}"

@@ -26,7 +26,7 @@ def _stream(name: str) -> bytes:
 def _file(ds: Dataset, folder: Path, *pieces: Piece, syntax: str = uid.ExplicitVRLittleEndian, **more: object) -> Case:
     streams = more.pop("streams", None)
     path = writing.save(ds, folder / "image.dcm", syntax, streams=streams)
-    return Case(path, "dicom file", tuple((p,) for p in pieces), **more)
+    return Case(path, writing.kind(ds), tuple((p,) for p in pieces), **more)
 
 
 def _grey(name: str, **how: int) -> Dataset:
@@ -262,7 +262,7 @@ def fragments(folder: Path) -> Case:
     ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
     path = writing.save(ds, folder / "image.dcm", uid.JPEGBaseline8Bit)
     piece = Piece(np.stack([scene.film8()] * 2), tolerance=4)
-    return Case(path, "dicom file", ((piece,),), topic=_CODED + "|fragment|offset", may_refuse=True)
+    return Case(path, "DICOM frames", ((piece,),), topic=_CODED + "|fragment|offset", may_refuse=True)
 
 
 def odd_length(folder: Path) -> Case:
@@ -293,7 +293,7 @@ def truncated_file(folder: Path) -> Case:
     path = writing.save(_grey("cut"), folder / "image.dcm")
     raw = path.read_bytes()
     path.write_bytes(raw[: len(raw) - 1440])
-    return Case(path, "dicom file", (), topic=_SHORT + "|EOF", numbers=("2,400", "3,840"))
+    return Case(path, "DICOM film", (), topic=_SHORT + "|EOF", numbers=("2,400", "3,840"))
 
 
 def rows_lie(folder: Path) -> Case:
@@ -318,7 +318,7 @@ def no_preamble(folder: Path) -> Case:
     start = 128 + 4 + 12 + int.from_bytes(raw[140:144], "little")
     path.write_bytes(raw[start:])
     topic = r"(?i)preamble|DICM|header|not a dicom|invalid dicom|transfer syntax|cannot identify"
-    return Case(path, "dicom file", ((Piece(scene.film()),),), topic=topic, may_refuse=True)
+    return Case(path, "DICOM film", ((Piece(scene.film()),),), topic=topic, may_refuse=True)
 
 
 def syntax_lie(folder: Path) -> Case:
@@ -329,20 +329,20 @@ def syntax_lie(folder: Path) -> Case:
     length = int.from_bytes(raw[140:144], "little") + 2
     said = (20).to_bytes(2, "little") + b"1.2.840.10008.1.2.1\0"
     path.write_bytes(raw[:140] + length.to_bytes(4, "little") + raw[144 : at - 2] + said + raw[at + implicit :])
-    return Case(path, "dicom file", ((Piece(scene.film()),),), topic=r"(?i)VR|syntax|header|malformed", may_refuse=True)
+    return Case(path, "DICOM film", ((Piece(scene.film()),),), topic=r"(?i)VR|syntax|header|malformed", may_refuse=True)
 
 
 def no_suffix(folder: Path) -> Case:
     """A scanner names its files by UID, without an ending; the last part of a UID is no ending either."""
     path = writing.save(_grey("suffix"), folder / "1.2.840.99.7")
-    return Case(path, "dicom file", ((Piece(scene.film()),),), topic=r"(?i)suffix|extension|format|reader|cannot")
+    return Case(path, "DICOM film", ((Piece(scene.film()),),), topic=r"(?i)suffix|extension|format|reader|cannot")
 
 
 def wrong_suffix(folder: Path) -> Case:
     """A DICOM file that was renamed .jpg on its way."""
     path = writing.save(_grey("suffix"), folder / "film.jpg")
     topic = r"(?i)suffix|extension|format|reader|cannot|identify|image file|not a jpeg"
-    return Case(path, "dicom file", ((Piece(scene.film()),),), topic=topic)
+    return Case(path, "DICOM film", ((Piece(scene.film()),),), topic=topic)
 
 
 def no_photometric(folder: Path) -> Case:

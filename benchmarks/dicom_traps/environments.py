@@ -25,12 +25,15 @@ class Peer:
     python: Path = Path()
 
 
+_MONAI = ("torch==2.13.0", "monai==1.6.1", "pydicom==3.0.2", "nibabel==5.4.2", "pillow==13.0.0")
+
 PEERS = (
-    Peer(
-        "MONAI with itk",
-        "monai_loader",
-        ("torch==2.13.0", "monai==1.6.1", "itk==5.4.7", "pydicom==3.0.2", "nibabel==5.4.2", "pillow==12.3.0"),
-    ),
+    Peer("MONAI with itk", "monai_loader", (*_MONAI, "itk==5.4.7")),
+    Peer("MONAI without itk", "monai_loader", _MONAI),
+    Peer("SimpleITK", "simpleitk", ("SimpleITK==2.5.7", "numpy==2.4.6")),
+    Peer("dicom2nifti", "dicom2nifti_converter", ("dicom2nifti==2.6.2", "pydicom==3.0.2", "nibabel==5.4.2")),
+    Peer("TorchXRayVision", "torchxrayvision_loader", ("torch==2.13.0", "torchxrayvision==1.5.7", "pydicom==3.0.2")),
+    Peer("AUCMEDI", "aucmedi_loader", ("aucmedi==0.11.0",)),
 )
 
 

@@ -45,7 +45,7 @@ def _enhanced(name: str, affines: list[np.ndarray], ks: list[float], values: lis
 
 def _one(ds: Dataset, folder: Path, *pieces: Piece, **more: object) -> Case:
     """One file; each piece is an answer of its own."""
-    return Case(writing.save(ds, folder / "image.dcm"), "dicom file", tuple((p,) for p in pieces), **more)
+    return Case(writing.save(ds, folder / "image.dcm"), writing.kind(ds), tuple((p,) for p in pieces), **more)
 
 
 def _truth(affine: np.ndarray, **more: object) -> Piece:
@@ -96,7 +96,7 @@ def enhanced_two_times(folder: Path) -> Case:
     case = _one(
         ds,
         folder,
-        topic=r"(?i)temporal|time|duplicat|same position|several|multiple|4d",
+        topic=r"(?i)temporal|time|duplicat|same position|several|multiple|4d|increment|inconsist",
         numbers=(r"\b(2|12|24)\b",),
         may_refuse=True,
     )
@@ -113,7 +113,7 @@ def enhanced_three_planes(folder: Path) -> Case:
     pieces = tuple(Piece(v, a) for v, a in zip(values, grids))
     topic = r"(?i)orient|direction|cosine|parallel|plane"
     path = writing.save(ds, folder / "image.dcm")
-    return Case(path, "dicom file", (pieces,), topic=topic, numbers=(r"\b(3|8|12)\b",), may_refuse=True)
+    return Case(path, "DICOM frames", (pieces,), topic=topic, numbers=(r"\b(3|8|12)\b",), may_refuse=True)
 
 
 def enhanced_gap(folder: Path) -> Case:
@@ -176,7 +176,7 @@ def imager_spacing(folder: Path) -> Case:
 def calibrated_spacing(folder: Path) -> Case:
     """Pixel Spacing beside Imager Pixel Spacing is the size in the patient, corrected for magnification."""
     ds = _film("calibrated")
-    ds.PixelSpacing = ["0.16", "0.12"]
+    ds.PixelSpacing, ds.PixelSpacingCalibrationType = ["0.16", "0.12"], "GEOMETRY"
     return _one(ds, folder, Piece(scene.film(), spacing_mm=(0.16, 0.12)))
 
 
@@ -243,7 +243,7 @@ def processing_and_presentation(folder: Path) -> Case:
     path = writing.save_all([raw, shown], folder / "series")
     pair = (Piece(4000.0 - scene.film()), Piece(scene.film()))
     topic = r"(?i)processing|presentation|several|multiple|more than one|duplicat|series"
-    return Case(path, "dicom series", (pair,), topic=topic, may_refuse=True)
+    return Case(path, "DICOM series", (pair,), topic=topic, may_refuse=True)
 
 
 def mammogram_background(folder: Path) -> Case:

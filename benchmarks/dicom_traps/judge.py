@@ -18,8 +18,8 @@ from benchmarks.dicom_traps.truth import Case, Piece
 
 RIGHT, REFUSED = "right", "refused by name"
 NEEDLESS, WARNED = "refused needlessly", "wrong with a warning"
-SILENT, CRASHED, UNREAD = "wrong silently", "crashed", "does not read"
-VERDICTS = (RIGHT, REFUSED, NEEDLESS, WARNED, SILENT, CRASHED, UNREAD)
+SILENT, FAILED, UNREAD = "wrong silently", "failed without the cause", "does not read"
+VERDICTS = (RIGHT, REFUSED, NEEDLESS, WARNED, SILENT, FAILED, UNREAD)
 PASSED = (RIGHT, REFUSED)
 
 _ON_GRID = 0.02
@@ -94,8 +94,8 @@ def judge(answer: Answer, case: Case) -> tuple[str, str]:
         return UNREAD, answer.unread
     if answer.error:
         said = " ".join(answer.error.split())[:300]
-        if not re.search(case.topic, answer.error):
-            return CRASHED, said
+        if not re.search(case.topic, answer.error.replace("RuntimeError", "")):  # "time" is not its topic
+            return FAILED, said
         return (REFUSED if case.may_refuse or not case.answers else NEEDLESS), said
     words = [*answer.warnings, *(n for s in answer.seen for n in s.notes)]
     faults = []
@@ -137,7 +137,7 @@ def disagreement(seen: Seen, piece: Piece, warnings: Sequence[str] = ()) -> str:
         stated = (seen.spacing_mm.get("y", 0.0), seen.spacing_mm.get("x", 0.0))
         if not np.allclose(stated, piece.spacing_mm, rtol=1e-4):
             return f"pixels of {stated[0]:g} × {stated[1]:g} mm, true are {piece.spacing_mm[0]:g} × {piece.spacing_mm[1]:g}"
-    if piece.units and seen.unit is not None and seen.unit not in piece.units:
+    if piece.units and seen.unit is not None and seen.unit.lower() not in map(str.lower, piece.units):
         return f'calls its numbers "{seen.unit}", true is {" or ".join(piece.units)}'
     if seen.facts is not None:
         for key, value in piece.attributes.items():

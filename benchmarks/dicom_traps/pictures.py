@@ -12,17 +12,19 @@ from PIL import Image
 from benchmarks.dicom_traps import scene
 from benchmarks.dicom_traps.truth import Case, Piece
 
+_DEEP = r"(?i)16|bits?|value .* higher|range"
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def _picture(path: Path, values: np.ndarray, *, tolerance: float = 0.05, **more: object) -> Case:
-    return Case(path, "picture", ((Piece(values.astype(float), tolerance=tolerance),),), **more)
+    kind = "picture" if values.ndim == 2 else "colour picture"
+    return Case(path, kind, ((Piece(values.astype(float), tolerance=tolerance),),), **more)
 
 
 def png_16_bit(folder: Path) -> Case:
     """A 16-bit PNG: cut to 8 bits, or clipped at 255, a film is white."""
     Image.fromarray((scene.film() * 16).astype(np.uint16)).save(folder / "film.png")
-    return _picture(folder / "film.png", scene.film() * 16)
+    return _picture(folder / "film.png", scene.film() * 16, topic=_DEEP)
 
 
 def png_named_jpg(folder: Path) -> Case:
@@ -68,7 +70,7 @@ def tiff_white_is_zero(folder: Path) -> Case:
 
 def tiff_16_bit(folder: Path) -> Case:
     """A 16-bit TIFF in big-endian byte order."""
-    return _picture(_tiff(folder / "film.tif", scene.film() * 16, bits=16), scene.film() * 16)
+    return _picture(_tiff(folder / "film.tif", scene.film() * 16, bits=16), scene.film() * 16, topic=_DEEP)
 
 
 def _tiff(path: Path, values: np.ndarray, *, bits: int, white_is_zero: bool = False) -> Path:
@@ -118,7 +120,7 @@ def _nifti(
     image.set_sform(ras, codes[0])
     image.set_qform(ras if q is None else q, codes[1])
     nib.save(image, path)
-    return Case(path, "nifti", ((Piece(truth, affine, tolerance=0.2),),))
+    return Case(path, "NIfTI", ((Piece(truth, affine, tolerance=0.2),),))
 
 
 def nifti_ras(folder: Path) -> Case:
@@ -208,8 +210,8 @@ def nifti_four_dimensions(folder: Path) -> Case:
     both = np.stack([truth, truth + 200], axis=-1).transpose(2, 1, 0, 3).astype("<i2")
     nib.save(nib.Nifti1Image(both, ras), folder / "v.nii.gz")
     pair = (Piece(truth, affine), Piece(truth + 200, affine))
-    topic = r"(?i)volume|dimension|4|time"
-    return Case(folder / "v.nii.gz", "nifti", (pair,), topic=topic, numbers=(r"\b2\b",), may_refuse=True)
+    topic = r"(?i)volumes|dimension|4-?D|time points"
+    return Case(folder / "v.nii.gz", "NIfTI", (pair,), topic=topic, numbers=(r"\b2\b",), may_refuse=True)
 
 
 def nifti_truncated(folder: Path) -> Case:
@@ -219,7 +221,7 @@ def nifti_truncated(folder: Path) -> Case:
     case.path.unlink()
     (folder / "v.nii.gz").write_bytes(gzip.compress(raw[: len(raw) - 4000], mtime=0))
     topic = r"(?i)trunc|bytes|expected|end|short|read|size|incomplete"
-    return Case(folder / "v.nii.gz", "nifti", (), topic=topic, numbers=(r"\d[\d,]+ bytes",))
+    return Case(folder / "v.nii.gz", "NIfTI", (), topic=topic, numbers=(r"\d[\d,]+ bytes",))
 
 
 def nifti_not_a_number(folder: Path) -> Case:
@@ -230,7 +232,7 @@ def nifti_not_a_number(folder: Path) -> Case:
     case = _nifti(folder / "v.nii", affine, values=values, dtype="<f4")
     path = case.path
     kept = Piece(values, affine, tolerance=0.2)
-    return Case(path, "nifti", ((kept,),), topic=r"(?i)nan|finite|infinite", numbers=(r"\b15\b",), may_refuse=True)
+    return Case(path, "NIfTI", ((kept,),), topic=r"(?i)nan|finite|infinite", numbers=(r"\b15\b",), may_refuse=True)
 
 
 TRAPS = (

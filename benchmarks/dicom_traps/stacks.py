@@ -13,7 +13,7 @@ from benchmarks.dicom_traps.truth import Case, Piece
 from benchmarks.dicom_traps.volumes import series, true_volume
 
 _GAP = r"(?i)missing|gap|uneven|uniform|increment|spacing|not equal|inconsisten|slices? (?:distance|position)"
-_DOUBLE = r"(?i)duplicat|same position|identical|several|multiple|more than one|two|acquisition|temporal|echo|4d|gap|uniform|spacing"
+_DOUBLE = r"(?i)duplicat|same position|identical|several|multiple|more than one|two|acquisition|temporal|echo|4d|gap|uniform|spacing|not_a_volume|increment|inconsist|missing"
 
 
 def _with_gap(folder: Path, name: str, without: tuple[int, ...], words: tuple[str, ...]) -> Case:
@@ -199,14 +199,14 @@ def _halves(folder: Path, name: str, second: np.ndarray, shape: tuple[int, int, 
 
 def mixed_matrix(folder: Path) -> Case:
     """Slices of two matrix sizes in one series: scaled to one, the patient changes width half way."""
-    topic = r"(?i)size|shape|dimension|matrix|rows|stack"
+    topic = r"(?i)size|shape|dimension|matrix|rows|stack|missing"
     small = (12, 16, 16)
     return _halves(folder, "matrix", scene.placed(shape=small), small, topic=topic, numbers=("20", "24", "16"))
 
 
 def mixed_pixel_spacing(folder: Path) -> Case:
     """The last slices have larger pixels: one spacing for all shrinks them."""
-    topic = r"(?i)spacing|pixel size|inconsisten|differ|not (?:the )?same"
+    topic = r"(?i)spacing|pixel size|inconsisten|differ|not (?:the )?same|missing"
     large = scene.placed(spacing=(2.5, 1.2, 1.1))
     return _halves(folder, "pixels", large, SHAPE, topic=topic, numbers=(r"\b0\.[78]", r"\b1\.[12]"))
 
@@ -219,7 +219,7 @@ def two_series(folder: Path) -> Case:
     both, some = (true_volume(low), true_volume(high)), r"(?i)more than one|multiple|several|series"
     path = writing.save_all(sets, folder / "series")
     told = tuple((true_volume(a, told=some),) for a in (low, high))
-    return Case(path, "dicom series", (both, *told), topic=some)
+    return Case(path, "DICOM series", (both, *told), topic=some)
 
 
 def two_patients_one_uid(folder: Path) -> Case:

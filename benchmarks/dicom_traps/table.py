@@ -6,24 +6,24 @@ import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from benchmarks.dicom_traps.judge import CRASHED, NEEDLESS, PASSED, REFUSED, RIGHT, SILENT, UNREAD, VERDICTS, WARNED
+from benchmarks.dicom_traps.judge import FAILED, NEEDLESS, PASSED, REFUSED, RIGHT, SILENT, UNREAD, VERDICTS, WARNED
 from benchmarks.dicom_traps.truth import Trap
 
 Verdicts = Mapping[str, Mapping[str, tuple[str, str]]]
 """Reader → trap's name → (verdict, why)."""
 
-SIGNS = {RIGHT: "✓", REFUSED: "R", NEEDLESS: "r", WARNED: "w", SILENT: "✗", CRASHED: "C", UNREAD: "·"}
+SIGNS = {RIGHT: "✓", REFUSED: "R", NEEDLESS: "r", WARNED: "w", SILENT: "✗", FAILED: "F", UNREAD: "·"}
 MEANING = {
     RIGHT: "the right values at the right place",
     REFUSED: "refused in words that name the matter, where that is honest",
     NEEDLESS: "refused in such words, though the file is legal and plain",
     WARNED: "wrong, and a warning named the matter",
     SILENT: "wrong, without a word",
-    CRASHED: "an error that does not name the matter, or the process died",
+    FAILED: "an error that does not name the matter, or the process died",
     UNREAD: "its documentation does not claim to read this kind",
 }
 _COLOURS = {
-    RIGHT: "#d7ead9", REFUSED: "#d5e4f3", NEEDLESS: "#f3efd2", WARNED: "#f6dfc0", SILENT: "#e9b8b4", CRASHED: "#dcd3e6",
+    RIGHT: "#d7ead9", REFUSED: "#d5e4f3", NEEDLESS: "#f3efd2", WARNED: "#f6dfc0", SILENT: "#e9b8b4", FAILED: "#dcd3e6",
     UNREAD: "#ffffff",
 }  # fmt: skip
 
@@ -37,6 +37,7 @@ def summary(verdicts: Verdicts) -> list[tuple[str, list[int]]]:
     """Return the lines below the table: what passed of what was asked, then each verdict's count."""
     counted = totals(verdicts)
     lines = [("passed (✓ or R)", [sum(c[v] for v in PASSED) for c in counted.values()])]
+    lines += [("no wrong pixels (✓ R r F)", [sum(c[v] for v in (*PASSED, NEEDLESS, FAILED)) for c in counted.values()])]
     lines += [("asked", [sum(c.values()) - c[UNREAD] for c in counted.values()])]
     return lines + [(f"{SIGNS[v]} {v}", [c[v] for c in counted.values()]) for v in VERDICTS]
 

@@ -59,7 +59,8 @@ class Case:
     path : Path
         The file or folder that the reader is given.
     kind : str
-        "dicom file", "dicom series", "picture" or "nifti": what a reader must know to read it at all.
+        "DICOM film" (one projection), "DICOM slice" (one of CT, MR, PET), "DICOM colour", "DICOM frames" (several in one
+        file), "DICOM series" (a folder), "picture", "colour picture" or "NIfTI": what a reader must claim to read, to be asked.
     answers : tuple of tuples of Piece
         Each answer is all images of the source; any one of the answers is right. Empty: it must be refused.
     topic : str
@@ -73,7 +74,7 @@ class Case:
     path: Path
     kind: str
     answers: tuple[tuple[Piece, ...], ...]
-    topic: str = r"unsupported|not supported"
+    topic: str = r"(?i)unsupported|not supported(?! between)|inconsistent|missing|not.a.volume|unable|could ?n.t|cannot"
     numbers: tuple[str, ...] = ()
     may_refuse: bool = False
 

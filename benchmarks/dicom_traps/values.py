@@ -23,7 +23,7 @@ def _slice() -> np.ndarray:
 
 def _case(ds: Dataset, folder: Path, *pieces: Piece, **more: object) -> Case:
     """One file; each piece is an answer of its own."""
-    return Case(writing.save(ds, folder / "image.dcm"), "dicom file", tuple((p,) for p in pieces), **more)
+    return Case(writing.save(ds, folder / "image.dcm"), writing.kind(ds), tuple((p,) for p in pieces), **more)
 
 
 def monochrome1_film(folder: Path) -> Case:
@@ -131,7 +131,8 @@ def one_bit(folder: Path) -> Case:
     ds = writing.plain("1 bit", CAPTURE, "OT", mask, bits=1, allocated=8)
     ds.BitsAllocated = 1
     writing.put(ds, np.packbits(mask, bitorder="little").tobytes())
-    return _case(ds, folder, Piece(mask.astype(float)), topic="(?i)1.?bit|bits", may_refuse=True)
+    either = Piece(mask.astype(float)), Piece(mask * 255.0)
+    return _case(ds, folder, *either, topic="(?i)1.?bit|bits", may_refuse=True)
 
 
 def float_pixels(folder: Path) -> Case:

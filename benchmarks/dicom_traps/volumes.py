@@ -22,7 +22,7 @@ def series(folder: Path, sets: list[Dataset], *pieces: Piece, **more: object) ->
     """Write a folder of slices; all pieces together are the one answer."""
     names = more.pop("names", None)
     answers = (pieces,) if pieces else ()
-    return Case(writing.save_all(sets, folder / "series", names=names), "dicom series", answers, **more)
+    return Case(writing.save_all(sets, folder / "series", names=names), "DICOM series", answers, **more)
 
 
 def plain_series(folder: Path) -> Case:
@@ -205,7 +205,8 @@ def orientation_missing(folder: Path) -> Case:
         del ds.ImageOrientationPatient, ds.ImagePositionPatient
     case = series(folder, sets, topic=r"(?i)orient|position|place|spacing", may_refuse=True)
     loose = tuple(Piece(v) for v in scene.volume(affine))
-    return Case(case.path, case.kind, (loose,), topic=case.topic, may_refuse=True)
+    whole = Piece(scene.volume(affine), unplaced="z")
+    return Case(case.path, case.kind, (loose, (whole,)), topic=case.topic, may_refuse=True)
 
 
 def bad_cosines(folder: Path) -> Case:

@@ -80,6 +80,15 @@ def pixels(
     return put(ds, raw)
 
 
+def kind(ds: Dataset) -> str:
+    """Say what a reader must know to read one file, for those that claim only some kinds."""
+    if int(ds.get("NumberOfFrames") or 1) > 1:
+        return "DICOM frames"
+    if ds.Modality in ("CT", "MR", "PT"):
+        return "DICOM slice"
+    return "DICOM film" if ds.SamplesPerPixel == 1 and ds.Modality != "US" else "DICOM colour"
+
+
 def put(ds: Dataset, raw: bytes) -> Dataset:
     """Set the pixel bytes, of even length."""
     ds.PixelData = raw + b"\0" * (len(raw) % 2)

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/ stan
 
 from benchmarks.dicom_traps import asking, scene
 from benchmarks.dicom_traps.corpus import GROUPS, build
-from benchmarks.dicom_traps.judge import CRASHED, NEEDLESS, REFUSED, RIGHT, SILENT, WARNED, Answer, Seen, judge
+from benchmarks.dicom_traps.judge import FAILED, NEEDLESS, REFUSED, RIGHT, SILENT, WARNED, Answer, Seen, judge
 from benchmarks.dicom_traps.peers import overread as door
 from benchmarks.dicom_traps.truth import Trap
 
@@ -121,7 +121,7 @@ def test_twin_a_wrong_unit_a_lost_image_and_a_shift_are_wrong(traps):
 
 
 def test_twin_a_vague_refusal_is_a_crash_and_a_legal_file_may_not_be_refused(traps):
-    assert judge(Answer(error="IndexError: 3"), traps["truncated-pixels"].case)[0] == CRASHED
+    assert judge(Answer(error="IndexError: 3"), traps["truncated-pixels"].case)[0] == FAILED
     assert judge(Answer(error="ValueError: 2400 bytes, expected 3840"), traps["truncated-pixels"].case)[0] == REFUSED
     assert judge(Answer(error="NotImplementedError: not supported"), traps["oblique"].case)[0] == NEEDLESS
 

@@ -57,8 +57,14 @@ def asked(reader: object, path: str, kind: str) -> tuple[dict, dict[str, np.ndar
             error = f"{type(stop).__name__}: {stop}"
     arrays = {str(n): np.asarray(s["array"]) for n, s in enumerate(seen)}
     arrays |= {f"{n} affine": np.asarray(s["affine"]) for n, s in enumerate(seen) if s.get("affine") is not None}
+    words, error = [_plain(w, path) for w in words], _plain(error, path)
     rest = [{k: v for k, v in s.items() if k not in ("array", "affine")} for s in seen]
     return {"seen": rest, "error": error, "warnings": words, "unread": ""}, arrays
+
+
+def _plain(words: str, path: str) -> str:
+    """Take the path out of what a reader said: a trap's name in it must not be taken for an explanation."""
+    return words.replace(path, "FILE").replace(str(Path(path).parent), "FOLDER")
 
 
 def reader_stops() -> tuple[type[BaseException], ...]:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-READS = ("dicom file", "dicom series", "picture", "nifti")
+import overread
+
+READS = (
+    "DICOM film",
+    "DICOM slice",
+    "DICOM colour",
+    "DICOM frames",
+    "DICOM series",
+    "picture",
+    "colour picture",
+    "NIfTI",
+)
 PACKAGES = ("overread", "pydicom", "numpy")
 
 
 def read(path: str, kind: str) -> list[dict]:
-    import overread
-
     out = []
     for image in overread.read(path):
         axes = "zyx" if image.voxels.ndim == 3 else "zyxc"
