@@ -12,7 +12,6 @@ from typing import Any
 
 from overread.sources.answers import Answer
 
-
 _SET_BACK = 0.1  # days by which a clock may have been corrected; a page from further in the future is not believed
 
 
