@@ -139,12 +139,13 @@ def _find(p):
 
 def _inspect(p):
     p.add_argument("archive", metavar="ARCHIVE")
+    p.add_argument("--page", metavar="HTML", help="write the page there, with the names of refused files")
     _json(p)
 
     def run(o):
         from overread.steps.inspect import inspect
 
-        return inspect(o.archive, progress=not o.quiet)
+        return inspect(o.archive, page=o.page, progress=not o.quiet)
 
     return run
 

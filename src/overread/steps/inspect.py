@@ -11,6 +11,7 @@ from typing import Any
 
 from overread.domain import Study
 from overread.domain.canonical import plain
+from overread.imaging.likeness import Pair
 from overread.pages.contact import contact_sheet
 from overread.steps.collected import (
     PASSED_OVER,
@@ -21,14 +22,17 @@ from overread.steps.collected import (
     patients_told,
     refused_lines,
 )
+from overread.steps.inspect_page import answers, size, write_page
+from overread.steps.looks import looks
 from overread.steps.progress import progress as bar
+from overread.steps.verdicts import ACCEPTED, NOTED, REFUSED, Seen, code_table, notes_of, see, verdict_of
 from overread.store.archive import Archive
 from overread.store.crosswalk import Crosswalk
 from overread.store.objects import ImageRecord, write_atomically
 
 _TILES = 24
 _FEW = 10
-_NOTES = 8  # lines of notes that the page shows
+_CODES = 12  # lines of notes that are printed
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,10 @@ class Inspection:
     archive : str
     images, studies, patients, volumes, bytes : int
     studies_without_patient, patients_with_several_images : int
-    modalities, sizes, units, formats : mapping of str to int
-        Images of each kind; a size is "rows × columns" or "slices × rows × columns".
+    modalities, sizes, units, formats, bits, spacings, body_parts, views, scanners : mapping of str to int
+        Images of each kind; a size is "rows × columns" or "slices × rows × columns", a spacing is in mm.
+    images_a_patient : mapping of str to int
+        Patients with one image, two, …
     intensities : mapping
         Unit → the lowest and highest value of all images.
     duplicates : int
@@ -52,11 +58,22 @@ class Inspection:
         Column → value → studies.
     files : mapping
         ``{"read": n, "refused": [{"file", "reason", "code"}, …]}``: every file that was ever offered.
-    notes : mapping of str to int
-        What the readers changed, left out or doubt, in words → images.
+    verdicts : mapping of str to int
+        Images ``accepted`` and ``accepted with a note``, files ``refused``.
+    codes : tuple of {"verdict", "code", "count", "sentence", "sentences"}
+        Every code that was given, on how many images or files, its commonest sentence and how many different ones;
+        ``docs/reasons.md`` explains them.
+    each : tuple of {"image", "verdict", "codes", "notes"}
+        Every image, by its content hash.
+    near_copies : tuple of {"images", "likeness", "way"} or None
+        Pairs of images that are nearly the same; None where there were too many images to compare.
+    seen : mapping
+        How many: ``near_copies`` (pairs, or None), ``lettering``, ``outliers``, ``two_labels``.
     warnings : tuple of str
     contact_sheet : str
         Path of a PNG with some of the images.
+    page : str
+        Path of the page in HTML.
     """
 
     archive: str
@@ -71,15 +88,26 @@ class Inspection:
     sizes: Mapping[str, int]
     units: Mapping[str, int]
     formats: Mapping[str, int]
+    bits: Mapping[str, int]
+    spacings: Mapping[str, int]
+    body_parts: Mapping[str, int]
+    views: Mapping[str, int]
+    scanners: Mapping[str, int]
+    images_a_patient: Mapping[str, int]
     intensities: Mapping[str, Any]
     duplicates: int
     labels: Mapping[str, Any]
     strata: Mapping[str, Any]
     splits: Mapping[str, Any]
     files: Mapping[str, Any]
-    notes: Mapping[str, int]
+    verdicts: Mapping[str, int]
+    codes: tuple[Mapping[str, Any], ...]
+    each: tuple[Mapping[str, Any], ...]
+    near_copies: tuple[Mapping[str, Any], ...] | None
+    seen: Mapping[str, Any]
     warnings: tuple[str, ...]
     contact_sheet: str
+    page: str
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
@@ -102,25 +130,39 @@ class Inspection:
             *(f"  stratum    {name}: {_counts(values)}" for name, values in self.strata.items()),
             f"  files      {self.files['read']:,} read, {len(refused):,} refused",
             *refused_lines(refused),
-            *(f"  note       {count:,} × {note}" for note, count in list(self.notes.items())[:_NOTES]),
-            *(
-                [f"  note       … and {rest:,} more; --json lists all"]
-                if (rest := len(self.notes) - _NOTES) > 0
-                else []
-            ),
+            *self._code_lines(),
             *(f"  warning    {warning}" for warning in self.warnings),
         ]
-        return "\n".join([*lines, f"  pictures   {self.contact_sheet}"] if self.contact_sheet else lines)
+        lines += [f"  pictures   {self.contact_sheet}"] if self.contact_sheet else []
+        return "\n".join([*lines, f"  page       {self.page}"])
+
+    def _code_lines(self) -> list[str]:
+        """Return the verdicts, and one line a code; the refusals stand above."""
+        lines = [f"  verdicts   {' · '.join(f'{n:,} {verdict}' for verdict, n in self.verdicts.items())}"]
+        notes = [entry for entry in self.codes if entry["verdict"] == NOTED]
+        for entry in notes[:_CODES]:
+            such = "" if entry["sentences"] == 1 else "such as "
+            lines.append(f"  note       {entry['count']:,} × {entry['code']}: {such}{entry['sentence']}")
+        rest = len(notes) - _CODES
+        return [*lines, f"  note       … and {rest:,} more codes; the page lists all"] if rest > 0 else lines
 
 
-def inspect(archive: str | os.PathLike | Archive | Collected, *, progress: bool = True) -> Inspection:
+def inspect(
+    archive: str | os.PathLike | Archive | Collected,
+    *,
+    page: str | os.PathLike | None = None,
+    progress: bool = True,
+) -> Inspection:
     """Say what lies in an archive: how many, how large, of whom, with which labels, what was refused, and how it looks.
 
-    Writes ``contact.png`` into the archive.
+    Writes ``archive.html``, ``contact.png`` and ``looks.npz`` (what was measured, so that the next time is quick) into
+    the archive; none of them holds a file's name.
 
     Parameters
     ----------
     archive : path, Archive or Collected
+    page : path, optional
+        Write the page there instead, with the names of refused files: keep it as you keep the files.
     progress : bool
         Draw a bar on stderr when it takes longer than two seconds.
 
@@ -132,14 +174,17 @@ def inspect(archive: str | os.PathLike | Archive | Collected, *, progress: bool 
     ------
     ArchiveError
         When there is no archive.
+    IntegrityError
+        When the voxels of an image are missing or are not what was stored.
     """
+    page = None if page is None else Path(page)
     if isinstance(archive, Archive):
-        return _inspect(archive, show=progress)
+        return _inspect(archive, page, show=progress)
     with Archive.open(archive.archive if isinstance(archive, Collected) else Path(archive)) as opened:
-        return _inspect(opened, show=progress)
+        return _inspect(opened, page, show=progress)
 
 
-def _inspect(archive: Archive, *, show: bool) -> Inspection:
+def _inspect(archive: Archive, page: Path | None, *, show: bool) -> Inspection:
     n_images, n_studies = archive.count()
     records = list(bar(archive.images(), total=n_images, what="looking at images", unit="images", show=show))
     studies = list(bar(archive.studies(), total=n_studies, what="looking at studies", unit="studies", show=show))
@@ -148,9 +193,13 @@ def _inspect(archive: Archive, *, show: bool) -> Inspection:
         if study.patient is not None:
             of_patient[study.patient].update(study.images)
     files, duplicates = _files(archive, studies)
+    refused = [entry for entry in files["refused"] if entry["code"] not in PASSED_OVER]
+    looked = looks(archive, records, show=show)
+    seen = see(records, studies, looked)
+    notes = notes_of(records, studies, seen)
     labels = label_counts(studies)
     without = sum(study.patient is None for study in studies)
-    return Inspection(
+    inspection = Inspection(
         archive=str(archive.path),
         images=len(records),
         studies=len(studies),
@@ -160,19 +209,53 @@ def _inspect(archive: Archive, *, show: bool) -> Inspection:
         studies_without_patient=without,
         patients_with_several_images=sum(len(images) > 1 for images in of_patient.values()),
         modalities=_tally(record.modality or "not said" for record in records),
-        sizes=_tally(_size(record) for record in records),
+        sizes=_tally(size(record) for record in records),
         units=_tally(record.unit for record in records),
         formats=_tally(_format(record) for record in records),
+        bits=_tally(record.attributes.get("bits", "not said") for record in records),
+        spacings=_tally(_spacing(record) for record in records),
+        body_parts=_said(records, "BodyPartExamined"),
+        views=_said(records, "ViewPosition"),
+        scanners=_tally(filter(None, map(_scanner, records))),
+        images_a_patient=_images_a_patient(of_patient),
         intensities=_intensities(records),
         duplicates=duplicates,
         labels=labels,
         strata=_columns(study.strata for study in studies),
         splits=_columns(study.splits for study in studies),
         files=files,
-        notes=_tally(note for record in records for note in record.notes),
-        warnings=_warnings(studies, labels, records, without),
+        verdicts={ACCEPTED: sum(not n for n in notes), NOTED: sum(map(bool, notes)), REFUSED: len(refused)},
+        codes=tuple(code_table(notes, refused)),
+        each=tuple({"image": record.hash, **verdict_of(n)} for record, n in zip(records, notes, strict=True)),
+        near_copies=None if seen.pairs is None else tuple(_pair(pair, records) for pair in seen.pairs),
+        seen={
+            "near_copies": None if seen.pairs is None else len(seen.pairs),
+            "lettering": len(seen.lettered),
+            "outliers": len(seen.outliers),
+            "two_labels": len(seen.conflicts),
+        },
+        warnings=_warnings(studies, labels, records, without) + _warnings_seen(seen, records, studies),
         contact_sheet=_contact(archive, studies, records, show=show),
+        page=str(page or archive.path / "archive.html"),
     )
+    write_page(
+        Path(inspection.page),
+        archive=archive,
+        inspection=inspection.to_json(),
+        records=records,
+        studies=studies,
+        looks=looked,
+        seen=seen,
+        notes=notes,
+        refused=refused,
+        names=page is not None,
+    )
+    return inspection
+
+
+def _pair(pair: Pair, records: list[ImageRecord]) -> dict[str, Any]:
+    images = [records[pair.first].hash, records[pair.second].hash]
+    return {"images": images, "likeness": round(pair.likeness, 4), "way": pair.way}
 
 
 def _tally(words) -> dict[str, int]:
@@ -188,13 +271,34 @@ def _columns(rows) -> dict[str, dict[str, int]]:
     return {name: _tally(counts[name].elements()) for name in sorted(counts)}
 
 
-def _size(record: ImageRecord) -> str:
-    shape = record.shape[:3] if record.shape[0] > 1 else record.shape[1:3]
-    return " × ".join(map(str, shape)) + (" colour" if len(record.shape) == 4 else "")
-
-
 def _format(record: ImageRecord) -> str:
     return record.attributes.get("format") or ("DICOM" if record.modality else "not said")
+
+
+def _spacing(record: ImageRecord) -> str:
+    """Return the spacing of a picture's rows and columns, with that of a volume's slices first."""
+    if record.spacing_mm is None:
+        return "not said"
+    return " × ".join(f"{mm:.3g}" for mm in record.spacing_mm[0 if record.shape[0] > 1 else 1 :])
+
+
+def _said(records: list[ImageRecord], keyword: str) -> dict[str, int]:
+    """Count what the headers say; nothing where none says anything."""
+    counts = _tally(record.attributes.get(keyword) or "not said" for record in records)
+    return {} if set(counts) <= {"not said"} else counts
+
+
+def _scanner(record: ImageRecord) -> str:
+    a = record.attributes
+    tesla = f"{a['MagneticFieldStrength']} T" if a.get("MagneticFieldStrength") else ""
+    return " ".join(filter(None, (a.get("Manufacturer"), a.get("ManufacturerModelName"), tesla)))
+
+
+def _images_a_patient(of_patient: Mapping[str, set[str]]) -> dict[str, int]:
+    """Count patients by how many images they have."""
+    steps = ((1, "1 image"), (2, "2 images"), (5, "3 to 5"), (10, "6 to 10"), (float("inf"), "more than 10"))
+    counts = Counter(next(word for most, word in steps if len(images) <= most) for images in of_patient.values())
+    return {word: counts[word] for _, word in steps if counts[word]}
 
 
 def _intensities(records: list[ImageRecord]) -> dict[str, dict[str, float]]:
@@ -254,6 +358,35 @@ def _warnings(
     return tuple(told)
 
 
+def _warnings_seen(seen: Seen, records: list[ImageRecord], studies: list[Study]) -> tuple[str, ...]:
+    """Tell what comparing the images showed that would spoil a result."""
+    told = []
+    if seen.pairs is None:
+        told.append(f"near copies were not looked for: {len(records):,} images are too many to compare each with each")
+    owners: dict[str, set[str | None]] = defaultdict(set)
+    for study in studies:
+        for image in study.images:
+            owners[image].add(study.patient)
+    across = sum(
+        not owners[records[p.first].hash] & owners[records[p.second].hash]
+        for p in seen.pairs or ()
+        if p.first != p.second
+    )
+    if across:
+        told.append(
+            f"{across:,} pairs of images of different patients are nearly the same picture: copies, neighbouring slices, or "
+            "one patient under several names"
+        )
+    if seen.conflicts:
+        told.append(f"{len(seen.conflicts):,} pictures, or copies of them, stand under two answers to one label")
+    if seen.lettered:
+        told.append(f"{len(seen.lettered):,} images may have writing in their pixels: look whether it names somebody")
+    modes = {r.attributes.get("PresentationIntentType") for r in records} - {None, ""}
+    if len(modes) > 1:
+        told.append(f"images {' and '.join(sorted(modes))} are mixed: a network sees which is which")
+    return tuple(told)
+
+
 def _split_warnings(studies: list[Study], name: str) -> list[str]:
     """Tell of patients and images that stand in several parts of a published split."""
     patients: dict[str, set[str]] = defaultdict(set)
@@ -278,7 +411,7 @@ def _contact(archive: Archive, studies: list[Study], records: list[ImageRecord],
     chosen = _spread(studies)
     shapes = {record.hash: record for record in records}
     captions = [
-        f"{_answers(study)}\n{_size(r)} {r.modality}".strip() for study in chosen for r in [shapes[study.images[0]]]
+        f"{answers(study)}\n{size(r)} {r.modality}".strip() for study in chosen for r in [shapes[study.images[0]]]
     ]
     shown = bar(chosen, total=len(chosen), what="drawing pictures", unit="pictures", show=show)
     png = contact_sheet(
@@ -305,17 +438,6 @@ def _spread(studies: list[Study]) -> list[Study]:
         step = max(1.0, len(group) / share)
         chosen += [group[int(i * step)] for i in range(min(share, len(group)))]
     return chosen[:_TILES]
-
-
-def _answers(study: Study) -> str:
-    """Say a study's known labels in a few words; only what is present, where there are several."""
-    if "class" in study.labels:
-        return f"class: {study.labels['class'] or 'unknown'}"
-    words = {True: "yes", False: "no", None: "unknown"}
-    labels = list(study.labels.items())
-    if len(labels) > 1:
-        labels = [(n, v) for n, v in labels if v] or labels[:1]
-    return ", ".join(f"{n}: {words.get(v, v)}" for n, v in labels)
 
 
 def _counts(counts: Mapping[str, int], most: int = 8) -> str:
