@@ -84,12 +84,19 @@ def _short(outcome: str) -> str:
 
 
 def run(
-    start: int, stop: int, *, seed: int, plant: str = "", cpu_s: float = CPU_BOUND_S, wall_s: float = WALL_BOUND_S
+    start: int,
+    stop: int,
+    *,
+    seed: int,
+    small: bool = False,
+    plant: str = "",
+    cpu_s: float = CPU_BOUND_S,
+    wall_s: float = WALL_BOUND_S,
 ) -> Tally:
     """Offer the inputs ``start`` to ``stop`` - 1; a process that dies or hangs is one defect, and the next one goes on."""
-    tally, at = Tally(), start
+    tally, at, more = Tally(), start, [*(["small"] if small else []), *([plant] if plant else [])]
     while at < stop:
-        with _Child(at, stop, seed=seed, plant=plant) as child:
+        with _Child(at, stop, seed=seed, more=more) as child:
             for answer in child.answers(cpu_s=cpu_s, wall_s=wall_s):
                 if "number" in answer:
                     tally.count(answer)
@@ -103,10 +110,10 @@ def run(
 class _Child:
     """One reading process, in a scratch folder of its own."""
 
-    def __init__(self, start: int, stop: int, *, seed: int, plant: str) -> None:
+    def __init__(self, start: int, stop: int, *, seed: int, more: list[str]) -> None:
         self.scratch = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
         self.errors = (self.scratch.with_name(self.scratch.name + ".err")).open("w+b")
-        words = [str(self.scratch), str(seed), str(start), str(stop), *([plant] if plant else [])]
+        words = [str(self.scratch), str(seed), str(start), str(stop), *more]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.fuzzing.child", *words],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=self.errors, start_new_session=True,

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from benchmarks.fuzzing import plants
+from benchmarks.fuzzing import bombs, plants
 from benchmarks.fuzzing.guard import Guard, bound_memory, forget_peak, peak_mib, tree
 from benchmarks.fuzzing.mutate import GENERIC, Input, hostile
 from benchmarks.fuzzing.seeds import MARKS, Seed, seeds
@@ -52,7 +52,7 @@ class Reader:
         self.scratch, self.seed, self.honest = scratch, seed, honest
         self.source, self.archive = scratch / "in", scratch / "archive"
         self.known = set(re.findall(r"^### `([a-z-]+)`", REASONS.read_text(encoding="utf-8"), re.MULTILINE))
-        self.collected = 0
+        self.collected, self.peak = 0, 0.0
         self._settled()
         (scratch / "bait").mkdir()
         for name, kind in (("secret.dcm", "ct-explicit.dcm"), ("secret.png", "png-0.png")):
@@ -84,6 +84,8 @@ class Reader:
             item = hostile(number, seed=self.seed, seeds=self.honest)
             route = self._route(rng, item)
         self._offer(item)
+        if self.peak > 500:
+            gc.collect()  # frames of a traceback may hold gigabytes in a circle
         self._settled(*self._into())
         forget_peak()
         began, used = time.perf_counter(), time.process_time()
@@ -98,9 +100,10 @@ class Reader:
         defects += self.guard.take()
         after = tree(self.scratch) - self.before
         defects += [f"a file was written outside the archive: {p}" for p in after if not p.startswith(self.allowed)]
+        self.peak = round(peak_mib(), 1)
         return {
             "number": number, "kind": item.kind, "change": item.change, "route": route.__name__.strip("_"), "outcome": outcome,
-            "seconds": round(seconds, 4), "cpu": round(spent, 4), "mib": round(peak_mib(), 1), "bytes": len(item.raw), "defects": defects,
+            "seconds": round(seconds, 4), "cpu": round(spent, 4), "mib": self.peak, "bytes": len(item.raw), "defects": defects,
         }  # fmt: skip
 
     def _route(self, rng: Random, item: Input) -> Callable[[Input, Random], str]:
@@ -249,8 +252,10 @@ class Reader:
 
 
 def main() -> None:
-    """``python -m benchmarks.fuzzing.child SCRATCH SEED START STOP [PLANT]``: one line of JSON an input."""
-    scratch, seed, start, stop, *plant = sys.argv[1:]
+    """``python -m benchmarks.fuzzing.child SCRATCH SEED START STOP [small] [PLANT]``: one line of JSON an input."""
+    scratch, seed, start, stop, *more = sys.argv[1:]
+    if "small" in more:
+        bombs.SIZES = bombs.SMALL_SIZES
     sys.dont_write_bytecode = True
     faulthandler.enable()
     out = os.fdopen(os.dup(1), "w", buffering=1)
@@ -260,8 +265,8 @@ def main() -> None:
     for number in range(3):  # everything that is imported late is imported now
         reader.read(number)
     bound_memory()
-    if plant:
-        plants.plant(plant[0], reader)
+    for kind in set(more) - {"small"}:
+        plants.plant(kind, reader)
     out.write(json.dumps({"ready": len(reader.honest)}) + "\n")
     for number in range(int(start), int(stop)):
         out.write(json.dumps({"began": number}) + "\n")

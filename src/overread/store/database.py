@@ -110,7 +110,7 @@ def transact(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     >>> db.execute("SELECT x FROM t").fetchall()
     [(1,)]
     """
-    with disk_full_told():
+    with disk_full_told(), damage_found("the archive's database"):
         db.execute("BEGIN IMMEDIATE")
         try:
             yield db
@@ -155,7 +155,7 @@ def damage_found(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the schema's own words may be no text
         told = getattr(error, "sqlite_errorname", "")  # empty where text is no UTF-8
         if told and not told.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_IOERR_SHORT_READ")):
             raise
@@ -171,8 +171,11 @@ def _damage_told(name: str) -> Iterator[None]:
     """Say plainly that a file is no database, or cannot be opened."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError) and "unable to open" not in str(error):
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        told = getattr(error, "sqlite_errorname", "")
+        if told.startswith(
+            ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
+        ):
             raise
         raise ArchiveError(
             f"{name} cannot be opened as a database ({error})",
