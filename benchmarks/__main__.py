@@ -18,6 +18,7 @@ NAMES = (
     "chest_xray",
     "medmnist",
     "messy_folders",
+    "decode_speed",
     "resample_speed",
     "fuzz",
     "dicom_traps",

@@ -77,7 +77,7 @@ def plain(raw: bytes) -> dict[str, object] | None:
             if _TEXT.fullmatch(text) is None:
                 return None
             out[keyword] = text.strip(b" \0").decode()
-    if any(keyword in values for keyword in _NONE) or out.get("Modality") in ("PT", "NM", None, ""):
+    if any(keyword in values for keyword in _NONE) or out.get("Modality") in ("PT", None, ""):
         return None
     if out.get("NumberOfFrames", 1.0) != 1.0:
         return None
