@@ -1,4 +1,4 @@
-"""Where each frame of a DICOM object lies, and how its stored values become physical ones, as its header says it."""
+"""Where each frame of a DICOM object lies, as its header says it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from overread.errors import UnreadableFile
 
 @dataclass(frozen=True)
 class Plane:
-    """Where one frame lies, as far as its header says, and how its stored values become physical ones.
+    """Where one frame lies, as far as its header says.
 
     Parameters
     ----------
@@ -25,8 +25,6 @@ class Plane:
         Between rows, between columns, mm.
     spacing_between, slice_thickness : float or None
         Spacing Between Slices and Slice Thickness, mm: what the header says; positions say what is so.
-    slope, intercept : float
-        Rescale.
     number : int or None
         Instance Number; never used for order.
     tilt : float or None
@@ -38,9 +36,7 @@ class Plane:
     pixel_spacing: tuple[float, ...] | None
     spacing_between: float | None
     slice_thickness: float | None
-    slope: float
-    intercept: float
-    number: int | None
+    number: int | None = None
     tilt: float | None = None
 
     @property
@@ -64,7 +60,7 @@ def planes(ds: Dataset) -> list[Plane]:
 
     References
     ----------
-    DICOM PS3.3 C.7.6.2 (Image Plane), C.7.6.16 (Multi-frame Functional Groups), C.11.1 (Modality LUT).
+    DICOM PS3.3 C.7.6.2 (Image Plane), C.7.6.16 (Multi-frame Functional Groups).
     """
     frames = int(ds.get("NumberOfFrames") or 1)
     _check_claim(ds, frames)
@@ -92,7 +88,6 @@ _MACROS = (
     "PlanePositionSequence",
     "PlaneOrientationSequence",
     "PixelMeasuresSequence",
-    "PixelValueTransformationSequence",
     "CTAcquisitionDetailsSequence",
 )
 
@@ -124,8 +119,6 @@ def _plane(groups: tuple[Dataset, ...], ds: Dataset) -> Plane:
         pixel_spacing=spacing if spacing and min(spacing) > 0 else None,
         spacing_between=length("SpacingBetweenSlices"),
         slice_thickness=length("SliceThickness"),
-        slope=(first("RescaleSlope", 1) or (1.0,))[0],
-        intercept=(first("RescaleIntercept", 1) or (0.0,))[0],
         number=int(number) if number not in (None, "") else None,
         tilt=(first("GantryDetectorTilt", 1) or (None,))[0],
     )
