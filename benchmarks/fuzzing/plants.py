@@ -23,7 +23,7 @@ def plant(kind: str, reader: object) -> None:
     honest, calls = door.read_job, iter(range(10**9))
 
     def bad(job):
-        if next(calls) % 5:
+        if next(calls) % 5 != 2:
             return honest(job)
         match kind:
             case "crash":

@@ -14,7 +14,9 @@ from overread.formats.sidecar import Beside
 from overread.formats.sniff import HEAD, READABLE, sniff
 
 LARGEST_FILE = 4 << 30
-"""Bytes of one file, or of one member once unpacked, above which it is refused unread."""
+"""Bytes of one file above which it is refused unread."""
+LARGEST_MEMBER = 1 << 30
+"""Bytes of an archive's member, once unpacked, above which it is refused unread: a few packed megabytes can claim them."""
 
 _LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx")
 _PICTURES_WE_DO_NOT_READ = ("picture", "NIfTI", "NumPy", "volume", "MetaImage", "DICOM", "Analyze")
@@ -37,9 +39,10 @@ class Harvest:
         self.jobs.refuse(part, code, str(UnreadableFile(came, code=code, expected=expected, do=do)))
 
     def refuse_large(self, part: Part, size: int) -> None:
-        """Account for a file that is too large to be read."""
-        expected = f"at most {LARGEST_FILE >> 30} GiB"
-        self.refuse(part, "too-large", f"{size / (1 << 30):.1f} GiB", expected=expected, do="divide it into parts")
+        """Account for a file, or a member of an archive, that is too large to be read."""
+        most, do = (LARGEST_MEMBER, "unpack it first") if part.member else (LARGEST_FILE, "divide it into parts")
+        expected = f"at most {most >> 30} GiB"
+        self.refuse(part, "too-large", f"{size / (1 << 30):.1f} GiB", expected=expected, do=do)
 
 
 def is_litter(name: str) -> bool:

@@ -46,6 +46,8 @@ def unpack_zip(part: Part, harvest: Harvest) -> None:
                 harvest.refuse(
                     part, "too-large", "a zip archive that unpacks to more than deflate can hold", do="pack it again"
                 )
+            elif sum(m.compress_size for m in members) > os.path.getsize(part.path):
+                harvest.refuse(part, "too-large", "a zip archive whose members overlap", do="pack it again")
             elif not members:
                 harvest.refuse(part, "empty-file", "an empty zip archive", expected="images", do="pack it again")
             else:
@@ -66,7 +68,7 @@ def _zip_member(whole: Part, member: zipfile.ZipInfo, archive: zipfile.ZipFile, 
         harvest.refuse(part, "unsafe-name", "a zip member whose name leads out of the archive", do="pack it again")
     elif member.flag_bits & 1:
         harvest.refuse(part, "encrypted", "an encrypted zip member", expected="a plain one", do="unpack it first")
-    elif member.file_size > offer.LARGEST_FILE:
+    elif member.file_size > offer.LARGEST_MEMBER:
         harvest.refuse_large(part, member.file_size)
     else:
         try:
@@ -161,7 +163,7 @@ def _tar_member(whole: Part, member: tar.Member, stream: tar.Stream, harvest: Ha
         harvest.refuse(part, "not-an-image", came, expected="a file", do="leave it out")
     elif member.kind == "sparse":
         harvest.refuse(part, "unsupported-format", "a tar member stored with holes", do="pack it again without them")
-    elif member.size > offer.LARGEST_FILE:
+    elif member.size > offer.LARGEST_MEMBER:
         harvest.refuse_large(part, member.size)
     else:
         head = stream.read(min(member.size, _TAR_HEAD))

@@ -107,8 +107,8 @@ class Stream:
     def skip_to(self, place: int) -> None:
         """Go forward to a place."""
         if self.source.seekable() and isinstance(self.source, io.BufferedReader):
-            self.source.seek(place)
-            self.at = place
+            end = self.source.seek(0, io.SEEK_END)  # a header may claim more than any file can be long
+            self.at = self.source.seek(min(place, end))
             return
         while self.at < place and self.read(min(place - self.at, _STEP)):
             pass
