@@ -12,15 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from overread.errors import SourceError
 from overread.sources.asked import MOST_SERIES, Asked, Listed, Series, is_uid
-from overread.sources.associations import FIND, GET, MOVE, SYNTAXES, Peer, call, listen, storage
+from overread.sources.associations import FIND, GET, MOVE, SYNTAXES, Line, Peer, call, listen, storage
 from overread.sources.shelf import LARGEST, Gone, Shelf, Taken, file_name
-
-if TYPE_CHECKING:
-    from pynetdicom.association import Association
 
 TRIES = 4
 _PENDING = (0xFF00, 0xFF01)
@@ -65,16 +62,16 @@ def find(
     studies: dict[str, dict[str, str]] = {}
     unasked: set[str] = set()
     series: list[Series] = []
-    with call(peer, [FIND]) as association:
+    with call(peer, [FIND]) as line:
         for one in asked.each():
-            for told in _ask(association, "STUDY", _question(one)):
+            for told in _ask(line, "STUDY", _question(one)):
                 seen = {word: told.get(keyword, "") for word, keyword in _STUDY.items()}
                 if asked.fits(seen):
                     studies[seen["study"]] = seen
                 else:
                     unasked.add(seen["study"])
         for uid in sorted(studies):
-            series += _series_of(association, studies[uid], asked)
+            series += _series_of(line, studies[uid], asked)
             if tick is not None:
                 tick()
     return Listed(tuple(sorted(series, key=lambda s: (s.study, s.series))), len(unasked))
@@ -125,10 +122,19 @@ def _question(asked: Asked) -> dict[str, str]:
     }
 
 
-def _ask(association: Association, level: str, question: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Yield the answers of one C-FIND, each as keyword → text."""
+def _ask(line: Line, level: str, question: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return all answers to one C-FIND, each as keyword → text."""
+    for _ in range(TRIES):
+        line.heard.clear()
+        answers = list(_answers(line, level, question))
+        if len(answers) == sum(code in _PENDING for code in line.heard):
+            return answers
+    raise SourceError("answers that were lost on the way", expected="all of them", do="run the same command again")
+
+
+def _answers(line: Line, level: str, question: Mapping[str, str]) -> Iterator[dict[str, str]]:
     count = 0
-    for status, answer in association.send_c_find(_identifier(level, question), _model(FIND)):
+    for status, answer in line.association.send_c_find(_identifier(level, question), _model(FIND)):
         code = status.get("Status")
         if code in _PENDING and answer is not None:
             count += 1
@@ -159,7 +165,7 @@ def _identifier(level: str, question: Mapping[str, str]) -> Any:
     return identifier
 
 
-def _series_of(association: Association, told: Mapping[str, str], asked: Asked) -> list[Series]:
+def _series_of(line: Line, told: Mapping[str, str], asked: Asked) -> list[Series]:
     """Return the series of one study that are wanted."""
     question = {
         "StudyInstanceUID": told["study"],
@@ -168,7 +174,7 @@ def _series_of(association: Association, told: Mapping[str, str], asked: Asked) 
         "NumberOfSeriesRelatedInstances": "",
     }
     out = []
-    for each in _ask(association, "SERIES", question):
+    for each in _ask(line, "SERIES", question):
         count, modality = each["NumberOfSeriesRelatedInstances"], each["Modality"]
         if not asked.modalities or modality.upper() in asked.modalities:
             number = int(count) if count.isdecimal() else None
@@ -241,10 +247,11 @@ class _Calls:
 
     def __enter__(self) -> _Calls:
         self._finding, self._bringing, self._listening = ExitStack(), ExitStack(), ExitStack()
-        self._find: Association | None = None
-        self._bring: Association | None = None
+        self._find: Line | None = None
+        self._bring: Line | None = None
         self._takes: tuple[frozenset[str], str] = (frozenset(), "")
-        self.syntax = ""  # the one that worked last, with a PACS that looks at one context only
+        self._syntax = ""  # the one that worked last, with a PACS that looks at one context only
+        self._useless: set[tuple[frozenset[str], str]] = set()
         if self.peer.retrieve == "move":
             self._listening.enter_context(listen(self.peer, self.desk.receive))
         return self
@@ -253,24 +260,35 @@ class _Calls:
         for stack in (self._bringing, self._finding, self._listening):
             stack.close()
 
-    def finding(self) -> Association:
+    def finding(self) -> Line:
         """Return an association for C-FIND."""
-        if self._find is None or not self._find.is_established:
+        if self._find is None or not self._find.association.is_established:
             self._finding.close()
             self._find = self._finding.enter_context(call(self.peer, [FIND]))
         return self._find
 
-    def bringing(self, classes: frozenset[str], syntax: str) -> Association:
+    def bringing(self, classes: frozenset[str], syntax: str) -> Line:
         """Return an association for C-GET that takes these SOP classes, or one for C-MOVE."""
         move = self.peer.retrieve == "move"
         will_do = move or (classes <= self._takes[0] and syntax == self._takes[1])
-        if self._bring is None or not self._bring.is_established or not will_do:
+        if self._bring is None or not self._bring.association.is_established or not will_do:
             self._bringing.close()
             takes = () if move else storage(classes, syntax)
             opened = call(self.peer, [MOVE if move else GET], takes=takes, receive=None if move else self.desk.receive)
             self._bring = self._bringing.enter_context(opened)
             self._takes = classes, syntax
+            if syntax and len(self._bring.association.accepted_contexts) == 1:  # the question's own
+                self._useless.add(self._takes)
         return self._bring
+
+    def syntaxes(self, classes: frozenset[str]) -> list[str]:
+        """Return the ways to ask for an instance: the one that worked last, all at once, then one by one."""
+        each = SYNTAXES if self.peer.retrieve == "get" else ()
+        return [s for s in dict.fromkeys((self._syntax, "", *each)) if (classes, s) not in self._useless]
+
+    def worked(self, syntax: str) -> None:
+        """Remember how an instance came."""
+        self._syntax = syntax
 
 
 def _fetch_series(
@@ -306,10 +324,10 @@ def _fetch_series(
     if missing == wanted:
         _bring(calls, "SERIES", one, wants)
     for uid in list(missing):  # the rest, one by one
-        for syntax in dict.fromkeys((calls.syntax, "", *(SYNTAXES if calls.peer.retrieve == "get" else ()))):
+        for syntax in calls.syntaxes(classes):
             _bring(calls, "IMAGE", one | {"SOPInstanceUID": uid}, wants, syntax=syntax)
             if uid not in missing:
-                calls.syntax = syntax
+                calls.worked(syntax)
                 break
         else:
             raise desk.broken or Gone(
@@ -369,7 +387,7 @@ def _send(
     calls: _Calls, level: str, question: Mapping[str, str], classes: frozenset[str], syntax: str
 ) -> Iterator[tuple[int | None, int]]:
     """Yield of each answer to a C-GET or C-MOVE its status (None where the association broke) and how many failed."""
-    association = calls.bringing(classes, syntax)
+    association = calls.bringing(classes, syntax).association
     identifier = _identifier(level, question)
     if calls.peer.retrieve == "move":
         answers = association.send_c_move(identifier, calls.peer.calling, _model(MOVE))
