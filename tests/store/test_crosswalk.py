@@ -30,7 +30,8 @@ def store(
 ) -> int:
     keys = keys or (file,)
     source = Source(file, digest or f"d-{image}", image, {}, {"labels": {"x": True}}, keys)
-    return book.store([offered(k) for k in keys], [source], present=dict.fromkeys((*present, *keys)))
+    book.begin((*present, *keys))
+    return book.store([offered(k) for k in keys], [source])
 
 
 def files(book: Crosswalk) -> list[tuple[str, str]]:
@@ -43,7 +44,7 @@ def test_it_is_for_its_owner_only(tmp_path, book):
 
 def test_what_was_offered_is_remembered_across_openings(tmp_path, book):
     store(book, "/a.png", "i1")
-    book.store([offered("/t.txt", code="not-an-image", reason="text", reader="1")], (), present={})
+    book.store([offered("/t.txt", code="not-an-image", reason="text", reader="1")], ())
     with Crosswalk(tmp_path) as again:
         assert {k: o.code for k, o in again.offered().items()} == {"/a.png": None, "/t.txt": "not-an-image"}
         assert files(again) == [("/a.png", "i1")]
@@ -78,7 +79,7 @@ def test_what_is_said_later_is_added(book):
 
 
 def test_rows_without_a_file_are_remembered_until_the_table_is_used_again(book):
-    book.store([offered("/t/l.csv", code="not-an-image", reason="text")], (), present={})
+    book.store([offered("/t/l.csv", code="not-an-image", reason="text")], ())
     book.note_table(
         "/t/l.csv",
         ("label-table", "it is the table"),

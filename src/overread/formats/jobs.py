@@ -99,7 +99,7 @@ class Jobs:
         self._write()
         gathered: list[tuple] = []
         for row in self._stored():
-            if gathered and row[0] != gathered[0][0]:
+            if gathered and (row[0] != gathered[0][0] or (row[2] == "ignored" and len(gathered) == _AT_ONCE)):
                 yield _job(gathered)
                 gathered = []
             gathered.append(row)
@@ -142,7 +142,7 @@ class Jobs:
         self._put(self._count, "refused", part, [part.name, code, reason])
 
     def ignore(self, part: Part) -> None:
-        """Add a hidden file, or what an operating system leaves behind; all of them are one job, the last."""
+        """Add a hidden file, or what an operating system leaves behind; they are the last jobs, a thousand in each."""
         self.ignored += 1
         self._put(1 << 62, "ignored", part)
 

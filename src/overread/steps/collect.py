@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 import overread
 from overread import engine
 from overread.domain import Study, code_of
 from overread.errors import IdentityRefused, LabelError, NothingToDo
 from overread.formats.deid import pseudonym
-from overread.formats.door import Job, Part, Refused, candidates, ignored, read_job
+from overread.formats.door import Job, Jobs, Part, Refused, candidates, read_job
 from overread.formats.facts import IN_PIXELS, MAY_SHOW
 from overread.formats.found import Origin
 from overread.formats.labels import LabelRow
@@ -24,7 +28,6 @@ from overread.steps.collected import Collected, label_counts
 from overread.steps.examinations import examinations
 from overread.steps.fetched import Fetched, fetch, is_remote
 from overread.steps.progress import bar as moved_bar
-from overread.steps.progress import progress as bar
 from overread.steps.said import Said
 from overread.store.archive import Archive
 from overread.store.crosswalk import Crosswalk, Offered, Source, storable
@@ -117,40 +120,36 @@ def collect(
         raise NothingToDo(
             f"{len(collected.refused)} file{'s' * (len(collected.refused) != 1)} and no image among them ({first})",
             expected="at least one image that can be read",
-            do="point to the folder, zip archive or file that holds the images",
+            do="point to the folder, archive or file that holds the images",
         )
     return collected
 
 
-def _offered_jobs(
-    here: Iterable[str | os.PathLike], fetched: Iterable[Fetched], into: Path, *, show: bool
-) -> list[Job]:
+def _offered_jobs(here: Iterable[str | os.PathLike], fetched: Iterable[Fetched], into: Path, *, show: bool) -> Jobs:
     """Return what there is to read, without what lies in the archive itself."""
-    sources = [*here, *(path for f in fetched for path in f.paths)]
     ours = tuple(os.path.join(os.path.abspath(f"{into}{end}"), "") for end in ("", ".names"))
     brought = tuple(os.path.join(os.path.abspath(f.root), "") for f in fetched)
+
+    def in_archive(path: str) -> bool:
+        path = os.path.join(os.path.abspath(path), "")
+        return path.startswith(ours) and not path.startswith(brought)
+
+    sources = [*(s for s in here if not in_archive(os.fspath(s))), *(path for f in fetched for path in f.paths)]
     with moved_bar(total=None, what="looking", unit="files", show=show) as looking:
-        found = candidates(sources, tick=looking.update)
-    jobs = [j for j in found if not j.parts or _is_source(os.path.abspath(j.parts[0].path), ours, brought)]
-    if not any(job.kind != "ignored" for job in jobs):
+        jobs = candidates(sources, tick=looking.update, skip=in_archive)
+    if not len(jobs):
         if missed := [m for f in fetched for m in f.missed]:
             raise NothingToDo(
                 f"{len(missed)} asked for and none brought; {missed[0].name}: {missed[0].reason}",
                 expected="at least one image",
             )
-        hidden = ignored(jobs)
         raise NothingToDo(
-            f"no file in {'the source' if len(list(sources)) == 1 else 'the sources'}"
-            + (f" but {hidden} hidden ones" if hidden else ""),
+            f"no file in {'the source' if len(sources) == 1 else 'the sources'}"
+            + (f" but {jobs.ignored} hidden ones" if jobs.ignored else ""),
             expected="images",
-            do="point to the folder, zip archive or file that holds the images",
+            do="point to the folder, archive or file that holds the images",
         )
     return jobs
-
-
-def _is_source(path: str, ours: tuple[str, ...], brought: tuple[str, ...]) -> bool:
-    """True for a file that is no part of the archive, or was fetched for it."""
-    return not path.startswith(ours) or path.startswith(brought)
 
 
 def _shelf(archive: Archive) -> Path:
@@ -192,88 +191,97 @@ def _shown(file: str, why: str) -> Refused:
     return Refused(file, code="burned-in", reason=str(told))
 
 
-class _Run:
-    """One run of collect: what was offered, what is known, what was read."""
+_Stats = dict[str, tuple[int, int]]  # path → size and time of change, before it is read; missing where it is gone
 
-    def __init__(self, archive: Archive, book: Crosswalk, said: Said, jobs: list[Job]) -> None:
+
+class _Run:
+    """One run of collect: what was offered, what is known, what was read. It holds a few jobs at a time, never all."""
+
+    def __init__(self, archive: Archive, book: Crosswalk, said: Said, jobs: Jobs) -> None:
         self.archive, self.book, self.said, self.jobs = archive, book, said, jobs
-        self.hidden = [entry for job in jobs if job.kind == "ignored" for entry in _keys(job)]
-        self.stats: dict[str, os.stat_result | None] = {}
-        self.keys = {key: part for job in jobs for key, part in _keys(job)}
-        self.known = {k: o for k, o in book.offered().items() if k in self.keys}
         self.read_now = self.moved = 0
         self.may_show: set[str] = set()
-        self.names_read: set[str] = set()
+        self.arrays_read: set[str] = set()
+        self.handed_out: deque[tuple[Job, _Stats]] = deque()  # being read
+        self.said_again: list[tuple[str, Part]] = []
+        self.book.begin(key for job in jobs for key in _present(job))
 
     def read(self, *, workers: int | None, show: bool) -> None:
         """Read what is not known yet, and store it in small steps: each is kept whole."""
-        todo = [rest for job in self.jobs if job.kind != "ignored" and (rest := self._unknown(job))]
-        read = engine.map(
-            functools.partial(_read_and_write, self.archive.objects),
-            todo,
-            workers=workers,
-            chunk=8 if len(todo) > _MANY else 1,
-            inline=engine.INLINE if self._bytes(todo) < _LITTLE else 2,
-        )
-        pending: list[tuple[Job, Any]] = []
-        flushed = time.monotonic()
-        try:
-            for pair in bar(zip(todo, read, strict=True), total=len(todo), what="collecting", unit="files", show=show):
-                pending.append(pair)
-                if time.monotonic() - flushed > _FLUSH_AFTER_S:
-                    self._store(pending)
-                    pending, flushed = [], time.monotonic()
-        finally:
-            read.close()
-            self._store(pending)
-        why = "a hidden file, or what an operating system leaves behind; passed over"
-        hidden = [self._offered(k, part, Refused(part.name, code="hidden", reason=why)) for k, part in self.hidden]
-        self.book.store(hidden, (), present=self.keys)
-        if self.said.any:
-            self._say_again(todo)
-
-    def _unknown(self, job: Job) -> Job | None:
-        """Return what of a job has to be read: all of a series, only the new ones of other files."""
-        new = [part for key, part in _keys(job) if not self._is_known(key, part)]
-        if not new or job.kind in ("dicom", "array"):
-            return job if new else None
-        return replace(job, parts=tuple(new))
-
-    def _is_known(self, key: str, part: Part) -> bool:
-        known, stat = self.known.get(key), self._stat(part)
-        if known is None or stat is None or (known.size, known.mtime_ns) != (stat.st_size, stat.st_mtime_ns):
-            return False
-        return known.code is None or (known.code not in _TRY_AGAIN and known.reader == overread.__version__)
-
-    def _stat(self, part: Part) -> os.stat_result | None:
-        if part.path not in self.stats:
+        with moved_bar(total=len(self.jobs), what="collecting", unit="files", show=show) as moving:
+            todo = self._todo(moving)
+            first = list(itertools.islice(todo, engine.INLINE))  # a few small ones are read here
+            read = engine.map(
+                functools.partial(_read_and_write, self.archive.objects),
+                itertools.chain(first, todo),
+                workers=workers,
+                inline=engine.INLINE if self._bytes() < _LITTLE else 2,
+            )
+            pending: list[tuple[Job, _Stats, Any]] = []
+            flushed = time.monotonic()
             try:
-                self.stats[part.path] = os.stat(part.path)
-            except OSError:  # gone or forbidden: the door's refusal says so
-                self.stats[part.path] = None
-        return self.stats[part.path]
+                for results in read:
+                    moving.update()
+                    pending.append((*self.handed_out.popleft(), results))  # they come in the order of the jobs
+                    if time.monotonic() - flushed > _FLUSH_AFTER_S:
+                        self._store(pending)
+                        pending, flushed = [], time.monotonic()
+            finally:
+                read.close()
+                self._store(pending)
+                self._say_again()
+        why = "a hidden file, or what an operating system leaves behind; passed over"
+        for job in self.jobs:
+            if job.kind == "ignored":
+                hidden = [(k, part, Refused(part.name, code="hidden", reason=why)) for k, part in _keys(job)]
+                self.book.store([_offered(k, part, refused, _stats(job)) for k, part, refused in hidden], ())
 
-    def _bytes(self, jobs: list[Job]) -> int:
-        """Return how large the files are that these jobs read."""
-        paths = {part.path: self._stat(part) for job in jobs for part in job.parts}
-        return sum(stat.st_size for stat in paths.values() if stat is not None)
+    def _todo(self, moving: tqdm) -> Iterator[Job]:
+        """Yield what has to be read of each job: all of a series, only the new ones of other files."""
+        for job in self.jobs:
+            if job.kind == "ignored":
+                continue
+            stats, keys = _stats(job), list(_keys(job))
+            known = self.book.known([key for key, _ in keys])
+            new = [part for key, part in keys if not _is_known(known.get(key), stats.get(part.path))]
+            if new and job.kind not in ("dicom", "array"):
+                job = replace(job, parts=tuple(new))
+            fresh = set(job.parts) if new else set()
+            if self.said.any:
+                self.said_again += [(key, part) for key, part in keys if part not in fresh]
+                if len(self.said_again) > _MANY:
+                    self._say_again()
+            if new:
+                self.handed_out.append((job, stats))
+                yield job
+            else:
+                moving.update()
 
-    def _store(self, pending: list[tuple[Job, Any]]) -> None:
+    def _bytes(self) -> int:
+        """Return how large the files are that the first jobs read."""
+        return sum(size for _, stats in self.handed_out for size, _ in stats.values())
+
+    def _store(self, pending: list[tuple[Job, _Stats, Any]]) -> None:
         """Make what workers have written known: first the images, then where they came from."""
-        if not pending:
-            return
         offered: list[Offered] = []
         sources: list[Source] = []
         records: list[ImageRecord] = []
-        for job, results in pending:
+        for job, stats, results in pending:
             if isinstance(results, engine.Failure):
                 results = [Refused(part.name, code="reader-died", reason=results.reason) for part in job.parts]
-            self._sort(job, results, offered, sources, records)
-        self.archive.record(records)
-        self.moved += self.book.store(offered, sources, present=self.keys)
+            self._sort(job, stats, results, offered, sources, records)
+        if offered:
+            self.archive.record(records)
+            self.moved += self.book.store(offered, sources)
 
     def _sort(
-        self, job: Job, results: Iterable[_Stored | Refused], offered: list, sources: list, records: list
+        self,
+        job: Job,
+        stats: _Stats,
+        results: Iterable[_Stored | Refused],
+        offered: list,
+        sources: list,
+        records: list,
     ) -> None:
         by_name = {part.name: key for key, part in _keys(job)}
         refused: dict[str, Refused] = {}
@@ -291,24 +299,17 @@ class _Run:
             sources.append(Source(file, result.origin.digest, result.record.hash, own, self.said.of(names), keys))
         for key, part in _keys(job):
             refusal = refused.pop(key, None)
-            offered.append(self._offered(key, part, refusal))
-            if refusal is None and part.name not in self.names_read:
-                self.names_read.add(part.name)
+            offered.append(_offered(key, part, refusal, stats))
+            if refusal is None and part.name not in self.arrays_read:
                 self.read_now += 1
-        offered += [self._offered(key, job.parts[0], refusal) for key, refusal in refused.items()]
+                if job.chunk:  # the other chunks are of the same file
+                    self.arrays_read.add(part.name)
+        offered += [_offered(key, job.parts[0], refusal, stats) for key, refusal in refused.items()]
 
-    def _offered(self, key: str, part: Part, refusal: Refused | None) -> Offered:
-        stat = self._stat(part)
-        size, mtime = (stat.st_size, stat.st_mtime_ns) if stat else (-1, -1)
-        if refusal is None:
-            return Offered(key, storable(part.name), size, mtime, reader=overread.__version__)
-        return Offered(key, storable(refusal.file), size, mtime, refusal.code, refusal.reason, overread.__version__)
-
-    def _say_again(self, todo: list[Job]) -> None:
+    def _say_again(self) -> None:
         """Tell the book what this run's table, folders or pattern say of files that were known before."""
-        fresh = {key for job in todo for key, _ in _keys(job)}
-        old = {key: part for key, part in self.keys.items() if key not in fresh}
-        words = {}
+        old, self.said_again = dict(self.said_again), []
+        words: dict[str, dict[str, Any]] = {}
         for key, files in self.book.files_of(old).items():
             for file in files:
                 words[file] = words.get(file, {}) | self.said.of([old[key].name])
@@ -338,17 +339,13 @@ class _Run:
                 (table.code, table.reason),
                 missing=[(row.file, row.code, row.reason) for row in missing],
             )
-        ours = {storable(os.path.abspath(part.path)) for part in self.keys.values()}
-        if self.said.table:
-            ours.add(storable(os.path.abspath(self.said.table.path)))
-        entries = [o for o in self.book.offered().values() if o.key in self.keys or o.within in ours]
-        refused = [{"file": o.name, "code": o.code, "reason": o.reason} for o in entries if o.code is not None]
-        read = {o.name for o in entries if o.code is None}
+        places = [storable(os.path.abspath(self.said.table.path))] if self.said.table else []
+        refused = [{"file": o.name, "code": o.code, "reason": o.reason} for o in self.book.refused(*places)]
         unknown = sum(study.patient is None for study in studies)
         return Collected(
             archive=self.archive.path,
             read=self.read_now,
-            already=len(read) - self.read_now,
+            already=self.book.read() - self.read_now,
             refused=tuple(refused),
             images=self.archive.count()[0],
             studies=len(studies),
@@ -371,6 +368,41 @@ def _keys(job: Job) -> Iterator[tuple[str, Part]]:
     for part in job.parts:
         key = storable(os.path.abspath(part.path)) + (f"!{storable(part.member)}" if part.member else "")
         yield (f"{key}!{job.chunk.split}/{job.chunk.start}-{job.chunk.stop}" if job.chunk else key), part
+
+
+def _present(job: Job) -> Iterator[str]:
+    """Yield the keys of a job's parts, and of the archives that they lie in."""
+    before = ""
+    for key, part in _keys(job):
+        yield key
+        if (part.member or job.chunk) and part.path != before:
+            before = part.path
+            yield storable(os.path.abspath(before))
+
+
+def _stats(job: Job) -> _Stats:
+    """Look at a job's files on disk; before they are read, so that a change meanwhile is seen the next time."""
+    stats = {}
+    for path in {part.path for part in job.parts}:
+        try:
+            about = os.stat(path)
+        except OSError:  # gone or forbidden: the door's refusal says so
+            continue
+        stats[path] = (about.st_size, about.st_mtime_ns)
+    return stats
+
+
+def _is_known(known: Offered | None, now: tuple[int, int] | None) -> bool:
+    if known is None or (known.size, known.mtime_ns) != now:
+        return False
+    return known.code is None or (known.code not in _TRY_AGAIN and known.reader == overread.__version__)
+
+
+def _offered(key: str, part: Part, refusal: Refused | None, stats: _Stats) -> Offered:
+    size, mtime = stats.get(part.path, (-1, -1))
+    if refusal is None:
+        return Offered(key, storable(part.name), size, mtime, reader=overread.__version__)
+    return Offered(key, storable(refusal.file), size, mtime, refusal.code, refusal.reason, overread.__version__)
 
 
 def _absolute(job: Job, name: str) -> str:

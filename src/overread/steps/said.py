@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class Said:
     def __init__(
         self,
         sources: Iterable[str | os.PathLike],
-        jobs: list[Job],
+        jobs: Iterable[Job],
         *,
         labels: str | os.PathLike | None,
         folders: bool,
@@ -34,14 +34,14 @@ class Said:
         self.pattern: re.Pattern | None = None
         self.notes: list[str] = []
         self._contradicted: set[str] = set()
-        files = [part.name for job in jobs if job.kind != "ignored" for part in job.parts]
+        self.roots = [str(s) for s in sources]
         if labels is not None:
             self.table, self.pattern = _table_and_pattern(labels, patient)
-            self.matched = match(self.table, dict.fromkeys(files), roots=[str(s) for s in sources])
+            self.matched = match(self.table, dict.fromkeys(_files(jobs)), roots=self.roots)
             self.notes += self.table.notes
         elif patient is not None:
             self.pattern = _pattern(patient)
-        self.folders = _classes(sources, files) if folders else {}
+        self.folders = _Folders(self.roots, jobs) if folders else None
 
     @property
     def any(self) -> bool:
@@ -55,8 +55,8 @@ class Said:
         rows = {r.line: r for f in files if (r := self.matched.rows.get(f))}
         if rows:
             words |= self._rows(list(rows.values()))
-        if self.folders and files[0] in self.folders:
-            words["folder"] = self.folders[files[0]]
+        if self.folders and (name := self.folders.of(files[0])) is not None:
+            words["folder"] = name
         if self.pattern and (found := self.pattern.search(files[0].replace(os.sep, "/"))) and found[1]:
             words["patient"] = pseudonym("P", storable(found[1]), key=self.key)
         return words
@@ -108,15 +108,26 @@ def _pattern(patient: str) -> re.Pattern:
     return pattern
 
 
-def _classes(sources: Iterable[str | os.PathLike], files: list[str]) -> dict[str, str]:
-    """Return the class of each file: the name of the folder it lies in."""
-    roots = {str(Path(s)) for s in sources}
-    folder = {f: f.replace("!", "/").replace(os.sep, "/").rpartition("/")[0] for f in files}
-    nested = {
-        root for root in roots if any(p != root and p.startswith(root.rstrip("/") + "/") for p in folder.values())
-    }
-    return {
-        f: storable(os.path.basename(os.path.abspath(p or ".")).removesuffix(".zip"))
-        for f, p in folder.items()
-        if p not in nested
-    }
+def _files(jobs: Iterable[Job]) -> Iterator[str]:
+    return (part.name for job in jobs if job.kind != "ignored" for part in job.parts)
+
+
+class _Folders:
+    """The class of each file: the name of the folder it lies in; none for what lies in a source beside its folders."""
+
+    def __init__(self, roots: Iterable[str], jobs: Iterable[Job]) -> None:
+        folders = {str(Path(root)) for root in roots}
+        self.nested: set[str] = set()
+        for file in _files(jobs):
+            parent = _folder(file)
+            if self.nested != folders:
+                self.nested |= {f for f in folders if parent != f and parent.startswith(f.rstrip("/") + "/")}
+
+    def of(self, file: str) -> str | None:
+        """Return the class of a file as offered."""
+        parent = _folder(file)
+        return None if parent in self.nested else os.path.basename(os.path.abspath(parent or ".")).removesuffix(".zip")
+
+
+def _folder(file: str) -> str:
+    return file.replace("!", "/").replace(os.sep, "/").rpartition("/")[0]

@@ -8,7 +8,7 @@ of itself and what a label table or a folder says of it; the studies of the arch
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,15 @@ _MIGRATIONS = (
     CREATE INDEX members_by_source ON members (source)
     """,
 )
+
+
+_AT_ONCE = 500  # rows read, or asked for, in one go
+_OF_THIS_RUN = """(
+    EXISTS (SELECT 1 FROM present WHERE present.key = offered.key)
+    OR EXISTS (SELECT 1 FROM present WHERE present.key = CASE code
+        WHEN 'missing-file' THEN substr(offered.key, 1, instr(offered.key || '?', '?') - 1)
+        ELSE substr(offered.key, 1, instr(offered.key || '!', '!') - 1) END)
+)"""  # the second is ``Offered.within``
 
 
 def storable(name: str) -> str:
@@ -110,6 +119,7 @@ class Crosswalk:
             names / "crosswalk.sqlite", application_id=APPLICATION_ID, migrations=_MIGRATIONS, create=True
         )
         (names / "crosswalk.sqlite").chmod(0o600)
+        self._db.execute("CREATE TEMP TABLE present (key TEXT PRIMARY KEY) WITHOUT ROWID")  # on disk: it may be long
 
     def __enter__(self) -> Self:
         return self
@@ -121,23 +131,72 @@ class Crosswalk:
         """Return everything ever offered, by key."""
         return {row[0]: Offered(*row) for row in self._db.execute("SELECT * FROM offered ORDER BY key")}
 
+    def begin(self, keys: Iterable[str]) -> None:
+        """Say what is offered in this run: the keys of all files, members and chunks, and the archives they lie in.
+
+        The list is kept on disk and only for as long as this book is open. A known source with the same bytes and bare name
+        that is not on the list is the same file at a new place, not a second one.
+        """
+        self._db.execute("BEGIN")  # not immediate: other collectors need not wait for a list of our own
+        self._db.execute("DELETE FROM present")
+        self._db.executemany("INSERT OR IGNORE INTO present VALUES (?)", ((key,) for key in keys))
+        self._db.execute("COMMIT")
+
+    def known(self, keys: Sequence[str]) -> dict[str, Offered]:
+        """Return what is known of some of the files offered, by key."""
+        out = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            rows = self._db.execute(f"SELECT * FROM offered WHERE key IN ({marks})", some)
+            out.update((row[0], Offered(*row)) for row in rows)
+        return out
+
+    def refused(self, *places: str) -> Iterator[Offered]:
+        """Yield what was refused of this run's files, of what lies in them, and of ``places``, ordered by key."""
+        last = ""
+        query = (
+            f"SELECT * FROM offered WHERE key > ? AND code IS NOT NULL AND {_OF_THIS_RUN} ORDER BY key LIMIT {_AT_ONCE}"
+        )
+        with self._also(places):
+            while rows := self._db.execute(query, (last,)).fetchall():
+                yield from (Offered(*row) for row in rows)
+                last = rows[-1][0]
+
+    def read(self) -> int:
+        """Return how many of this run's files have been read, now or earlier."""
+        query = f"SELECT count(DISTINCT name) FROM offered WHERE code IS NULL AND {_OF_THIS_RUN}"
+        return self._db.execute(query).fetchone()[0]
+
+    @contextmanager
+    def _also(self, places: Iterable[str]) -> Iterator[None]:
+        """Count some more places among what is present, for a moment."""
+        new = [p for p in places if not self._db.execute("SELECT 1 FROM present WHERE key = ?", (p,)).fetchone()]
+        self._db.executemany("INSERT INTO present VALUES (?)", [(p,) for p in new])
+        try:
+            yield
+        finally:
+            self._db.executemany("DELETE FROM present WHERE key = ?", [(p,) for p in new])
+
     def sources(self) -> Iterator[Source]:
         """Return the origin of every image, ordered by file."""
-        rows = self._db.execute(
-            "SELECT file, digest, image, own, said FROM sources ORDER BY file, image, id"
-        ).fetchall()
-        for file, digest, image, own, said in rows:
-            yield Source(file, digest, image, json.loads(own), json.loads(said))
+        last: tuple[str, str, int] = ("", "", -1)
+        query = (
+            "SELECT file, image, id, digest, own, said FROM sources WHERE (file, image, id) > (?, ?, ?) "
+            f"ORDER BY file, image, id LIMIT {_AT_ONCE}"
+        )
+        while rows := self._db.execute(query, last).fetchall():
+            for file, image, _, digest, own, said in rows:
+                yield Source(file, digest, image, json.loads(own), json.loads(said))
+            last = rows[-1][:3]
 
-    def store(self, offered: Iterable[Offered], sources: Iterable[Source], *, present: Mapping[str, Any]) -> int:
+    def store(self, offered: Iterable[Offered], sources: Iterable[Source]) -> int:
         """Keep what some files were read as, all at once; what the same files were read as before is replaced.
 
         Parameters
         ----------
         offered, sources : iterables
-        present : mapping
-            Its keys are those of everything offered in this run: a known source with the same bytes and bare name that is
-            not among them is the same file at a new place, not a second one.
+            Of files that :meth:`begin` was told of.
 
         Returns
         -------
@@ -153,7 +212,7 @@ class Crosswalk:
                     (entry.key, entry.name, entry.size, entry.mtime_ns, entry.code, entry.reason, entry.reader),
                 )
             for source in sources:
-                known = self._elsewhere(source, present)
+                known = self._elsewhere(source)
                 moved += known is not None
                 if known is None:
                     known = db.execute(
@@ -222,15 +281,15 @@ class Crosswalk:
         )
         self._db.execute("DELETE FROM members WHERE key = ?", (key,))
 
-    def _elsewhere(self, source: Source, present: Mapping[str, Any]) -> int | None:
+    def _elsewhere(self, source: Source) -> int | None:
         """Return the id of the known source that this one is, when it was only moved."""
         rows = self._db.execute(
             "SELECT id FROM sources WHERE digest = ? AND base = ? AND image = ?",
             (source.digest, source.base, source.image),
         )
         for (known,) in rows.fetchall():
-            keys = {key for (key,) in self._db.execute("SELECT key FROM members WHERE source = ?", (known,))}
-            if not any(key in present for key in keys):
+            here = "SELECT 1 FROM members JOIN present USING (key) WHERE source = ? LIMIT 1"
+            if self._db.execute(here, (known,)).fetchone() is None:
                 return known
         return None
 
