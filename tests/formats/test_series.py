@@ -9,7 +9,10 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from overread.domain import Image, code_of
 from overread.formats.door import Found, Refused, candidates, read, read_job, scan
@@ -247,3 +250,87 @@ def test_jobs_are_picklable_and_give_the_same_in_another_order(shared_data: Path
     second = [r for job in reversed(jobs) for r in read_job(job)]
     digests = [sorted(f.origin.digest for f in run if isinstance(f, Found)) for run in (first, second)]
     assert digests[0] == digests[1]
+
+
+def _slice(position: np.ndarray, turn: np.ndarray, number: int, pixels: np.ndarray, **more: object) -> bytes:
+    ds = pydicom.Dataset()
+    ds.file_meta = pydicom.dataset.FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    ds.SOPClassUID, ds.SOPInstanceUID = pydicom.uid.MRImageStorage, f"1.2.3.{number}"
+    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.Modality = "1.2", "1.2.3", "MR"
+    ds.InstanceNumber = number
+    ds.ImagePositionPatient = [f"{v:.6f}" for v in position]
+    ds.ImageOrientationPatient = [f"{v:.9f}" for v in (*turn[:, 0], *turn[:, 1])]
+    ds.PixelSpacing = ["0.8", "1.25"]
+    ds.Rows, ds.Columns = pixels.shape
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    ds.PixelData = pixels.astype("<u2").tobytes()
+    for keyword, value in more.items():
+        setattr(ds, keyword, value)
+    out = io.BytesIO()
+    ds.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(3, 9), st.floats(0.5, 6), st.integers(0, 10_000), st.integers(1, 3))
+def test_every_voxel_of_a_random_scan_lies_where_its_own_file_says(
+    count: int, step: float, seed: int, echoes: int
+) -> None:
+    """Random direction, order of files, instance numbers and echoes; each voxel holds a number of its own."""
+    rng = np.random.default_rng(seed)
+    turn, corner = Rotation.random(random_state=seed).as_matrix(), rng.normal(size=3) * 80
+    numbers = rng.permutation(count * echoes) + 1
+    truth, files = {}, []
+    for n in range(count * echoes):
+        echo, k = divmod(n, count)
+        pixels = rng.integers(0, 4096, (10, 12))
+        position = np.round(corner + turn[:, 2] * step * k, 6)
+        truth[(echo, k)] = (position, pixels)
+        about = {"EchoTime": str(10 + 20 * echo)} if echoes > 1 else {}
+        files.append((f"{rng.integers(1e9)}", _slice(position, turn, int(numbers[n]), pixels, **about)))
+    found = read_series([files[i] for i in rng.permutation(len(files))])
+    assert len(found) == echoes
+    for result in found:
+        image = result.image
+        echo = int((float(image.attributes["EchoTime"]) - 10) / 20) if echoes > 1 else 0
+        affine = np.array(image.geometry.affine)
+        assert np.allclose(image.spacing_mm, (step, 0.8, 1.25), atol=1e-4)
+        for k in range(count):
+            position, pixels = truth[(echo, k)]
+            assert np.allclose((affine @ [k, 0, 0, 1])[:3], position, atol=1e-4)
+            assert np.array_equal(image.voxels[k], pixels)
+        row, column = (affine @ [0, 1, 0, 0])[:3], (affine @ [0, 0, 1, 0])[:3]
+        assert np.allclose(row, turn[:, 1] * 0.8, atol=1e-6)
+        assert np.allclose(column, turn[:, 0] * 1.25, atol=1e-6)
+
+
+def test_the_raw_stack_of_a_tilted_gantry_never_passes_as_straight() -> None:
+    turn, pixels = np.eye(3), np.arange(120).reshape(10, 12)
+    ct = {"Modality": "CT", "GantryDetectorTilt": "15", "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"]}
+    upright = [(f"{k}", _slice(np.array([0, 0, 5.0 * k]), turn, k + 1, pixels + k, **ct)) for k in range(4)]
+    assert {(r.code, "15.0°" in r.reason) for r in read_series(upright)} == {("gantry-tilt", True)}
+    derived = ct | {"ImageType": ["DERIVED", "SECONDARY", "MPR"]}
+    reformatted = [(f"{k}", _slice(np.array([0, 0, 5.0 * k]), turn, k + 1, pixels + k, **derived)) for k in range(4)]
+    (found,) = read_series(reformatted)
+    assert "tilt-contradicted" in map(code_of, found.image.notes)
+
+
+def test_the_same_pixels_twice_are_read_once_and_told() -> None:
+    turn, pixels = np.eye(3), np.arange(120).reshape(10, 12)
+    files = [(f"{k}", _slice(np.array([0, 0, 2.0 * k]), turn, k + 1, pixels + k)) for k in range(4)]
+    files.append(("again", _slice(np.array([0, 0, 4.0]), turn, 9, pixels + 2)))
+    found, copy = read_series(files)
+    assert len(found.image.voxels) == 4
+    assert "copies-dropped" in map(code_of, found.image.notes)
+    assert (copy.file, copy.code) == ("again", "copy")
+    files[-1] = ("again", _slice(np.array([0, 0, 4.0]), turn, 2, pixels + 50))
+    assert {r.code for r in read_series(files)} == {"duplicate-position"}
+
+
+def test_one_part_of_a_divided_object_is_refused() -> None:
+    about = {"ConcatenationUID": "1.2.9", "InConcatenationNumber": 2, "InConcatenationTotalNumber": 3}
+    (refused,) = read_series([("a", _slice(np.zeros(3), np.eye(3), 1, np.ones((10, 12)), **about))])
+    assert refused.code == "missing-slices"
+    assert "part 2 of 3" in refused.reason

@@ -68,7 +68,7 @@ def read_job(job: Job) -> list[Found | Refused]:
     Returns
     -------
     list of Found or Refused
-        Together they name every file of the job once (none for an "ignored" job).
+        Together they name every file of the job (none for an "ignored" job): once, unless it holds several volumes.
     """
     if job.kind == "ignored":
         return []

@@ -58,7 +58,8 @@ def hang(ds: Dataset, voxels: np.ndarray, *, side: str = "") -> Hanging:
     Horizontal Flip tell what the detector has done already, and are not applied again.
     """
     modality = str(ds.get("Modality") or "")
-    said = [str(v).strip(" \0").upper() for v in ds.get("PatientOrientation") or []]
+    value = ds.get("PatientOrientation")
+    said = [] if isinstance(value, str) else [str(v).strip(" \0").upper() for v in value or []]
     if modality not in _TURNED or len(said) != 2 or not all(_is_direction(way) for way in said):
         return Hanging(voxels)
     wanted = _breast(said, side) if modality == "MG" else _upright(said)

@@ -138,7 +138,7 @@ def _private(ds: Dataset, words: str) -> Iterator[Hashable]:
 def _element(ds: Dataset, group: int, offset: int, creator: str) -> object:
     try:
         value = ds.private_block(group, creator)[offset].value
-    except KeyError:
+    except (KeyError, ValueError, TypeError):  # absent, or damaged: a private element must not cost the series
         return None
     if isinstance(value, bytes):  # implicit little endian: the type of a private element is not written down
         value = (
@@ -154,9 +154,10 @@ def _plain(value: object) -> Hashable:
     if isinstance(value, (MultiValue, list, tuple)):
         return tuple(_plain(v) for v in value) or None
     try:
-        return round(float(str(value)), 6)
+        number = float(str(value))
     except ValueError:
         return str(value)
+    return round(number, 6) if np.isfinite(number) else None
 
 
 def volumes(places: np.ndarray, said: Sequence[Mapping[str, Hashable]]) -> tuple[list[list[int]], str] | None:
@@ -210,7 +211,7 @@ def _by_counting(
     for teller in TELLERS:
         if not teller.counts or teller.words not in codes or any(s.get(teller.words) is None for s in said):
             continue
-        order = np.argsort(codes[teller.words], kind="stable")
+        order = np.lexsort((places, codes[teller.words]))  # of one time: from low to high
         for groups in (_cut(places, order), _dealt(places, order)):
             whole = groups.max() + 1 == most and _once_each(groups, places)
             if whole and all(len(np.unique(c[groups == g])) == 1 for c in firm for g in range(most)):
@@ -220,13 +221,23 @@ def _by_counting(
 
 
 def _cut(places: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Volume after volume: a new one begins where a position comes again."""
-    groups, taken, volume = np.empty(len(places), int), set[int](), 0
+    """Volume after volume: a new one begins where a position comes again.
+
+    All must take the positions in one order, which only the last may break off: else a repeated slice would be a volume.
+    """
+    runs: list[list[int]] = [[]]
+    taken = set[int]()
     for i in order:
         if int(places[i]) in taken:
-            taken, volume = set(), volume + 1
+            runs.append([])
+            taken = set()
         taken.add(int(places[i]))
-        groups[i] = volume
+        runs[-1].append(int(i))
+    first = places[runs[0]]
+    groups = np.zeros(len(places), int)
+    if all(np.array_equal(places[run], first[: len(run)]) for run in runs) and len({len(r) for r in runs[:-1]}) == 1:
+        for volume, run in enumerate(runs):
+            groups[run] = volume
     return groups
 
 
