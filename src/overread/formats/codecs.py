@@ -16,7 +16,6 @@ from overread.errors import UnreadableFile
 from overread.formats import jpeg12
 from overread.formats.streams import Stream
 
-JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)
 JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
 
@@ -44,7 +43,10 @@ LOSSLESS = frozenset(
 )
 
 KINDS = {
-    **dict.fromkeys(JPEG, ("jpeg", "jpeg12", "jpeg lossless")),
+    uid.JPEGBaseline8Bit: ("jpeg",),
+    uid.JPEGExtended12Bit: ("jpeg", "jpeg12"),
+    uid.JPEGLossless: ("jpeg lossless",),
+    uid.JPEGLosslessSV1: ("jpeg lossless",),
     **dict.fromkeys(JPEG_LS, ("jpeg-ls",)),
     **dict.fromkeys(JPEG_2000, ("jpeg 2000",)),
 }

@@ -79,8 +79,10 @@ def plain(raw: bytes) -> dict[str, object] | None:
             out[keyword] = text.strip(b" \0").decode()
     if any(keyword in values for keyword in _NONE) or out.get("Modality") in ("PT", None, ""):
         return None
-    if out.get("NumberOfFrames", 1.0) != 1.0:
+    if out.get("NumberOfFrames", 1.0) != 1.0 or out.get("BitsAllocated") not in (8, 16, 32):
         return None
+    if str(out.get("PhotometricInterpretation")).endswith("_422") and header.pixels[1] is not None:
+        return None  # chroma for two pixels: pydicom unpacks that
     kinds = values.get("ImageType", b"").rstrip(b" \0").split(b"\\")
     out["ImageType"] = [kind.strip(b" ").decode("latin-1") for kind in kinds]
     begin, length = header.pixels

@@ -1,0 +1,345 @@
+"""Stored values become physical ones: closed forms, a second author, and two readers of the header that must agree."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from pydicom import uid
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, encapsulate_extended
+from pydicom.sequence import Sequence
+
+from overread.domain import code_of
+from overread.errors import UnreadableFile
+from overread.formats.dicom import parse
+from overread.formats.plain import plain
+from overread.formats.units import Pixels, numbers, physical
+
+BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
+
+
+def made(values: np.ndarray, *, syntax: uid.UID = uid.ExplicitVRLittleEndian, **header: object) -> Dataset:
+    """An image of nobody whose stored values are given."""
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = uid.UID("1.2.840.10008.5.1.4.1.1.7")
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = uid.UID("2.25.1")
+    ds.Modality = "OT"
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.Rows, ds.Columns = values.shape[-2:]
+    if values.ndim == 3:
+        ds.NumberOfFrames = len(values)
+    bits = 8 * values.dtype.itemsize
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = bits, bits, bits - 1
+    ds.PixelRepresentation = int(values.dtype.kind == "i")
+    order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
+    ds.PixelData = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    ds["PixelData"].VR = "OW" if bits > 8 else "OB"
+    for keyword, value in header.items():
+        setattr(ds, keyword, value)
+    return ds
+
+
+def saved(ds: Dataset) -> bytes:
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def same(one: Pixels, other: Pixels) -> bool:
+    return (
+        one.voxels.dtype == other.voxels.dtype
+        and np.array_equal(one.voxels, other.voxels)
+        and (one.unit, one.full_range, one.notes, one.inverted, one.padding)
+        == (other.unit, other.full_range, other.notes, other.inverted, other.padding)
+    )
+
+
+def both(ds: Dataset) -> Pixels:
+    """Read with the parser; where the quick way reads it too, it must have found the same."""
+    raw = saved(ds)
+    slow, quick = physical(parse(raw)), numbers(raw)
+    assert quick is None or same(quick, slow)
+    return slow
+
+
+RAMP = np.arange(80, dtype=np.uint16).reshape(8, 10)
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [("1", "-1024"), ("-1", "100"), ("0.5", "-10.25"), ("2", "0"), ("1e-3", "0")]
+)
+def test_rescale_is_the_closed_form(slope: str, intercept: str) -> None:
+    got = both(made(RAMP, Modality="CT", RescaleSlope=slope, RescaleIntercept=intercept))
+    want = RAMP * float(slope) + float(intercept)
+    assert np.array_equal(got.voxels[0], want.astype(got.voxels.dtype))
+    assert got.full_range == tuple(sorted((float(intercept), 65535 * float(slope) + float(intercept))))
+    assert got.unit == "HU"
+
+
+def test_a_slope_of_zero_is_refused_with_its_number() -> None:
+    with pytest.raises(UnreadableFile, match="slope of 0 in 1 of 1") as caught:
+        both(made(RAMP, Modality="CT", RescaleSlope="0", RescaleIntercept="-1024"))
+    assert caught.value.code == "zero-slope"
+
+
+def test_half_a_rescale_is_told() -> None:
+    got = both(made(RAMP, Modality="CT", RescaleIntercept="-1000"))
+    assert got.voxels.min() == -1000
+    assert "half-rescale" in map(code_of, got.notes)
+
+
+def test_values_leave_a_dtype_only_when_they_must() -> None:
+    """Whole numbers that wrap on the way arrive where they should: uint16 stored, minus 32768, times 3."""
+    values = np.array([[0, 1, 40000, 65535] * 2] * 8, np.uint16)
+    for slope, intercept in ((1, -32768), (3, -1), (-2, 7), (1, 0), (1, 100000)):
+        got = both(made(values, Modality="CT", RescaleSlope=slope, RescaleIntercept=intercept))
+        assert np.array_equal(got.voxels[0].astype(np.int64), values.astype(np.int64) * slope + intercept)
+        assert got.voxels.dtype in (np.int16, np.uint16, np.int32)
+
+
+def test_each_frame_has_its_own_rescale_and_the_shared_one_fills_in() -> None:
+    frames, shared = [], Dataset()
+    for slope in (2, None, 4):
+        frame = Dataset()
+        if slope is not None:
+            item = Dataset()
+            item.RescaleSlope, item.RescaleIntercept, item.RescaleType = slope, 1, "US"
+            frame.PixelValueTransformationSequence = Sequence([item])
+        frames.append(frame)
+    item = Dataset()
+    item.RescaleSlope, item.RescaleIntercept, item.RescaleType = 10, 0, "US"
+    shared.PixelValueTransformationSequence = Sequence([item])
+    ds = made(np.stack([RAMP] * 3), Modality="MR")
+    ds.PerFrameFunctionalGroupsSequence, ds.SharedFunctionalGroupsSequence = Sequence(frames), Sequence([shared])
+    got = both(ds)
+    assert np.array_equal(got.voxels, np.stack([RAMP * 2 + 1, RAMP * 10, RAMP * 4 + 1]))
+    assert numbers(saved(ds)) is None
+
+
+@pytest.mark.parametrize("stored", [4, 7, 8, 10, 12, 15, 16])
+@pytest.mark.parametrize("signed", [False, True])
+def test_bits_above_the_stored_ones_never_count(stored: int, signed: bool) -> None:
+    rng = np.random.default_rng(stored)
+    low = -(2 ** (stored - 1)) if signed else 0
+    values = rng.integers(low, low + 2**stored, (8, 10))
+    words = (values & (2**stored - 1)) | (rng.integers(0, 2**16, (8, 10)) & ~(2**stored - 1) & 0xFFFF)
+    ds = made(words.astype(np.uint16), BitsStored=stored, HighBit=stored - 1, PixelRepresentation=int(signed))
+    assert np.array_equal(both(ds).voxels[0], values)
+
+
+def test_a_high_bit_at_the_top_moves_values_down_unless_the_header_lies() -> None:
+    up = both(made((RAMP << 4).astype(np.uint16), BitsStored=12, HighBit=15))
+    assert np.array_equal(up.voxels[0], RAMP)
+    signed = both(
+        made(((RAMP.astype(np.int16) - 40) << 4).view(np.uint16), BitsStored=12, HighBit=15, PixelRepresentation=1)
+    )
+    assert np.array_equal(signed.voxels[0], RAMP.astype(int) - 40)
+    lies = both(made(RAMP, BitsStored=12, HighBit=15))
+    assert np.array_equal(lies.voxels[0], RAMP)
+    assert {"high-bit"} == {code_of(n) for p in (up, signed, lies) for n in p.notes}
+    with pytest.raises(UnreadableFile, match="more bits than 12 below high bit 15"):
+        both(made((RAMP * 801).astype(np.uint16), BitsStored=12, HighBit=15))
+    with pytest.raises(UnreadableFile, match="12 bits stored of 16, the high bit 3"):
+        both(made(RAMP, BitsStored=12, HighBit=3))
+
+
+def test_thirty_two_bits_one_bit_and_floats() -> None:
+    wide = (RAMP.astype(np.uint32) * 50_000_000).astype(np.uint32)
+    assert np.array_equal(both(made(wide)).voxels[0], wide.astype(np.float32))
+    assert np.array_equal(both(made((wide >> 4).astype(np.int32))).voxels[0], wide >> 4)
+    ones = (np.arange(128).reshape(8, 16) % 3 == 0).astype(np.uint8)
+    ds = made(ones, BitsAllocated=1, BitsStored=1, HighBit=0)
+    ds.PixelData = np.packbits(ones.ravel(), bitorder="little").tobytes()
+    assert np.array_equal(both(ds).voxels[0], ones)
+    for keyword, kind in (("FloatPixelData", "<f4"), ("DoubleFloatPixelData", "<f8")):
+        ds = made(RAMP, BitsAllocated=int(kind[-1]) * 8)
+        del ds.PixelData, ds.BitsStored, ds.HighBit, ds.PixelRepresentation
+        setattr(ds, keyword, (RAMP / 7).astype(kind).tobytes())
+        got = both(ds)
+        assert got.voxels.dtype == np.float32
+        assert np.array_equal(got.voxels[0], (RAMP / 7).astype(kind).astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, np.int16, np.int32])
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        uid.ImplicitVRLittleEndian,
+        uid.ExplicitVRLittleEndian,
+        uid.ExplicitVRBigEndian,
+        uid.DeflatedExplicitVRLittleEndian,
+    ],
+)
+def test_every_uncompressed_syntax(kind: type, syntax: uid.UID) -> None:
+    values = np.random.default_rng(1).integers(np.iinfo(kind).min, np.iinfo(kind).max, (9, 11), kind)
+    ds = made(values, syntax=syntax)
+    if values.itemsize == 1:
+        ds.PixelData = ds.PixelData + b"\0"
+        if syntax == uid.ExplicitVRBigEndian:
+            ds["PixelData"].VR = "OB"
+    assert np.array_equal(both(ds).voxels[0], values)
+
+
+def test_a_modality_table_gives_the_values_and_their_unit() -> None:
+    lut = Dataset()
+    lut.add_new("LUTDescriptor", "SS", [50, -10, 16])
+    lut.add_new("LUTData", "US", [int(v) for v in np.arange(50) * 3])
+    lut.ModalityLUTType = "OD"
+    got = both(made((RAMP.astype(np.int16) - 20).astype(np.int16), ModalityLUTSequence=Sequence([lut])))
+    want = (
+        np.clip(RAMP.astype(int) - 20 + 10, 0, 49) * 3
+    )  # below the first mapped value: the first entry, beyond: the last
+    assert np.array_equal(got.voxels[0], want)
+    assert got.unit == "OD"
+
+
+def test_padding_is_kept_and_told_in_the_images_own_unit() -> None:
+    """A padding value that the header writes as unsigned is read with the pixels' sign: 63536 is −2000."""
+    values = RAMP.astype(np.int16)
+    values[0] = -2000
+    for said, vr in ((-2000, "SS"), (63536, "US")):
+        ds = made(values, Modality="CT", RescaleSlope=1, RescaleIntercept=-24)
+        ds.add_new("PixelPaddingValue", vr, said)
+        got = both(ds)
+        assert got.padding == (-2024, -2024)
+        assert got.voxels.min() == -2024
+        assert "padding" in map(code_of, got.notes)
+    ds = made(RAMP, PhotometricInterpretation="MONOCHROME1", BitsStored=12, HighBit=11)
+    ds.add_new("PixelPaddingValue", "US", 4095)
+    ds.add_new("PixelPaddingRangeLimit", "US", 4000)
+    got = both(ds)
+    assert got.padding == (0, 95)
+    assert np.array_equal(got.voxels[0], 4095 - RAMP)
+
+
+def test_window_and_voi_table_are_not_applied() -> None:
+    voi = Dataset()
+    voi.add_new("LUTDescriptor", "US", [80, 0, 16])
+    voi.add_new("LUTData", "US", [7] * 80)
+    ds = made(RAMP, WindowCenter=5, WindowWidth=2, VOILUTSequence=Sequence([voi]))
+    assert np.array_equal(both(ds).voxels[0], RAMP)
+
+
+# -- compressed frames: where they begin ----------------------------------------------------------------------------------
+
+
+def test_frames_in_one_or_many_fragments_with_every_kind_of_table() -> None:
+    import imagecodecs
+
+    values = np.stack([RAMP, RAMP + 1, RAMP * 3])
+    streams = [imagecodecs.jpeg_encode(v, lossless=True, bitspersample=16) for v in values]
+    streams = [s + b"\0" * (len(s) % 2) for s in streams]
+    ds = made(values, syntax=uid.JPEGLosslessSV1)
+    kinds = {
+        "one fragment a frame, table": encapsulate(streams, has_bot=True),
+        "one fragment a frame, no table": encapsulate(streams, has_bot=False),
+        "three fragments a frame, table": encapsulate(streams, fragments_per_frame=3, has_bot=True),
+        "three fragments a frame, no table": encapsulate(streams, fragments_per_frame=3, has_bot=False),
+    }
+    for name, data in kinds.items():
+        ds.PixelData = data
+        got = both(ds)
+        assert np.array_equal(got.voxels, values), name
+        assert got.notes == (), name
+    table = bytearray(kinds["three fragments a frame, table"])
+    table[12:16] = (7).to_bytes(4, "little")  # the second frame's offset
+    ds.PixelData = bytes(table)
+    got = both(ds)
+    assert np.array_equal(got.voxels, values)
+    assert list(map(code_of, got.notes)) == ["wrong-offset-table"]
+    ds.PixelData, ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths = encapsulate_extended(streams)
+    assert np.array_equal(both(ds).voxels, values)
+    ds.NumberOfFrames = 4
+    with pytest.raises(UnreadableFile, match="3 compressed fragments that show where 3 frames begin; expected 4"):
+        both(ds)
+
+
+# -- two readers of the header, one result -------------------------------------------------------------------------------
+
+
+def test_the_quick_reader_finds_what_the_parser_finds(shared_data: Path) -> None:
+    quick = 0
+    for path in [*sorted((shared_data / "dicom_codecs").rglob("*")), *sorted(BUNDLED.glob("*.dcm"))]:
+        if not path.is_file():
+            continue
+        raw = path.read_bytes()
+        if plain(raw) is None:
+            continue
+        try:
+            slow = physical(parse(raw))
+        except UnreadableFile as error:
+            if error.code in ("unsupported-object", "no-pixels"):  # the door asks that before it asks for numbers
+                continue
+            with pytest.raises(UnreadableFile) as caught:
+                numbers(raw)
+            assert (caught.value.code, str(caught.value)) == (error.code, str(error))
+            continue
+        assert same(numbers(raw), slow), path.name
+        quick += 1
+    assert quick > 70
+
+
+@st.composite
+def headers(draw: st.DrawFn) -> tuple[Dataset, np.ndarray]:
+    """A legal image, and what its rescaled values must be."""
+    allocated = draw(st.sampled_from([8, 16, 32]))
+    stored = draw(st.integers(1, allocated))
+    signed = draw(st.booleans()) and stored > 1
+    shape = (draw(st.integers(8, 12)), draw(st.integers(8, 12)))
+    frames = draw(st.sampled_from([1, 1, 3]))
+    low = -(2 ** (stored - 1)) if signed else 0
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    values = rng.integers(low, low + 2**stored, (frames, *shape))
+    kind = np.dtype(f"{'i' if signed else 'u'}{allocated // 8}")
+    syntax = draw(
+        st.sampled_from(
+            [
+                uid.ImplicitVRLittleEndian,
+                uid.ExplicitVRLittleEndian,
+                uid.ExplicitVRBigEndian,
+                uid.DeflatedExplicitVRLittleEndian,
+                uid.RLELossless,
+            ]
+        )
+    )
+    assume(not (syntax == uid.ExplicitVRBigEndian and allocated == 8))
+    coded = syntax == uid.RLELossless
+    assume(
+        not coded or allocated - 8 < stored <= 16
+    )  # pydicom writes no RLE of 32 bits, and fewer segments than it should where a byte is unused
+    ds = made(values.astype(kind), syntax=uid.ExplicitVRLittleEndian if coded else syntax)
+    ds.BitsStored, ds.HighBit = stored, stored - 1
+    slope, intercept = draw(st.sampled_from([(None, None), (1, -1024), (-3, 5), (0.25, 0.5), (2, 0)]))
+    if slope is not None:
+        ds.RescaleSlope, ds.RescaleIntercept = slope, intercept
+    ds.Modality = draw(st.sampled_from(["CT", "MR", "DX", "OT"]))
+    if frames == 1 and draw(st.booleans()):
+        del ds["NumberOfFrames"]
+    if len(ds.PixelData) % 2:
+        ds.PixelData += b"\0"
+    if coded:
+        ds.compress(uid.RLELossless, encoding_plugin="pydicom")
+    return ds, values * (1 if slope is None else slope) + (0 if intercept is None else intercept)
+
+
+@settings(max_examples=150, deadline=None)
+@given(headers())
+def test_what_pydicom_writes_is_read_back(case: tuple[Dataset, np.ndarray]) -> None:
+    ds, want = case
+    got = both(ds)
+    assert np.array_equal(got.voxels, want if got.voxels.dtype.kind != "f" else want.astype(np.float32))
+    assert got.full_range is not None
+    assert got.full_range[0] <= want.min() and want.max() <= got.full_range[1]
+
+
+def test_the_comparison_can_fail() -> None:
+    raw = saved(made(RAMP))
+    assert not same(numbers(raw), physical(parse(saved(made(RAMP + 1)))))
