@@ -96,7 +96,7 @@ def test_alpha_is_dropped_when_opaque_and_composited_when_not() -> None:
     colour = np.stack([GREY, GREY[::-1], GREY, np.full_like(GREY, 255)], axis=-1)
     opaque = read(encoded(colour, "png"))
     assert np.array_equal(opaque.voxels[0], colour[..., :3])
-    assert "a fully opaque alpha channel was dropped" in opaque.notes
+    assert "alpha-dropped: a fully opaque alpha channel was dropped" in opaque.notes
     colour[2, :, 3] = 0
     clear = read(encoded(colour, "png"))
     assert np.all(clear.voxels[0, 2] == 0)
@@ -110,7 +110,7 @@ def test_palette_bilevel_cmyk_and_gif() -> None:
     bilevel = Pillow.fromarray(GREY).point(lambda v: 255 * (v > 90)).convert("1")
     assert set(np.unique(read(encoded(bilevel, "png")).voxels)) == {0, 255}
     cmyk = read(encoded(Pillow.fromarray(np.stack([GREY] * 3, -1)).convert("CMYK"), "tiff"))
-    assert "CMYK converted to RGB" in cmyk.notes
+    assert "to-rgb: CMYK converted to RGB" in cmyk.notes
 
 
 def test_white_is_zero_is_inverted_in_sixteen_bit_tiffs() -> None:
@@ -120,7 +120,7 @@ def test_white_is_zero_is_inverted_in_sixteen_bit_tiffs() -> None:
     struct.pack_into("<HHIH", raw, at, 262, 3, 1, 0)
     image = read(bytes(raw))
     assert np.array_equal(image.voxels[0], 65535 - values)
-    assert "white-is-zero TIFF inverted" in image.notes
+    assert "inverted: white-is-zero TIFF inverted" in image.notes
 
 
 @pytest.mark.parametrize("code", range(1, 9))
@@ -138,8 +138,10 @@ def test_exif_orientation_is_honoured(code: int) -> None:
 
 def test_a_wrong_ending_is_noted_and_a_right_one_is_not() -> None:
     raw = encoded(GREY, "png")
-    assert read(raw, "JPG").notes[0] == "named .jpg, but it is a PNG"
-    assert read(raw, "smith").notes[0] == "not named as a picture, but it is a PNG"  # "film.smith": no suffix, a name
+    assert read(raw, "JPG").notes[0] == "other-format: named .jpg, but it is a PNG"
+    assert (
+        read(raw, "smith").notes[0] == "other-format: not named as a picture, but it is a PNG"
+    )  # "film.smith": no suffix, a name
     assert read(raw, "png").notes == ()
 
 
@@ -192,7 +194,7 @@ def _png16(grey: np.ndarray) -> bytes:
 
 
 def test_a_constant_picture_is_read_with_a_note() -> None:
-    assert "every pixel has the same value" in read(encoded(np.full((8, 8), 9, np.uint8), "png")).notes
+    assert "constant: every pixel has the same value" in read(encoded(np.full((8, 8), 9, np.uint8), "png")).notes
 
 
 @settings(max_examples=150, deadline=None)
@@ -213,7 +215,7 @@ def test_every_picture_of_a_messy_folder_is_read_or_refused_by_name(shared_data:
     results = list(scan(shared_data / "brain_mri"))
     assert len(results) == 253
     assert all(isinstance(r, Found) for r in results)
-    assert sum("named .jpg, but it is a PNG" in r.image.notes for r in results) == 6
+    assert sum("other-format: named .jpg, but it is a PNG" in r.image.notes for r in results) == 6
 
 
 def test_chest_radiographs_decode_as_pillow_does(shared_data: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from overread.domain import Image, LabelValue
+from overread.domain import Image, LabelValue, noted
 from overread.errors import UnreadableFile
 from overread.formats.limits import check_bytes, check_size, finite, refusing, smallest_integer
 
@@ -181,7 +181,7 @@ def _image(values: np.ndarray) -> Image:
         voxels = smallest_integer(voxels)
     else:
         voxels = finite(voxels.astype(np.float32))
-    notes = ("every pixel has the same value",) if voxels.min() == voxels.max() else ()
+    notes = (noted("constant", "every pixel has the same value"),) if voxels.min() == voxels.max() else ()
     attributes = {"format": "NPZ", "bits": str(values.dtype.itemsize * 8)}
     return Image(np.ascontiguousarray(voxels), full_range=full_range, attributes=attributes, notes=notes)
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from overread.domain import Image
+from overread.domain import Image, noted
 from overread.errors import UnreadableFile
 from overread.formats.limits import LARGEST, check_size, finite, one_channel, smallest_integer
 
@@ -47,7 +47,7 @@ def read_picture(raw: bytes, *, kind: str, suffix: str = "") -> Image:
     claimed = _SUFFIXES.get(suffix.lower())
     if claimed != kind and suffix:
         named = f"named .{suffix.lower()}" if claimed else "not named as a picture"  # "scan.smith" is no suffix
-        notes.append(f"{named}, but it is a {kind.upper()}")
+        notes.append(noted("other-format", f"{named}, but it is a {kind.upper()}"))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -61,9 +61,9 @@ def read_picture(raw: bytes, *, kind: str, suffix: str = "") -> Image:
             raise _refusal(error) from error
     notes += turned + changed
     if any(not issubclass(w.category, Pillow.DecompressionBombWarning) for w in caught):
-        notes.append("the picture's metadata is damaged; its pixels were read")
+        notes.append(noted("damaged-metadata", "the picture's metadata is damaged; its pixels were read"))
     if voxels.min() == voxels.max():
-        notes.append("every pixel has the same value")
+        notes.append(noted("constant", "every pixel has the same value"))
     return Image(voxels[np.newaxis], full_range=full_range, attributes=attributes, notes=tuple(notes))
 
 
@@ -139,10 +139,12 @@ def _upright(picture: Pillow.Image) -> tuple[Pillow.Image, list[str]]:
     try:
         code = picture.getexif().get(0x0112, 1)
     except (OSError, SyntaxError, ValueError, KeyError, TypeError):
-        return picture, ["its EXIF block is damaged; the picture was taken as it lies"]
+        return picture, [noted("damaged-metadata", "its EXIF block is damaged; the picture was taken as it lies")]
     if code not in (2, 3, 4, 5, 6, 7, 8):
         return picture, []
-    return ImageOps.exif_transpose(picture), [f"turned upright as its EXIF orientation {code} says"]
+    return ImageOps.exif_transpose(picture), [
+        noted("picture-turned", f"turned upright as its EXIF orientation {code} says")
+    ]
 
 
 def _values(picture: Pillow.Image, kind: str) -> tuple[np.ndarray, tuple[float, float] | None, list[str]]:
@@ -151,7 +153,7 @@ def _values(picture: Pillow.Image, kind: str) -> tuple[np.ndarray, tuple[float, 
     if picture.mode.startswith("I;16"):
         values = np.asarray(picture).astype(np.uint16)
         if kind == "tiff" and picture.tag_v2.get(262) == 0:
-            values, notes = 65535 - values, ["white-is-zero TIFF inverted"]
+            values, notes = 65535 - values, [noted("inverted", "white-is-zero TIFF inverted")]
         return values, (0.0, 65535.0), notes
     if picture.mode == "I":
         return smallest_integer(np.asarray(picture)), None, notes
@@ -159,7 +161,7 @@ def _values(picture: Pillow.Image, kind: str) -> tuple[np.ndarray, tuple[float, 
         return finite(np.array(picture, np.float32)), None, notes
     if picture.mode in ("1", "L"):
         if "transparency" in picture.info:
-            notes.append("a transparent grey value was taken as that grey")
+            notes.append(noted("alpha-dropped", "a transparent grey value was taken as that grey"))
         return np.array(picture.convert("L")), (0.0, 255.0), notes
     return _colour(picture, kind)
 
@@ -169,7 +171,8 @@ def _colour(picture: Pillow.Image, kind: str) -> tuple[np.ndarray, tuple[float, 
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture, notes = _without_alpha(picture.convert("RGBA"))
     elif picture.mode in ("P", "CMYK", "YCbCr", "RGBX"):
-        notes = [{"P": "palette", "RGBX": "RGB"}.get(picture.mode, picture.mode) + " converted to RGB"]
+        named = {"P": "palette", "RGBX": "RGB"}.get(picture.mode, picture.mode)
+        notes = [noted("palette" if picture.mode == "P" else "to-rgb", f"{named} converted to RGB")]
         picture = picture.convert("RGB")
     if picture.mode != "RGB":
         raise UnreadableFile(
@@ -180,16 +183,16 @@ def _colour(picture: Pillow.Image, kind: str) -> tuple[np.ndarray, tuple[float, 
         )
     values = np.array(picture)
     values, note = one_channel(values, tolerance=_GREY_TOLERANCE if kind in ("jpeg", "webp") else 0)
-    return values, (0.0, 255.0), [*notes, note] if note else notes
+    return values, (0.0, 255.0), [*notes, noted("colour-to-grey", note)] if note else notes
 
 
 def _without_alpha(picture: Pillow.Image) -> tuple[Pillow.Image, list[str]]:
     lowest = picture.getextrema()[3][0]
     if lowest == 255:
-        return picture.convert("RGB"), ["a fully opaque alpha channel was dropped"]
+        return picture.convert("RGB"), [noted("alpha-dropped", "a fully opaque alpha channel was dropped")]
     black = Pillow.new("RGBA", picture.size, (0, 0, 0, 255))
     black.alpha_composite(picture)
-    return black.convert("RGB"), ["transparent parts were laid on black"]
+    return black.convert("RGB"), [noted("alpha-dropped", "transparent parts were laid on black")]
 
 
 def _refusal(error: Exception) -> UnreadableFile:

@@ -21,11 +21,14 @@ IN_A_ROW = 4
 
 _LARGEST = 1024  # a side, in pixels; larger pictures are looked at in about this size
 _STROKE = 9  # pixels: the stroke of a letter is thinner than this
-_CONTRASTS = (0.25, 0.12)  # between ink and what lies around it, of the picture's range: strong, else faint
+_CONTRASTS = (
+    (64, IN_A_ROW),
+    (32, IN_A_ROW + 2),
+)  # between ink and what lies around it, of 255; faint letters must be more
 _HIGH = (5, 60)  # pixels
 _WIDE = (0.08, 1.7)  # of the height
 _FILLED = (0.15, 0.92)  # of the box around a letter, but for thin ones ("l", "1")
-_SAME_INK = 0.15
+_SAME_INK = 38  # of 255
 _SAME_HEIGHT = 1.9
 _GAP = 1.0  # between neighbours, of the height
 _UNEVEN = 0.14  # how far letters stand from a common line, of their height
@@ -75,11 +78,11 @@ def lettering(plane: np.ndarray) -> Lettering:
     (6, 0)
     """
     grey = _scaled(plane)
-    hats = [(ink, ink - ndimage.grey_opening(ink, size=(_STROKE, _STROKE))) for ink in (grey, 1 - grey)]
+    hats = [(ink, ink - _opened(ink)) for ink in (grey, 255 - grey)]
     lines: list[tuple[Box, int]] = []
-    for contrast in _CONTRASTS:
+    for contrast, fewest in _CONTRASTS:
         for ink, hat in hats:
-            lines += _lines(_shapes(ink, hat, least=contrast), least=contrast)
+            lines += _lines(_shapes(ink, hat, least=contrast), least=contrast, fewest=fewest)
         if lines:
             break
     lines = _apart(lines)
@@ -101,16 +104,34 @@ def _apart(lines: list[tuple[Box, int]]) -> list[tuple[Box, int]]:
 
 
 def _scaled(plane: np.ndarray) -> np.ndarray:
-    """Return the picture from 0 to 1, at most about 1024 pixels high and wide."""
+    """Return the picture from 0 to 255, at most about 1024 pixels high and wide."""
     step = -(-max(plane.shape) // _LARGEST)
     grey = np.asarray(plane, np.float32)
     if step > 1:
         rows, columns = (n // step for n in grey.shape)
         grey = grey[: rows * step, : columns * step].reshape(rows, step, columns, step).mean(axis=(1, 3))
-    low, high = (float(v) for v in np.percentile(grey, (0.2, 99.8)))
+    low, high = (float(v) for v in np.percentile(grey.reshape(-1)[:: max(1, grey.size >> 16)], (0.2, 99.8)))
     if high <= low:
         low, high = float(grey.min()), float(grey.max())
-    return np.clip((grey - low) / (high - low), 0, 1) if high > low else np.zeros_like(grey)
+    if high <= low:
+        return np.zeros(grey.shape, np.uint8)
+    return np.clip((grey - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
+
+
+def _opened(grey: np.ndarray) -> np.ndarray:
+    """Return the picture without bright strokes thinner than 9 pixels: the darkest of 9 × 9, then the brightest of these.
+
+    The same as ``scipy.ndimage.grey_opening``, thirty times as fast on bytes.
+    """
+    half = _STROKE // 2
+    for darker in (np.minimum, np.maximum):
+        for axis in (0, 1):
+            wide = np.pad(grey, [(half, half) if a == axis else (0, 0) for a in (0, 1)], mode="symmetric")
+            wide = np.moveaxis(wide, axis, 0)
+            for reach in (1, 2, 4, 1):  # the extreme of 2, 4, 8 and 9 neighbours
+                wide = darker(wide[:-reach], wide[reach:])
+            grey = np.moveaxis(wide, 0, axis)
+    return grey
 
 
 @dataclass(frozen=True)
@@ -135,7 +156,7 @@ class _Shapes:
         return self.right - self.left
 
 
-def _shapes(ink: np.ndarray, hat: np.ndarray, *, least: float) -> _Shapes:
+def _shapes(ink: np.ndarray, hat: np.ndarray, *, least: int) -> _Shapes:
     """Return the shapes that could be letters."""
     mask = hat > least
     labels, count = ndimage.label(mask, np.ones((3, 3)))
@@ -145,18 +166,18 @@ def _shapes(ink: np.ndarray, hat: np.ndarray, *, least: float) -> _Shapes:
     wide, filled = width / np.maximum(height, 1), area / np.maximum(height * width, 1)
     kept = (height >= _HIGH[0]) & (height <= _HIGH[1]) & (wide >= _WIDE[0]) & (wide <= _WIDE[1])
     kept &= (filled >= _FILLED[0]) & ((filled <= _FILLED[1]) | (wide < 0.45))
-    chosen = np.flatnonzero(kept)
-    chosen = chosen[:_MOST_SHAPES]
-    top_ink, contrast = (
-        (np.asarray(ndimage.maximum(of, labels, chosen + 1), float) if len(chosen) else np.zeros(0))
-        for of in (ink, hat)
-    )
+    chosen = np.flatnonzero(kept)[:_MOST_SHAPES]
+    where = np.flatnonzero(mask)
+    top_ink, contrast = np.zeros((2, count + 1), np.uint8)
+    np.maximum.at(top_ink, labels.flat[where], ink.flat[where])
+    np.maximum.at(contrast, labels.flat[where], hat.flat[where])
+    top_ink, contrast = (extreme[chosen + 1].astype(int) for extreme in (top_ink, contrast))
     return _Shapes(*boxes[chosen].T, top_ink, contrast, area[chosen], hat)
 
 
-def _lines(shapes: _Shapes, *, least: float) -> list[tuple[Box, int]]:
+def _lines(shapes: _Shapes, *, least: int, fewest: int) -> list[tuple[Box, int]]:
     """Return rows of at least four like shapes on a common line, with smooth ground around them."""
-    if len(shapes.ink) < IN_A_ROW:
+    if len(shapes.ink) < fewest:
         return []
     high = np.maximum(shapes.height[:, None], shapes.height[None])
     low = np.minimum(shapes.height[:, None], shapes.height[None])
@@ -168,7 +189,7 @@ def _lines(shapes: _Shapes, *, least: float) -> list[tuple[Box, int]]:
     on_line |= np.abs(shapes.top[:, None] - shapes.top[None]) <= np.maximum(0.2 * high, 1)
     groups = connected_components(coo_array(beside & on_line), directed=False)[1]
     found = []
-    for group in np.flatnonzero(np.bincount(groups) >= IN_A_ROW):
+    for group in np.flatnonzero(np.bincount(groups) >= fewest):
         members = np.flatnonzero(groups == group)
         box = (
             int(shapes.top[members].min()),
@@ -181,7 +202,7 @@ def _lines(shapes: _Shapes, *, least: float) -> list[tuple[Box, int]]:
     return found
 
 
-def _is_writing(shapes: _Shapes, members: np.ndarray, box: Box, *, least: float) -> bool:
+def _is_writing(shapes: _Shapes, members: np.ndarray, box: Box, *, least: int) -> bool:
     """Say whether shapes stand on a common line, in one ink, on smooth ground."""
     height = float(np.median(shapes.height[members]))
     off_line = min(

@@ -49,7 +49,7 @@ def render_archive(archive: Mapping[str, Any]) -> str:
         "who_told": _who_told(told),
         "who": [(name, _rows(rows)) for name, rows in _who(told) if rows],
         "labels": [(name, _rows(rows)) for name, rows in _labels(told)],
-        "what": [(name, _rows(rows)) for name, rows in _what(told) if rows],
+        "what": [(name, _rows(rows)) for name, rows in _what(told) if set(rows) - {"not said"}],
         "plots": [
             (kind, histogram(quantiles, marked=marked, unit=unit, name=kind))
             for kind, unit, quantiles, marked in archive["histograms"]
@@ -164,12 +164,11 @@ def _refused(archive: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _rows(counts: Mapping[str, int]) -> list[tuple[str, str, str]]:
     """Return counts with the length of their bars, the smaller ones summed up."""
-    rows = list(counts.items())
-    if len(rows) > _MOST_ROWS:
-        rest = rows[_MOST_ROWS - 1 :]
-        rows = [*rows[: _MOST_ROWS - 1], (f"{len(rest):,} others", sum(n for _, n in rest))]
-    largest = max((n for _, n in rows), default=1) or 1
-    return [(word, f"{n:,}", f"{6 * n / largest:.2f}" if n else "0") for word, n in rows]
+    rows = [(word, n) for word, n in counts.items() if n or len(counts) <= 3]
+    first, rest = (rows, []) if len(rows) <= _MOST_ROWS else (rows[: _MOST_ROWS - 1], rows[_MOST_ROWS - 1 :])
+    largest = max((n for _, n in first), default=1) or 1
+    shown = [(word, f"{n:,}", f"{6 * n / largest:.2f}") for word, n in first]
+    return [*shown, (f"{len(rest):,} others", f"{sum(n for _, n in rest):,}", "0")] if rest else shown
 
 
 def _who_told(told: Mapping[str, Any]) -> str:
