@@ -10,6 +10,10 @@ from pydicom.errors import InvalidDicomError
 
 from overread.errors import UnreadableFile
 from overread.formats.deid import deidentify, pseudonym
+from overread.formats.dicom import check_deflated
+from overread.formats.headers import is_deflated
+from overread.formats.parser import read_dataset
+from overread.formats.sniff import HEAD
 
 _LARGEST = 4 << 30  # bytes; one file is held in memory while it is read
 
@@ -54,7 +58,12 @@ def _read(file: Path) -> pydicom.Dataset:
     try:
         if file.stat().st_size > _LARGEST:
             raise UnreadableFile("a file of more than 4 GiB", code="too-large", expected="one image", do="split it")
-        return pydicom.dcmread(file)
+        with file.open("rb") as stream:
+            if is_deflated(stream.read(HEAD)):
+                stream.seek(0)
+                check_deflated(stream.read())
+            stream.seek(0)
+            return read_dataset(stream, force=False)
     except InvalidDicomError:
         raise UnreadableFile(
             "a file that is not DICOM",

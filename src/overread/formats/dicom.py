@@ -39,7 +39,7 @@ def parse(raw: bytes) -> Dataset:
     UnreadableFile
         ``malformed``, ``no-pixels``, ``unsupported-object``, ``too-large`` (a deflated bomb).
     """
-    _check_deflated(raw)
+    check_deflated(raw)
     with refusing("a DICOM file whose header cannot be read"):  # RecursionError of nested sequences among it
         try:
             ds = read_dataset(io.BytesIO(raw))
@@ -82,7 +82,7 @@ def _class_name(ds: Dataset) -> str:
     return pydicom.uid.UID(sop).name if known else "of no known kind"
 
 
-def _check_deflated(raw: bytes) -> None:
+def check_deflated(raw: bytes) -> None:
     """A deflated data set is inflated whole by the parser, so its true size is measured first, in constant memory."""
     if not is_deflated(raw):
         return

@@ -8,11 +8,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import pydicom
 from pydicom.multival import MultiValue
 
 from overread.errors import UnreadableFile
 from overread.formats.limits import refusing
+from overread.formats.parser import read_dataset
 
 _CLASS = b"1.2.840.10008.1.3.10"
 _CLASS_TAG = b"\x02\0\x02\0UI"
@@ -45,7 +45,7 @@ def named_files(raw: bytes) -> list[tuple[str, ...]]:
         )
     with warnings.catch_warnings(), refusing("a damaged DICOMDIR"):
         warnings.simplefilter("ignore")
-        ds = pydicom.dcmread(io.BytesIO(raw), force=True)
+        ds = read_dataset(io.BytesIO(raw))
         ids = [record.get("ReferencedFileID") for record in ds.get("DirectoryRecordSequence") or ()]
         return list(dict.fromkeys(_parts(value) for value in ids if value))
 

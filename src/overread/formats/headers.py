@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO
 
-import pydicom
 from pydicom import datadict, uid
 
 from overread.errors import UnreadableFile
 from overread.formats.limits import refusing
+from overread.formats.parser import read_dataset
 
 MOST_ELEMENTS = 5_000_000
 """Elements of one header above which no more are looked at (10,000 frames with their functional groups have 600,000)."""
@@ -399,7 +399,7 @@ def _by_pydicom(stream: BinaryIO, head: bytes) -> tuple[str, str, str] | None:
         try:
             with refusing("a damaged DICOM header"):
                 stream.seek(0)
-                ds = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(_KEY[1:]))
+                ds = read_dataset(stream, stop_before_pixels=True, specific_tags=_KEY[1:])
                 patient, study, series = (str(ds.get(keyword) or "") for keyword in _KEY[1:])
         except UnreadableFile:
             return None

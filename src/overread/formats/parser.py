@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
@@ -13,15 +15,21 @@ from overread.errors import UnreadableFile
 
 MOST_ELEMENTS = 50_000
 """Outermost elements of one file; the longest honest headers, private ones of a vendor, have some thousands."""
+_LONG = 1 << 20
 _PIXELS = frozenset((0x7FE00010, 0x7FE00009, 0x7FE00008))
 
 
 def read_dataset(
-    stream: BinaryIO, *, stop_before_pixels: bool = False, specific_tags: Iterable[str] | None = None
+    stream: BinaryIO,
+    *,
+    force: bool = True,
+    stop_before_pixels: bool = False,
+    specific_tags: Iterable[str] | None = None,
 ) -> Dataset:
-    """Read a data set as ``pydicom.dcmread(stream, force=True)`` does, but not for ever.
+    """Read a data set as ``pydicom.dcmread(stream, force=True)`` does, but not for ever, and not into any memory.
 
     A tail of zeros is one empty element every eight bytes to a parser: a megabyte of it would take more than a second.
+    A length that is a lie would be given four gigabytes before the file turns out to be short.
 
     Raises
     ------
@@ -51,11 +59,14 @@ def read_dataset(
         return stop_before_pixels and tag in _PIXELS
 
     tags = None if specific_tags is None else [Tag(t) for t in specific_tags]
-    return read_partial(counted, ends, force=True, specific_tags=tags)
+    return read_partial(counted, ends, force=force, specific_tags=tags)
 
 
 class _Counted:
-    """A stream that counts how often it is read while file meta information and commands are parsed."""
+    """A stream that counts how often it is read while file meta information and commands are parsed.
+
+    It gives no more than the file has, without asking for the memory that a header claims.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream, self.left = stream, 3 * MOST_ELEMENTS
@@ -65,6 +76,10 @@ class _Counted:
             self.left -= 1
             if self.left < 0:
                 raise _endless()
+        if size > _LONG and isinstance(
+            self.stream, io.BufferedReader
+        ):  # it would have the memory ready before it looks
+            size = min(size, max(0, os.fstat(self.stream.fileno()).st_size - self.stream.tell()))
         return self.stream.read(size)
 
     def __getattr__(self, name: str) -> Any:
