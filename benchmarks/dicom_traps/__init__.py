@@ -1,22 +1,31 @@
 """Files that are read wrongly without a word: a corpus with known truth, and who passes it.
 
-`python -m benchmarks dicom_traps` asks overread, and every peer whose environment stands under `bench-out/peers` (or the
-folder that OVERREAD_PEERS names); `python -m benchmarks.dicom_traps.environments` makes these.
+`python -m benchmarks dicom_traps [--peers FOLDER]` asks overread, and every peer whose environment stands in the folder;
+`python -m benchmarks.dicom_traps.environments FOLDER` makes these.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
+import platform
 import tempfile
+from collections.abc import Sequence
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
 OUT = Path("bench-out") / "dicom_traps"
 
 
-def measure() -> list[dict]:
+def measure(words: Sequence[str] = ()) -> list[dict]:
     """Ask all readers, write the table to bench-out/dicom_traps/, and return its totals."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks dicom_traps")
+    options.add_argument("--peers", type=Path, help="the folder in which the peers' environments were made")
+    return _measured(options.parse_args(words).peers)
+
+
+def _measured(folder_of_peers: Path | None) -> list[dict]:
     from benchmarks.dicom_traps import asking, environments, table
     from benchmarks.dicom_traps.corpus import build
     from benchmarks.dicom_traps.judge import FAILED, PASSED, SILENT, UNREAD, WARNED, judge
@@ -26,7 +35,7 @@ def measure() -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         traps = build(Path(folder) / "traps")
         answers = {"overread": {t.name: asking.here(overread, t) for t in traps}}
-        for peer in environments.standing(Path(os.environ.get("OVERREAD_PEERS", environments.FOLDER))):
+        for peer in environments.standing(folder_of_peers or environments.FOLDER):
             out = Path(folder) / peer.label
             out.mkdir()
             answers[peer.label], versions[peer.label] = asking.elsewhere(peer.python, peer.reader, traps, out)
@@ -36,7 +45,17 @@ def measure() -> list[dict]:
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "table.md").write_text(table.as_markdown(traps, verdicts))
     (OUT / "table.html").write_text(table.as_html(traps, verdicts, heading=told))
-    (OUT / "verdicts.json").write_text(json.dumps({"versions": versions, "verdicts": verdicts}, indent=1))
+    (OUT / "verdicts.json").write_text(
+        json.dumps(
+            {
+                "date": date.today().isoformat(),
+                "python": platform.python_version(),
+                "versions": versions,
+                "verdicts": verdicts,
+            },
+            indent=1,
+        )
+    )
     print(table.as_text(traps, verdicts))
     figures = []
     for reader, counted in table.totals(verdicts).items():

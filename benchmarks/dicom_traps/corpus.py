@@ -1,8 +1,12 @@
-"""The corpus: every trap written into a folder of its own, with a list of what is true of each."""
+"""The corpus: every trap written into a folder of its own, with a list of what is true of each.
+
+`python -m benchmarks.dicom_traps.corpus FOLDER` writes it, for a reader that is not in the table.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from benchmarks.dicom_traps import encodings, frames, pictures, stacks, values, volumes
@@ -77,3 +81,7 @@ def _piece(piece) -> dict:
     if piece.units:
         told["unit"] = list(piece.units)
     return told
+
+
+if __name__ == "__main__":
+    print(f"{len(build(Path(sys.argv[1])))} traps, and manifest.json")

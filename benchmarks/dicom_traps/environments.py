@@ -1,7 +1,7 @@
 """Make the environment of each peer: `python -m benchmarks.dicom_traps.environments [FOLDER]`.
 
 Every peer gets a virtual environment of its own with the versions named here, from the index that pip is set to. About
-5 GB and some minutes; a peer that stands already is left as it is.
+6 GB and some minutes; a peer that stands already is left as it is.
 """
 
 from __future__ import annotations
@@ -25,6 +25,15 @@ class Peer:
     python: Path = Path()
 
 
+# AUCMEDI names no versions of what it stands on; these are the ones it was measured with.
+_AUCMEDI = (
+    "aucmedi==0.11.0",
+    "tensorflow==2.21.0",
+    "keras==3.15.1",
+    "SimpleITK==2.5.7",
+    "pillow==13.0.0",
+    "numpy==2.4.6",
+)
 _MONAI = ("torch==2.13.0", "monai==1.6.1", "pydicom==3.0.2", "nibabel==5.4.2", "pillow==13.0.0")
 
 PEERS = (
@@ -33,7 +42,7 @@ PEERS = (
     Peer("SimpleITK", "simpleitk", ("SimpleITK==2.5.7", "numpy==2.4.6")),
     Peer("dicom2nifti", "dicom2nifti_converter", ("dicom2nifti==2.6.2", "pydicom==3.0.2", "nibabel==5.4.2")),
     Peer("TorchXRayVision", "torchxrayvision_loader", ("torch==2.13.0", "torchxrayvision==1.5.7", "pydicom==3.0.2")),
-    Peer("AUCMEDI", "aucmedi_loader", ("aucmedi==0.11.0",)),
+    Peer("AUCMEDI", "aucmedi_loader", _AUCMEDI),
 )
 
 

@@ -104,7 +104,9 @@ def two_reconstructions(folder: Path) -> Case:
     )
 
 
-def _doubled(folder: Path, name: str, keyword: str, values: tuple[object, object], *, alternating: bool) -> Case:
+def _doubled(
+    folder: Path, name: str, keyword: str, values: tuple[object, object], *, alternating: bool, mr: bool = False
+) -> Case:
     """Two whole volumes under one series UID, told apart by one attribute."""
     affine = scene.placed()
     both = [writing.slices(name, affine), writing.slices(name, affine)]
@@ -115,9 +117,12 @@ def _doubled(folder: Path, name: str, keyword: str, values: tuple[object, object
             setattr(ds, keyword, value)
             if n:
                 writing.pixels(ds, scene.volume(affine)[k] + 1024 + 200)
-    other = Piece(scene.volume(affine) + 200, affine)
-    sets = [ds for pair in zip(*both) for ds in pair] if alternating else both[0] + both[1]
-    return series(folder, sets, true_volume(affine), other, topic=_DOUBLE, numbers=(r"\b(2|12|24)\b",), may_refuse=True)
+            if mr:
+                ds.SOPClassUID, ds.Modality, ds.ImageType = writing.MR, "MR", ["ORIGINAL", "PRIMARY", "M"]
+                del ds.RescaleType, ds.KVP
+    pair = Piece(scene.volume(affine), affine), Piece(scene.volume(affine) + 200, affine)
+    sets = [ds for two in zip(*both) for ds in two] if alternating else both[0] + both[1]
+    return series(folder, sets, *pair, topic=_DOUBLE, numbers=(r"\b(2|12|24)\b",), may_refuse=True)
 
 
 def two_acquisitions(folder: Path) -> Case:
@@ -132,13 +137,12 @@ def temporal_positions(folder: Path) -> Case:
 
 def echoes(folder: Path) -> Case:
     """Two echoes (two contrasts) of an MR under one series UID, alternating."""
-    case = _doubled(folder, "echoes", "EchoNumbers", (1, 2), alternating=True)
-    return case
+    return _doubled(folder, "echoes", "EchoNumbers", (1, 2), alternating=True, mr=True)
 
 
 def diffusion(folder: Path) -> Case:
     """b = 0 and b = 1000 of a diffusion series at the same positions."""
-    return _doubled(folder, "diffusion", "DiffusionBValue", (0.0, 1000.0), alternating=False)
+    return _doubled(folder, "diffusion", "DiffusionBValue", (0.0, 1000.0), alternating=False, mr=True)
 
 
 def acquisitions_apart(folder: Path) -> Case:
@@ -170,7 +174,7 @@ def mixed_orientation(folder: Path) -> Case:
 
 
 def localizer_inside(folder: Path) -> Case:
-    """The scout lies in the series of the scan: sorted in, it is a sagittal slice in the middle of the liver."""
+    """The scout lies in the series of the scan: sorted in, it is a coronal slice in the middle of the liver."""
     affine = scene.placed()
     sets = writing.slices("scout", affine)
     flat = scene.placed(CORONAL, shape=(1, *SHAPE[1:]))

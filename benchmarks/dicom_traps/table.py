@@ -15,7 +15,7 @@ Verdicts = Mapping[str, Mapping[str, tuple[str, str]]]
 SIGNS = {RIGHT: "✓", REFUSED: "R", NEEDLESS: "r", WARNED: "w", SILENT: "✗", FAILED: "F", UNREAD: "·"}
 MEANING = {
     RIGHT: "the right values at the right place",
-    REFUSED: "refused in words that name the matter, where that is honest",
+    REFUSED: "refused in words that name the matter, where nothing better can be done or the encoding is rare",
     NEEDLESS: "refused in such words, though the file is legal and plain",
     WARNED: "wrong, and a warning named the matter",
     SILENT: "wrong, without a word",
@@ -75,7 +75,7 @@ def as_markdown(traps: Sequence[Trap], verdicts: Verdicts) -> str:
 def as_html(traps: Sequence[Trap], verdicts: Verdicts, *, heading: str) -> str:
     """The table as one page, coloured; what each reader did wrong stands in the cell's title."""
     readers = list(verdicts)
-    head = "".join(f"<th><div>{html.escape(r)}</div></th>" for r in readers)
+    head = "".join(f"<th><div>{_wrapped(r)}</div></th>" for r in readers)
     rows, group = [], ""
     for trap in traps:
         if trap.group != group:
@@ -95,6 +95,13 @@ def as_html(traps: Sequence[Trap], verdicts: Verdicts, *, heading: str) -> str:
     )
 
 
+def _wrapped(reader: str) -> str:
+    """Let a long name break before its capitals."""
+    return "".join(
+        f"<wbr>{c}" if c.isupper() and n and reader[n - 1].islower() else c for n, c in enumerate(html.escape(reader))
+    )
+
+
 def _cell(verdict: str, why: str) -> str:
     title = f"{verdict}: {why}" if why else verdict
     return f'<td style="background:{_COLOURS[verdict]}" title="{html.escape(title, quote=True)}">{SIGNS[verdict]}</td>'
@@ -108,11 +115,12 @@ table {{ border-collapse: collapse; width: 100% }} th {{ text-align: left; font-
 td, th {{ border-bottom: 1px solid #e3e7ea; padding: .18rem .45rem }} td {{ text-align: center; min-width: 2rem }}
 td.why {{ text-align: left; color: #44515e; font-size: 13px }}
 thead th {{ vertical-align: bottom; white-space: normal; position: sticky; top: 0; background: #fff; font-size: 13px }}
-thead div {{ text-align: center; max-width: 6rem; margin: auto }}
-tr.group th {{ padding-top: 1.1rem; font-weight: 700 }} tfoot tr:first-child * {{ font-weight: 700; border-top: 2px solid }}
+thead div {{ text-align: center; max-width: 5rem; margin: auto; overflow-wrap: break-word }}
+tr.group th {{ padding-top: 1.1rem; font-weight: 700 }} .sum tr:first-child * {{ font-weight: 700 }}
 ul {{ list-style: none; padding: 0; columns: 2 }} li span {{ display: inline-block; width: 1.6rem; text-align: center }}
 </style>
 <h1>{count} traps</h1><p>{heading}</p><ul>{key}</ul>
 <table><thead><tr><th>trap</th>{head}<th>why it matters</th></tr></thead>
-<tbody>{rows}</tbody><tfoot>{foot}</tfoot></table></html>
+<tbody class=sum>{foot}</tbody>
+<tbody>{rows}</tbody></table></html>
 """

@@ -169,7 +169,7 @@ def padding_range(folder: Path) -> Case:
 
 
 def window_present(folder: Path) -> Case:
-    """A window (40/400) is for the eye: applied to the input, everything outside it is lost."""
+    """A window (centre 40, width 100) is for the eye: applied to the input, everything outside it is lost."""
     ds = writing.ct("window", _slice())
     ds.WindowCenter, ds.WindowWidth = "40", "100"
     return _case(ds, folder, Piece(_slice(), units=HU_UNITS))
@@ -217,7 +217,7 @@ def _pet(name: str) -> tuple[Dataset, np.ndarray]:
 
 
 def pet_suv(folder: Path) -> Case:
-    """Bq/mL depends on dose and weight; SUV needs the dose decayed to the scan: forgetting it is 46 % off."""
+    """Bq/mL depends on dose and weight; SUV needs the dose decayed to the scan: forgetting that is a third too low."""
     ds, activity = _pet("pet")
     suv = activity * 70_000 / (370e6 * 0.5 ** (3600 / 6586.2))
     return _case(

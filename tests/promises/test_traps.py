@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/ stands beside tests/, and is not installed
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # benchmarks/ stands beside tests/, and is not installed
 
 from benchmarks.dicom_traps import asking, scene
 from benchmarks.dicom_traps.corpus import GROUPS, build
@@ -45,6 +46,14 @@ def test_right_pixels_or_a_refusal_with_the_numbers(traps, name):
 def test_the_corpus_is_large_enough():
     assert len(NAMES) >= 60
     assert len(set(NAMES)) == len(NAMES)
+
+
+def test_the_page_names_every_trap():
+    """docs/traps.md shows overread passing each of them (`python -m benchmarks.dicom_traps.page` writes it again)."""
+    page = (ROOT / "docs" / "traps.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([a-z0-9-]+) \| (.) \|", page, re.MULTILINE))
+    assert sorted(rows) == sorted(NAMES)
+    assert set(rows.values()) <= {"✓", "R"}
 
 
 def _seen(trap: Trap, **changes) -> Seen:
