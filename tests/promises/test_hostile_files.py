@@ -10,6 +10,7 @@ import io
 import struct
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from PIL import Image as Picture
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from overread.errors import IdentityRefused, OverreadError
+from overread.errors import IdentityRefused, OverreadError, UnreadableFile
 from overread.formats.clean_copy import clean_copy
 from overread.formats.door import scan
 from overread.formats.found import Refused
+from overread.formats.parser import read_dataset
 from overread.steps.collect import collect
 from overread.store.archive import Archive
 
@@ -159,6 +161,31 @@ def test_a_tar_that_is_longer_than_the_universe(tmp_path):
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
     assert "read" not in codes(tmp_path, "a.tar", bytes(block) + png().ljust(1024, b"\0") + bytes(1024))
+
+
+def test_a_zip_member_without_a_name_or_in_another_packing(tmp_path):
+    """Two engines found it, this one and a coverage-guided one: an IndexError of Python's own zipfile."""
+    raw = zipped(a=png())
+    at = raw.index(b"PK\x01\x02")
+    nameless = raw[: at + 28] + b"\0\0\1\0" + raw[at + 32 :]  # the name's letter counts as an extra field
+    assert codes(tmp_path, "a.zip", nameless) == ["malformed"]
+    lzma = raw[:8] + b"\x0e\0" + raw[10 : at + 10] + b"\x0e\0" + raw[at + 12 :]
+    assert "read" not in codes(tmp_path, "b.zip", lzma)
+
+
+def test_a_length_of_four_gigabytes_is_given_no_memory(tmp_path):
+    """``read(4 GiB)`` of a short file has the memory ready before it looks: 4 GiB for a kilobyte."""
+    raw = dicom()
+    at = raw.index(b"\x02\0\x01\0OB\0\0") + 8
+    (tmp_path / "a.dcm").write_bytes(raw[:at] + b"\xf0\xff\xff\xff" + raw[at + 4 :])
+    with open(tmp_path / "a.dcm", "rb") as stream, pytest.raises((EOFError, OSError, AttributeError, UnreadableFile)):
+        tracemalloc.start()
+        try:
+            read_dataset(stream).Rows  # noqa: B018
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert peak < 10 << 20
 
 
 def test_an_archive_with_a_damaged_database_says_so(tmp_path):

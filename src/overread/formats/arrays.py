@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 
 from overread.domain import Image, LabelValue, noted
 from overread.errors import UnreadableFile
-from overread.formats.limits import check_bytes, check_size, finite, refusing, smallest_integer
+from overread.formats.limits import ZIP_FAULTS, check_bytes, check_size, finite, refusing, smallest_integer
 
 SPLITS = ("train", "val", "test")
 _CHUNK = 256
@@ -114,7 +113,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, KeyError, RuntimeError) as error:
+    except ZIP_FAULTS as error:
         raise UnreadableFile("a damaged .npz file", code="malformed", do="download it again") from error
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +19,21 @@ LARGEST = 100_000_000
 """Pixels of one picture above which it is refused before it is decoded."""
 LARGEST_BYTES = 2 << 30
 """Decoded bytes of one file, or of one volume, above which it is refused before it is decoded."""
+
+ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,  # a member without a name, or that the directory does not know
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+)
+"""What Python's zipfile raises for a damaged archive, in all the ways that an archive can be damaged."""
 
 
 @contextmanager

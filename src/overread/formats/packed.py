@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from overread.errors import UnreadableFile
 from overread.formats import arrays, dicomdir, offer, tar
 from overread.formats.jobs import Part
+from overread.formats.limits import ZIP_FAULTS
 from overread.formats.offer import Harvest, is_litter, is_unsafe
 from overread.formats.sidecar import Beside
 from overread.formats.sniff import HEAD, described, sniff
@@ -20,16 +20,6 @@ LARGEST_RATIO = tar.LARGEST_RATIO
 _HEAD = 64 << 10  # of a member: going back in a packed one costs reading it again
 _TAR_HEAD = 1 << 20  # a packed tar archive can only go forward
 _SMALL = 1 << 20  # what is read beside an image: a sidecar, a table of participants
-ZIP_FAULTS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-)
 
 
 def unpack_zip(part: Part, harvest: Harvest) -> None:
@@ -198,7 +188,7 @@ def _from_disk(group: tuple[Part, ...]) -> Iterator[tuple[Part, bytes | Unreadab
 def _from_zip(group: tuple[Part, ...]) -> Iterator[tuple[Part, bytes | UnreadableFile, Beside]]:
     try:
         archive = zipfile.ZipFile(group[0].path)
-    except (OSError, zipfile.BadZipFile):
+    except ZIP_FAULTS:
         yield from ((part, _gone(), _nothing_beside) for part in group)
         return
     with archive:
