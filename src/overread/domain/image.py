@@ -44,7 +44,8 @@ class Image:
     voxels : ndarray, (slices, rows, columns) or (slices, rows, columns, channels)
         A plain picture has one slice. Row 0 is the top, column 0 the left of the picture as displayed.
     unit : str
-        "HU" (CT), "SUVbw" (PET), "stored" (a number with no physical meaning: MR, X-ray, pictures).
+        "HU" (CT), "SUVbw" or else "Bq/ml" (PET), another of the Standard's words ("OD"), "stored" (a number with no
+        physical meaning: MR, X-ray, pictures).
     full_range : (float, float) or None
         Lowest and highest value the file format could have said, e.g. (0, 255); None where unbounded.
     geometry : Geometry or None
