@@ -23,6 +23,10 @@ from overread.store.archive import Archive
 pytestmark = pytest.mark.timeout(90)
 REAL_SERIES = ("generic/compressed_*", "ge/anatomical", "hitachi/anatomical", "hyperfine/anatomical", "generic/rgb")
 REAL_FILES = ("JPLL", "J2KR", "JLSL", "RLE")
+UNCOMPRESSED = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"}
+JPEG_2000, RLE = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5"
+SENDS = {*UNCOMPRESSED, JPEG_2000, RLE}
+"""What dcmqrscp is given; RLE it cannot send."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,8 @@ def server(scans, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def second(scans, tmp_path_factory):
-    with dcmqrscp(tmp_path_factory.mktemp("dcmqrscp"), sorted(scans.iterdir())) as real:
+    kept = [p for p in sorted(scans.iterdir()) if header(p).file_meta.TransferSyntaxUID in SENDS]
+    with dcmqrscp(tmp_path_factory.mktemp("dcmqrscp"), kept) as real:
         yield real
 
 
@@ -112,16 +117,12 @@ def test_every_road_ends_in_the_same_archive(road, server, from_folder, scans, t
     assert (again.read, again.images) == (0, done.images)
 
 
-UNCOMPRESSED = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"}
-JPEG_2000 = "1.2.840.10008.1.2.4.90"
-
-
 @pytest.mark.parametrize("road", ["get", "move"])
 def test_a_pacs_that_cannot_send_everything(road, second, scans, tmp_path):
     """dcmqrscp gives no compressed files but JPEG 2000 (told so), by C-GET alone; the rest is told and left out whole."""
     can = UNCOMPRESSED | ({JPEG_2000} if road == "get" else set())
     series: dict[str, list[Path]] = {}
-    for file in sorted(scans.iterdir()):
+    for file in (p for p in sorted(scans.iterdir()) if header(p).file_meta.TransferSyntaxUID in SENDS):
         series.setdefault(header(file).SeriesInstanceUID, []).append(file)
     whole = {uid: f for uid, f in series.items() if {header(p).file_meta.TransferSyntaxUID for p in f} <= can}
     assert 5 < len(whole) < len(series)
@@ -179,16 +180,15 @@ QUESTIONS = [
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda q: "&".join(f"{k}={v}" for k, v in q.items()))
 def test_a_question_finds_what_the_headers_say(question, server, second, truth):
-    expected = sorted({str(ds.SeriesInstanceUID) for ds in truth if fits(ds, **question)})
     files = sum(fits(ds, **question) for ds in truth)
-    assert expected, "a question that nothing answers tests nothing"
+    assert files, "a question that nothing answers tests nothing"
     words = "&".join(f"{k}={v}" for k, v in question.items())
     for real in (server.web, server.dicom, second.dicom):
-        if real == second.dicom and "description" in question:
-            continue  # dcmqrscp compares case by case, as the Standard allows: nothing would come
+        here = truth if real != second.dicom else [ds for ds in truth if ds.file_meta.TransferSyntaxUID in SENDS]
+        expected = {str(ds.SeriesInstanceUID) for ds in here if fits(ds, **question)}
         found = find(f"{real}?{words}", progress=False)
         assert sum(s["series"] for s in found.studies) == len(expected), real
-        assert {s["study"] for s in found.studies} == {str(ds.StudyInstanceUID) for ds in truth if fits(ds, **question)}
+        assert {s["study"] for s in found.studies} == {str(ds.StudyInstanceUID) for ds in here if fits(ds, **question)}
         assert real == second.dicom or sum(s["files"] for s in found.studies) == files
 
 
@@ -306,8 +306,9 @@ def test_without_pynetdicom_one_line_says_what_to_install():
         "from overread.cli import main; sys.exit(main(['find', 'dimse://A@127.0.0.1:1']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1 and 'pip install "overread[pacs]"' in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert done.returncode == 1, done.stderr
+    assert 'pip install "overread[pacs]"' in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
 
 
 def test_overread_error_is_the_family():

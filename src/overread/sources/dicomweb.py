@@ -281,10 +281,16 @@ class _Wires:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
         with self._lock:
             for wire in self._all:
                 wire.close()
+
+    def _stop_all(self) -> None:
+        """Let every thread hear that it is over, also one that waits for a silent server."""
+        self._stop.set()
+        with self._lock:
+            for wire in self._all:
+                wire.end()
 
     def mine(self) -> Wire:
         """Return this thread's own connection."""
@@ -301,7 +307,7 @@ class _Wires:
             for future in as_completed([pool.submit(do, item) for item in items]):
                 yield future.result()
         except BaseException:
-            self.__exit__()
+            self._stop_all()
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

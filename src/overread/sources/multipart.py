@@ -110,6 +110,8 @@ class _Stream:
             if len(self._have) > LARGEST_HEADER:
                 raise BadMultipart("a part whose header does not end")
             self._more()
+        if end > LARGEST_HEADER:
+            raise BadMultipart("a part whose header does not end")
         lines = self._have[:end].decode("ascii", "replace").split("\r\n")[1:]
         said = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         kind = said.get("content-type", "application/dicom").partition(";")[0].strip().lower()

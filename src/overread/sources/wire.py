@@ -13,7 +13,7 @@ import socket
 import ssl
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from overread import __version__
@@ -56,18 +56,22 @@ class Wire:
         login = authorization(keys.login)
         self._headers = {"User-Agent": f"overread/{__version__}"} | ({"Authorization": login} if login else {})
         self._connection: http.client.HTTPConnection | None = None
+        self._over = False
         self._met = False  # nobody at the very first call is a wrong address, not a bad moment
 
     def close(self) -> None:
-        """Hang up; a thread that reads from it hears so at once."""
+        """Hang up; the next question calls again."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            if connection.sock is not None:
-                try:
-                    connection.sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    return  # the other side was faster
             connection.close()
+
+    def end(self) -> None:
+        """Hang up for good, from any thread; one that waits for an answer hears so at once."""
+        self._over = True
+        connection = self._connection
+        if connection is not None and connection.sock is not None:
+            with suppress(OSError):  # the other side was faster
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def json(self, path: str, question: Iterable[tuple[str, str]] = ()) -> list[dict[str, Any]]:
         """Return a QIDO-RS answer: a list of data sets in the DICOM JSON model; [] when nothing matches.
@@ -175,18 +179,22 @@ class Wire:
                 ) from None
             if response.status not in _MOVED:
                 break
-            path = self._moved(response)
+            response.close()
             self.close()
+            path = self._moved(response)
         else:
             raise SourceError(f"more than {_REDIRECTS} redirects", expected="an answer", do="check the address")
-        self._check(response, at_base=target.split("?")[0] == "studies")
         try:
+            self._check(response, at_base=target.split("?")[0] == "studies")
             yield response
         finally:
             if not response.isclosed():
+                response.close()
                 self.close()  # what was not read would be taken for the next answer
 
     def _connected(self) -> http.client.HTTPConnection:
+        if self._over:
+            raise SourceError("stopped", do="run the same command again to go on")
         if self._connection is None:
             host, port = self._parts.hostname or "", self._parts.port
             if self._context is not None:
