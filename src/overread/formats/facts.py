@@ -28,6 +28,7 @@ ATTRIBUTES = (
     "PatientOrientation",
     "Manufacturer",
     "ManufacturerModelName",
+    "MagneticFieldStrength",
     "PhotometricInterpretation",
     "PresentationIntentType",
     "BreastImplantPresent",

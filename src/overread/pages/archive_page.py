@@ -11,7 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from overread.pages.histogram import histogram
 
 _MOST_ROWS = 12  # of a table of counts
-_MOST_REFUSED = 200
+_MOST_REASONS = 200
+_MOST_NAMED = 40  # files of one reason
 _MARKS = {"accepted": "✓", "accepted with a note": "✎", "refused": "✕"}
 
 
@@ -42,7 +43,8 @@ def render_archive(archive: Mapping[str, Any]) -> str:
         "warnings": told["warnings"],
         "codes": _codes(told),
         "refused": _refused(archive),
-        "refused_told": _some(min(len(archive["refused"]), _MOST_REFUSED), len(archive["refused"]), "files"),
+        "refused_told": _some(n := len(archive["refused"]), n, "files"),
+        "root": _root([entry["file"] for entry in archive["refused"]]) if archive["names"] else "",
         "groups": archive["groups"],
         "images_told": _some(sum(len(g["pictures"]) for g in archive["groups"]), told["images"], "images").capitalize()
         + ", spread over the archive.",
@@ -50,6 +52,7 @@ def render_archive(archive: Mapping[str, Any]) -> str:
         "who": [(name, _rows(rows)) for name, rows in _who(told) if rows],
         "labels": [(name, _rows(rows)) for name, rows in _labels(told)],
         "what": [(name, _rows(rows)) for name, rows in _what(told) if set(rows) - {"not said"}],
+        "scanners": _rows(told["scanners"]),
         "plots": [
             (kind, histogram(quantiles, marked=marked, unit=unit, name=kind))
             for kind, unit, quantiles, marked in archive["histograms"]
@@ -96,9 +99,9 @@ def _some(shown: int, of: int, what: str) -> str:
 
 def _answer(told: Mapping[str, Any]) -> str:
     verdicts = told["verdicts"]
-    kinds = " and ".join(list(told["modalities"])[:3]) if set(told["modalities"]) != {"not said"} else ""
-    what = f"{told['images']:,} {kinds + ' ' if kinds else ''}images"
-    whom = f" of {told['patients']:,} patients" if told["patients"] else ""
+    said = [word for word in told["modalities"] if word != "not said"]
+    what = f"{told['images']:,} {', '.join(said) + ' ' if said and len(said) == len(told['modalities']) else ''}images"
+    whom = f" of {told['patients']:,} patients" if told["patients"] and not told["studies_without_patient"] else ""
     return (
         f"{what}{whom}. {verdicts['accepted']:,} were accepted as they are, {verdicts['accepted with a note']:,} with a "
         f"note; {verdicts['refused']:,} files were refused."
@@ -152,14 +155,37 @@ def _codes(told: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _refused(archive: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return each refused file, or where names may not be shown each reason and how many files had it."""
-    if archive["names"]:
-        return archive["refused"][:_MOST_REFUSED]
-    counts: dict[tuple[str, str], int] = {}
+    """Return each reason, how many files had it, and where names may be shown their names."""
+    files: dict[tuple[str, str], list[str]] = {}
     for entry in archive["refused"]:
-        counts[entry["code"], entry["reason"]] = counts.get((entry["code"], entry["reason"]), 0) + 1
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_REFUSED]
-    return [{"count": f"{n:,}", "code": code, "reason": reason} for (code, reason), n in ordered]
+        files.setdefault((entry["code"], entry["reason"]), []).append(entry["file"])
+    root = len(_root([entry["file"] for entry in archive["refused"]]))
+    ordered = sorted(files.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [
+        {
+            "count": f"{len(names):,}",
+            "code": code,
+            "reason": reason,
+            "files": [name[root:] for name in names[:_MOST_NAMED]] if archive["names"] else [],
+            "others": len(names) - _MOST_NAMED,
+        }
+        for (code, reason), names in ordered[:_MOST_REASONS]
+    ]
+
+
+def _root(files: Sequence[str]) -> str:
+    """Return the folder that all files lie in, with the stroke after it.
+
+    Examples
+    --------
+    >>> _root(["/a/films/1.png", "/a/films/more/2.png"]), _root(["1.png", "2.png"])
+    ('/a/films/', '')
+    """
+    folders = [name.replace("!", "/").split("/")[:-1] for name in files]
+    shared = 0
+    while folders and all(len(f) > shared and f[shared] == folders[0][shared] for f in folders):
+        shared += 1
+    return files[0][: len("/".join(folders[0][:shared])) + 1] if shared else ""
 
 
 def _rows(counts: Mapping[str, int]) -> list[tuple[str, str, str]]:
@@ -203,7 +229,6 @@ def _what(told: Mapping[str, Any]) -> list[tuple[str, Mapping[str, int]]]:
         ("bits", told["bits"]),
         ("unit", told["units"]),
         ("format", told["formats"]),
-        ("scanner", told["scanners"]),
         *strata,
     ]
 

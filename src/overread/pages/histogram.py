@@ -9,7 +9,8 @@ import numpy as np
 
 from overread.pages.plots import BLUE, GREY, INK, ORANGE, Plot
 
-_WIDTH, _HEIGHT, _BARS = 380, 190, 48
+_WIDTH, _HEIGHT = 380, 190
+_BARS = (11, 48)  # of one image, of many
 _LEFT, _RIGHT, _TOP, _BOTTOM = 12, 12, 10, 46
 
 
@@ -37,7 +38,7 @@ def histogram(quantiles: np.ndarray, *, marked: Sequence[float] = (), unit: str,
     low, high = min([low, *odd]), max([high, *odd])
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    counts, edges = np.histogram(values, _BARS, (low, high))
+    counts, edges = np.histogram(values, min(max(_BARS[0], values.size // 12), _BARS[1]), (low, high))
     share = counts / max(values.size, 1)
     tallest = max(float(np.sqrt(share.max())), 1e-9)
 
@@ -65,7 +66,7 @@ def histogram(quantiles: np.ndarray, *, marked: Sequence[float] = (), unit: str,
     )
     middle = number(float(np.median(values))) if values.size else "none"
     alt = f"Values of {name}: from {number(low)} to {number(high)} {unit}, half of them below {middle}"
-    alt += f"; {len(odd)} images stand out" if odd else ""
+    alt += f"; {len(odd)} image{'s' * (len(odd) != 1)} stand out" if odd else ""
     svg = (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(alt, quote=True)}" '
         f'xmlns="http://www.w3.org/2000/svg" font-family="inherit"><title>{escape(alt)}</title>{"".join(body)}</svg>'
@@ -75,7 +76,7 @@ def histogram(quantiles: np.ndarray, *, marked: Sequence[float] = (), unit: str,
         for a, b, n in zip(edges, edges[1:], share)
         if n >= 0.0005
     )
-    return Plot(svg, ("values", "share"), rows, f"{len(quantiles):,} images")
+    return Plot(svg, ("values", "share"), rows, f"{len(quantiles):,} image{'s' * (len(quantiles) != 1)}")
 
 
 def number(value: float) -> str:

@@ -57,10 +57,10 @@ class _Pictures:
         return " | ".join(words for words in said if words)[:80]
 
     def whom(self, first: int, second: int) -> str:
-        """Say whether two images are of one patient, as far as is known."""
+        """Say whether two images are of one patient; nothing where that is not known."""
         patients = [{study.patient for study in self.of[place]} for place in (first, second)]
         if None in patients[0] | patients[1]:
-            return "whose they are is not known"
+            return ""
         return "the same patient" if patients[0] & patients[1] else "two patients"
 
 
@@ -171,7 +171,7 @@ def _two(pictures: _Pictures, pair: Pair) -> dict[str, str]:
         "second": pictures.draw(pair.second),
         "alt": f"Image {one.hash[:8]}, beside one that is nearly the same",
         "told": f"likeness {np.floor(pair.likeness * 1000) / 1000:.3f}{way} · {' | '.join(said)}".rstrip(" ·"),
-        "whom": f"{sizes} · {pictures.whom(pair.first, pair.second)}",
+        "whom": " · ".join(filter(None, (sizes, pictures.whom(pair.first, pair.second)))),
     }
 
 

@@ -65,9 +65,10 @@ def kind_of(record: ImageRecord) -> str:
     >>> kind_of(ImageRecord("", 0, "", (9, 8, 8), unit="HU", modality="CT"))
     'CT volumes (HU)'
     """
-    what = record.modality or "pictures"
-    if record.shape[0] > 1:
-        what += " volumes"
+    volume = record.shape[0] > 1
+    what = (
+        f"{record.modality}{' volumes' if volume else ''}" if record.modality else "volumes" if volume else "pictures"
+    )
     if len(record.shape) == 4:
         what += " in colour"
     return what if record.unit == "stored" else f"{what} ({record.unit})"
