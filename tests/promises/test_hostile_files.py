@@ -152,6 +152,18 @@ def test_two_values_where_one_belongs_do_not_leave(tmp_path):
             clean_copy(tmp_path / "a.dcm", key=bytes(32))
 
 
+def test_a_transfer_syntax_that_is_no_uid_does_not_leave(tmp_path):
+    """Its VR said text: a crash of the de-identifier."""
+    raw = dicom()
+    at = raw.index(b"\x02\0\x10\0UI") + 4
+    (tmp_path / "a.dcm").write_bytes(raw[:at] + b"LO" + raw[at + 2 :])
+    try:
+        where, _ = clean_copy(tmp_path / "a.dcm", key=bytes(32))
+        assert len(where.parts) == 4
+    except (IdentityRefused, UnreadableFile):
+        pass
+
+
 def test_a_tar_that_is_longer_than_the_universe(tmp_path):
     """A size of 8 · 10²⁷ bytes cannot be stepped over: a crash."""
     about = tarfile.TarInfo("a.png")

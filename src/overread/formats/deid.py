@@ -178,7 +178,7 @@ def _refuse_unfit(ds: Dataset) -> UID:
         raise IdentityRefused("an image that says a face can be recognised", expected="none", do="deface it first")
     if any(str(v).upper() in ("LABEL", "OVERVIEW") for v in _values(_get(ds, "ImageType"))):
         raise IdentityRefused("a picture of a label", expected="tissue", do="leave it out")
-    syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
+    syntax = UID(str(getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", "")))  # it may be of any VR
     if UID_dictionary.get(syntax, ("", ""))[1] != "Transfer Syntax":
         raise IdentityRefused(
             "a file without a standard transfer syntax",
