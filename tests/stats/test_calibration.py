@@ -142,18 +142,3 @@ def test_few_positives_are_mentioned_in_the_rule():
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="kind 'other'"):
         calibration.fit(np.zeros((3, 1)), np.zeros(3), None, kind="other", rng=rng())
-
-
-def test_a_case_is_referred_by_the_rule_that_prediction_uses():
-    from overread.learn.predict import Model
-
-    p = rng(20).dirichlet(np.ones(4), 300)
-    between = np.stack([p - rng(21).uniform(0, 0.3, p.shape), p + rng(22).uniform(0, 0.3, p.shape)], axis=-1)
-    close = calibration.levels_too_close(p, between)
-    for i in range(300):
-        first = int(p[i].argmax())
-        assert (Model._decide_class(p[i], between[i], first, 0.5)[0] == "refer") == close[i]
-        for threshold in (0.3, between[i, 0, 0], between[i, 0, 1]):  # the ends of the interval too
-            asked = calibration.straddles(between[i, 0, 0], between[i, 0, 1], threshold)
-            assert (Model._decide_label(p[i], between[i], 0, threshold)[0] == "refer") == asked
-    assert 0 < close.sum() < 300

@@ -19,10 +19,11 @@ from overread.domain.canonical import plain
 from overread.errors import CohortError, LabelError, RunError
 from overread.imaging import preprocess
 from overread.learn.predict import Model, open_graph, run_graph
-from overread.stats import calibration, splits
+from overread.stats import splits
 from overread.steps.evaluate import evaluate
+from overread.steps.held_out import Material, calibrate, score
 from overread.steps.question import ask, columns, truth
-from overread.steps.run import seal, write_json, write_scores
+from overread.steps.run import seal, write_json
 from overread.steps.scores import read_scores
 from overread.store.archive import Archive
 
@@ -93,20 +94,11 @@ def small_run(home: Path, archive: Archive, label: str, *, published: str | None
     (run / "model.onnx").write_bytes(graph(kernel, bias))
     np.savez(run / "head.npz", tail=np.array("mean"), kernel0=kernel, bias0=bias)
 
-    session = open_graph(run / "model.onnx")
-    rows, answers, found = [], [], []
-    for cohort in ("tuning", "calibration", "testing"):
-        rows += [(cohort, *e) for e in split.cohorts[cohort]]
-        answers.append(known[cohort])
-        found += [z for z, _ in run_graph(session, inputs[cohort])]
-    answers, logits = np.concatenate(answers), np.array(found)
-    write_scores(run / "scores.csv", rows, answers, logits, labels=task.labels)
-    held = np.array([r[0] == "calibration" for r in rows])
-    people = [r[3] for r in rows if r[0] == "calibration"]
-    fitted = calibration.fit(logits[held], answers[held], people, kind=task.kind, rng=np.random.default_rng(0))
-    p = fitted.probabilities(logits[held])
-    points = {n: calibration.operating_point(p[:, j], answers[held][:, j]) for j, n in enumerate(task.labels)}
-    write_json(run / "calibration.json", {"calibration": fitted.to_json(), "operating_points": points})
+    material = Material({c: np.stack(x) for c, x in inputs.items()}, known)
+    held = score(run, split, material, task, progress=False)
+    calibrate(run, held, task, sensitivity=0.95, seed=0)
+    kept = json.loads((run / "calibration.json").read_text())
+    points = kept["operating_points"]
     write_json(run / "split.json", split.to_json())
     plan = {
         "task": plain(task),
@@ -133,7 +125,7 @@ def small_run(home: Path, archive: Archive, label: str, *, published: str | None
         name=f"{label} (small)", version="1", task=plain(task), recipe=plain(recipe), hashes=hashes, cohorts=told,
         network={"name": "small", "input_shape": (28, 28, 1), "parameters": int(kernel.size + bias.size)},
         training={"plan": {"seed": 0}, "versions": {"onnx": onnx.__version__}}, operating_points=points,
-        calibration={"method": fitted.method}, limits=tuple(split.warnings),
+        calibration={"method": kept["calibration"]["method"]}, limits=tuple(split.warnings),
     )  # fmt: skip
     write_json(run / "card.json", plain(card))
     seal(run, card=card.fingerprint)
@@ -325,8 +317,10 @@ def test_what_is_referred_is_what_prediction_refers(evaluated):
     account = evaluation.metrics["labels"]["spot"]["three_way"]
     model = Model.load(run)
     rows = read_scores(run / "scores.csv", ["spot"]).of("testing")
-    p, between = model.probabilities(rows.logits), model.intervals(rows.logits)
-    decided = [model._decide_label(p[i], between[i], 0, model.thresholds["spot"])[0] for i in range(80)]
+    with Archive.open(run.parent / "archive") as archive:
+        found = [model.findings(archive.image(entry[1]))[0] for entry in rows.entries]
+    decided = [finding.decision for finding in found]
+    assert all(bool(finding.reason) == (finding.decision == "refer") for finding in found)
     assert account["referred"] == decided.count("refer") > 0 and account["all"] == 80
     present = rows.truth[:, 0] == 1
     called = np.array([d == "present" for d in decided])

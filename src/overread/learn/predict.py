@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ import onnxruntime
 from overread.domain import Finding, Image, ModelCard, Recipe, Step, Task
 from overread.errors import IntegrityError, RunError
 from overread.imaging import preprocess
-from overread.stats.calibration import Calibration, levels_too_close, straddles
+from overread.learn.gate import Gate
+from overread.stats import referral
+from overread.stats.calibration import Calibration
+from overread.stats.conformal import Sets
 
 NEEDED = ("plan.json", "calibration.json", "model.onnx", "head.npz")
 """What a prediction depends on, beside the card; each is checked against ``manifest.json`` before it is used."""
@@ -38,6 +41,10 @@ class Model:
         Operating point of each label, chosen on the calibration cohort.
     tail : dict of str to ndarray
         How logits come from feature maps (see ``learn.export.head``).
+    sets : dict of str to Sets
+        By label (or the name of a label with several levels): which answers remain possible.
+    gate : Gate or None
+        Whether an image looks like the training images; None where too few were seen to tell.
     """
 
     run: Path
@@ -49,6 +56,8 @@ class Model:
     tail: dict[str, np.ndarray]
     session: onnxruntime.InferenceSession = field(repr=False)
     workers: int = 2
+    sets: dict[str, Sets] = field(default_factory=dict)
+    gate: Gate | None = None
 
     @classmethod
     def load(cls, run: str | Path, *, workers: int = 2) -> Model:
@@ -62,7 +71,7 @@ class Model:
             When a file is not the one that was trained.
         """
         run = Path(run)
-        check_manifest(run)
+        files = check_manifest(run)
         plan, calibration = _json(run / "plan.json"), _json(run / "calibration.json")
         with np.load(run / "head.npz", allow_pickle=False) as head:
             tail = {k: head[k] for k in head.files}
@@ -77,6 +86,8 @@ class Model:
             tail=tail,
             session=session,
             workers=workers,
+            sets={k: Sets.from_json(v) for k, v in calibration.get("sets", {}).items()},
+            gate=_gate(run / "gate.npz") if "gate.npz" in files else None,
         )
 
     def logits(self, images: Iterable[Image]) -> np.ndarray:
@@ -108,18 +119,14 @@ class Model:
         hash : str
             Its content hash, as evidence.
         """
-        return self.answer(self.logits([image]), image, hash=hash)
-
-    def answer(self, logits: np.ndarray, image: Image, *, hash: str = "") -> tuple[Finding, ...]:
-        """Return the findings that logits (1, outputs) mean for an image."""
-        p, between = self.probabilities(logits)[0], self.intervals(logits)[0]
-        doubt = self.doubt(image)
-        decide = self._decide_class if self.task.kind in ("multiclass", "ordinal") else self._decide_label
+        x = preprocess.apply(self.recipe, image)
+        logits, features = next(self.run_inputs([x]))
+        p, between = self.probabilities(logits[None])[0], self.intervals(logits[None])[0]
+        unlike = self.doubt(image) or self.unlike(x, features)
+        decide = self._level if self.task.kind in ("multiclass", "ordinal") else self._label
         out = []
         for i, label in enumerate(self.task.labels):
-            decision, reason = decide(p, between, i, self.thresholds.get(label, 0.5))
-            if doubt:
-                decision, reason = "refer", doubt
+            decision, reason = decide(p, between, i, unlike)
             out.append(
                 Finding(
                     label,
@@ -134,10 +141,21 @@ class Model:
             )
         return tuple(out)
 
+    def unlike(self, x: np.ndarray, features: np.ndarray) -> str:
+        """Return why a network input looks unlike the training images, in words; empty when it does not."""
+        return self.gate.why(x, features) if self.gate is not None else ""
+
+    def read(self, images: Iterable[Image]) -> Iterator[tuple[np.ndarray, str]]:
+        """Yield the raw scores (outputs,) of each image, and why it would be referred unanswered ("" when it would not)."""
+        images, again = tee(images)
+        inputs, kept = tee(preprocess.apply(self.recipe, i) for i in images)
+        for image, x, (logits, features) in zip(again, kept, self.run_inputs(inputs), strict=True):
+            yield logits, self.doubt(image) or self.unlike(x, features)
+
     def doubt(self, image: Image) -> str:
         """Return why this image is none of the model's business, in words; empty when it is.
 
-        Rules on the header and the kind of numbers; whether the picture looks like the training pictures is a later gate.
+        Rules on the header and the kind of numbers, before anything is looked at.
         """
         known = set(filter(None, self.task.modality.split("+")))
         if known and image.modality and image.modality not in known:
@@ -150,25 +168,51 @@ class Model:
             return "the image has no contrast: every pixel has the same value"
         return ""
 
-    @staticmethod
-    def _decide_label(p, between, i: int, threshold: float) -> tuple[str, str]:
-        low, high = between[i]
-        if straddles(low, high, threshold):
+    def _label(self, p: np.ndarray, between: np.ndarray, i: int, unlike: str) -> tuple[str, str]:
+        """Return the decision on one yes-or-no label, and why it is referred."""
+        label = self.task.labels[i]
+        limit = self.thresholds.get(label, 0.5)
+        why = referral.why_label(
+            p[i : i + 1],
+            between[i : i + 1],
+            threshold=limit,
+            sets=self.sets.get(label),
+            unlike=np.array([bool(unlike)]),
+        )[0]
+        if why == "too-close":
+            low, high = between[i]
             return (
                 "refer",
-                f"too close to call: the interval {low:.2f}–{high:.2f} holds the operating point {threshold:.2f}",
+                f"too close to call: the interval {low:.2f}–{high:.2f} holds the operating point {limit:.2f}",
             )
-        return ("present" if p[i] >= threshold else "absent"), ""
+        if why:
+            return "refer", unlike or self._possible_told(why, self.sets[label])
+        return ("present" if p[i] >= limit else "absent"), ""
+
+    def _level(self, p: np.ndarray, between: np.ndarray, i: int, unlike: str) -> tuple[str, str]:
+        """Return the decision on one of several levels, and why the case is referred."""
+        sets = self.sets.get(self.task.name)
+        why = referral.why_levels(p[None], between[None], sets=sets, unlike=np.array([bool(unlike)]))[0]
+        first, second = np.argsort(-p, kind="stable")[:2]
+        if why == "too-close":
+            return "refer", f"two answers are too close to call: {p[first]:.2f} and {p[second]:.2f}"
+        if why:
+            return "refer", unlike or self._possible_told(why, sets)
+        return ("present" if i == first else "absent"), ""
 
     @staticmethod
-    def _decide_class(p, between, i: int, threshold: float) -> tuple[str, str]:
-        first, second = np.argsort(-p, kind="stable")[:2]
-        if levels_too_close(p[None], between[None])[0]:
-            return "refer", f"two answers are too close to call: {p[first]:.2f} and {p[second]:.2f}"
-        return ("present" if i == first else "absent"), ""
+    def _possible_told(why: str, sets: Sets) -> str:
+        return (
+            f"{referral.REASONS[why]} (sets that hold the right answer in {100 * sets.coverage:g} of 100 cases of each)"
+        )
 
 
 _UNITS = {True: "Hounsfield units", False: "numbers without a unit"}
+
+
+def _gate(path: Path) -> Gate:
+    with np.load(path, allow_pickle=False) as held:
+        return Gate.of(held)
 
 
 def open_graph(path: Path) -> onnxruntime.InferenceSession:

@@ -21,6 +21,7 @@ from overread.pages.report_words import (
     SAME_SOURCE,
     USES,
 )
+from overread.stats.referral import REASONS
 
 
 def render_report(evaluation: Mapping[str, Any]) -> str:
@@ -308,8 +309,15 @@ def _three_way(account: Mapping[str, Any]) -> dict[str, Any]:
             part(account["referred"]),
             *(told(account[key]) for key in figures),
         ),
-        "caption": f"What it answers at work. An image is {account['rule']}: {percent(share['value'] or 0, 1)} of them{span}.",
+        "caption": f"What it answers at work. An image is {account['rule']}: {percent(share['value'] or 0, 1)} of "
+        f"them{span}.{_whys(account['reasons'])}",
     }
+
+
+def _whys(reasons: Mapping[str, int]) -> str:
+    """Return how many images were referred for which reason, the commonest first."""
+    told = [f"{n:,} because {REASONS[code]}" for code, n in sorted(reasons.items(), key=lambda r: -r[1])]
+    return f" Here {'; '.join(told)}." if told else ""
 
 
 def _levels_part(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
+from overread.stats import calibration
 from overread.stats.resample import cases
 
 CONFIDENCE = 0.9
@@ -135,3 +136,43 @@ def _in_words(told: dict[str, Any]) -> str:
         f"finds at least {found} of what is there in new patients like the {n:,} it was chosen on, "
         f"with {100 * told['confidence']:g} % confidence"
     )
+
+
+def operating_point(
+    probabilities: np.ndarray,
+    truth: np.ndarray,
+    patients: Sequence[str | None] | None = None,
+    *,
+    sensitivity: float = 0.95,
+    confidence: float = CONFIDENCE,
+) -> dict[str, Any]:
+    """Return the operating point of one label: the promised threshold, or the plain one where none can be promised.
+
+    Returns
+    -------
+    dict
+        As `overread.stats.calibration.operating_point`, with ``promise``: what `promised_threshold` returned.
+
+    Examples
+    --------
+    >>> p = np.linspace(0, 1, 400)
+    >>> point = operating_point(p, (p > 0.3).astype(float))
+    >>> round(point["threshold"], 3), round(point["achieved"], 3), point["promise"]["patients"]
+    (0.321, 0.971, 280)
+    >>> operating_point(p[::40], np.ones(10))["rule"].split("; ")[-1]
+    'no threshold can be promised to find 95 % with 10 patients who have it; at least 45 are needed'
+    """
+    plain = calibration.operating_point(probabilities, truth, sensitivity=sensitivity)
+    promise = promised_threshold(probabilities, truth, patients, sensitivity=sensitivity, confidence=confidence)
+    limit = promise["threshold"]
+    if limit is None:
+        return plain | {"rule": f"{plain['rule']}; {promise['in_words']}", "promise": promise}
+    p, y = np.asarray(probabilities, float), np.asarray(truth, float)
+    rule = f"largest threshold that {promise['in_words']}"
+    return plain | {
+        "threshold": limit,
+        "rule": rule,
+        "achieved": float((p[y == 1] >= limit).mean()),
+        "specificity": float((p[y == 0] < limit).mean()) if (y == 0).any() else None,
+        "promise": promise,
+    }

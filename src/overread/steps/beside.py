@@ -64,7 +64,7 @@ def floors_of(
         commonest = np.tile(share, (len(testing.truth), 1))
         found["majority"] = how.figures(testing, commonest, thresholds=[0.5] * len(labels), tick=tick)
     if tested is not None:
-        limits = how.thresholds(line, calibration.truth)
+        limits = how.thresholds(line, calibration)
         found["logistic_thumbnails"] = how.figures(testing, tested, thresholds=limits, tick=tick)
         for j, label in enumerate(labels):
             beside[label]["logistic on thumbnails"] = (testing.truth[:, j], tested[:, j])
@@ -141,7 +141,7 @@ def _simple_cnn(
     rng = np.random.default_rng(how.seed)
     fitted = calibrating.fit(held.logits, held.truth, held.patients, kind=how.task.kind, rng=rng)
     p = fitted.probabilities(its.logits)
-    limits = how.thresholds(fitted.probabilities(held.logits), held.truth)
+    limits = how.thresholds(fitted.probabilities(held.logits), held)
     return how.figures(its, p, thresholds=limits, tick=tick), (its.truth, p)
 
 

@@ -27,6 +27,8 @@ def card_of(
         limits.append(
             "the training images do not say their modality: a wrong kind of image cannot be refused by its header"
         )
+    limits += [f"{label}: {p['promise']['in_words']}" for label, p in calibration["operating_points"].items()
+               if p["promise"]["threshold"] is None]  # fmt: skip
     return ModelCard(
         name=f"{plan.task.name} ({plan.network})",
         version=now.strftime("%Y.%m.%d"),

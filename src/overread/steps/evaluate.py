@@ -134,7 +134,7 @@ def evaluate(
             testing = _read(archive, there, model, task, progress=progress)
             seen = _seen_before(testing, split)
             warnings += [told for told in (never_learned(list(there.values()), task), *seen) if told]
-        how = Question(task, split, points, int(plan["seed"]))
+        how = Question(task, split, points, int(plan["seed"]), model.sets)
         probability = fitted.probabilities(testing.logits)
         groups = _groups(testing, there, how) if archive else []
         figures = (4 + len(groups)) * len(task.labels)
@@ -238,8 +238,9 @@ def _read(archive: Archive, studies: Mapping[str, Study], model: Model, task: Ta
             expected="the label the run was trained for" + (f": {', '.join(task.labels)}" if strange else ""),
         )
     hashes = bar([entry[1] for entry, _ in rows], total=len(rows), what="reading", unit="images", show=progress)
-    logits = model.logits(archive.image(name) for name in hashes)
-    return Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits)
+    found = list(model.read(archive.image(name) for name in hashes))
+    logits, unlike = np.array([z for z, _ in found]), tuple(why for _, why in found)
+    return Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits, unlike)
 
 
 def _seen_before(testing: Scores, split: Split) -> list[str]:
@@ -276,8 +277,7 @@ def _subgroups(
     """Return the figures of each subgroup, at the same threshold."""
     rows = []
     for name, value, chosen in groups:
-        part = Scores(tuple(testing.entries[i] for i in chosen), testing.truth[chosen], testing.logits[chosen])
-        figures = how.figures(part, probability[chosen], tick=tick)
+        figures = how.figures(testing.at(chosen), probability[chosen], tick=tick)
         for label in how.task.labels:
             f = figures[label]
             n_patients = f["prevalence"].n_patients

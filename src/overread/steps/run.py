@@ -91,6 +91,7 @@ def write_scores(
     logits: np.ndarray,
     *,
     labels: Sequence[str],
+    unlike: Sequence[str] | None = None,
 ) -> None:
     """Write raw scores beside what is known, one image a line.
 
@@ -101,14 +102,17 @@ def write_scores(
     truth, logits : ndarray, (n, outputs)
         truth is 1, 0 or NaN (unknown, written as an empty field).
     labels : sequence of str
+    unlike : sequence of str, optional
+        Why an image is referred unanswered, "" where it is not.
     """
     out = io.StringIO()
     sheet = csv.writer(out, lineterminator="\n")
-    head = ["cohort", "image", "study", "patient"]
+    head = ["cohort", "image", "study", "patient", *(["unlike"] if unlike is not None else [])]
     sheet.writerow([*head, *(f"truth:{n}" for n in labels), *(f"logit:{n}" for n in labels)])
-    for row, t, z in zip(rows, truth, logits, strict=True):
+    for i, (row, t, z) in enumerate(zip(rows, truth, logits, strict=True)):
         known = ["" if np.isnan(v) else int(v) for v in t]
-        sheet.writerow([*("" if v is None else v for v in row), *known, *(f"{v:.6f}" for v in z)])
+        why = [unlike[i]] if unlike is not None else []
+        sheet.writerow([*("" if v is None else v for v in row), *why, *known, *(f"{v:.6f}" for v in z)])
     write(path, out.getvalue())
 
 
@@ -121,7 +125,7 @@ def seal(run: Path, *, card: str = "") -> dict[str, str]:
     card : str
         Fingerprint of the model card, which may gain figures later but never change what the model is.
     """
-    names = (*NEEDED, "split.json", "history.json", "weights.keras", "scores.csv", "scores.simple-cnn.csv")
+    names = (*NEEDED, "gate.npz", "split.json", "history.json", "weights.keras", "scores.csv", "scores.simple-cnn.csv")
     files = {name: sha256(run / name) for name in names if (run / name).exists()}
     write_json(run / "manifest.json", {"files": files, "card": card})
     return files

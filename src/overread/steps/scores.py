@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from overread.domain import Task
 from overread.errors import RunError
-from overread.stats import calibration as calibrating
 from overread.stats import metrics, referral
+from overread.stats.conformal import Sets
+from overread.stats.guarantee import operating_point
 from overread.stats.splits import Split
 
 
@@ -25,11 +26,14 @@ class Scores:
     ----------
     entries : tuple of (cohort, image, study, patient or None)
     truth, logits : ndarray, (n, outputs)
+    unlike : tuple of str
+        Why each image is referred unanswered, "" where it is not; empty where it was not looked at.
     """
 
     entries: tuple[tuple[str, str, str, str | None], ...]
     truth: np.ndarray
     logits: np.ndarray
+    unlike: tuple[str, ...] = ()
 
     @property
     def patients(self) -> list[str | None]:
@@ -39,7 +43,17 @@ class Scores:
     def of(self, cohort: str) -> Scores:
         """Return the rows of one cohort."""
         rows = [i for i, entry in enumerate(self.entries) if entry[0] == cohort]
-        return Scores(tuple(self.entries[i] for i in rows), self.truth[rows], self.logits[rows])
+        return self.at(rows)
+
+    def at(self, rows: Sequence[int]) -> Scores:
+        """Return some rows."""
+        unlike = tuple(self.unlike[i] for i in rows) if self.unlike else ()
+        return Scores(tuple(self.entries[i] for i in rows), self.truth[rows], self.logits[rows], unlike)
+
+    @property
+    def strange(self) -> np.ndarray:
+        """True where an image is referred unanswered, (n,)."""
+        return np.array([bool(why) for why in self.unlike] or [False] * len(self.entries))
 
 
 def read_scores(path: Path, labels: Sequence[str]) -> Scores:
@@ -59,7 +73,8 @@ def read_scores(path: Path, labels: Sequence[str]) -> Scores:
         raise RunError(f"{path.name} does not fit the task", expected="a truth and a logit column for each label")
     truth = np.array([[float(r[f"truth:{n}"]) if r[f"truth:{n}"] else np.nan for n in labels] for r in rows])
     logits = np.array([[float(r[f"logit:{n}"]) for n in labels] for r in rows])
-    return Scores(tuple((r["cohort"], r["image"], r["study"], r["patient"] or None) for r in rows), truth, logits)
+    entries = tuple((r["cohort"], r["image"], r["study"], r["patient"] or None) for r in rows)
+    return Scores(entries, truth, logits, tuple(r["unlike"] for r in rows) if "unlike" in rows[0] else ())
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,7 @@ class Question:
     split: Split
     points: Mapping[str, Mapping[str, Any]]
     seed: int
+    sets: Mapping[str, Sets] = field(default_factory=dict)
 
     @property
     def levels(self) -> bool:
@@ -81,13 +97,16 @@ class Question:
         how = {"patients": cases.patients, "rng": np.random.default_rng(self.seed)}
         if self.levels:
             level = np.where(np.isnan(cases.truth).any(1), np.nan, np.nan_to_num(cases.truth).argmax(1))
-            return {self.task.name: referral.three_way_levels(level, probability, intervals, **how)}
-        return {
-            label: referral.three_way(
-                cases.truth[:, j], probability[:, j], intervals[:, j], threshold=self.points[label]["threshold"], **how
-            )
-            for j, label in enumerate(self.task.labels)
-        }
+            sets = self.sets.get(self.task.name)
+            why = referral.why_levels(probability, intervals, sets=sets, unlike=cases.strange)
+            return {self.task.name: referral.three_way_levels(level, probability, why, **how)}
+        accounts = {}
+        for j, label in enumerate(self.task.labels):
+            limit = self.points[label]["threshold"]
+            p, between, sets = probability[:, j], intervals[:, j], self.sets.get(label)
+            why = referral.why_label(p, between, threshold=limit, sets=sets, unlike=cases.strange)
+            accounts[label] = referral.three_way(cases.truth[:, j], p, why, threshold=limit, **how)
+        return accounts
 
     def figures(
         self,
@@ -110,11 +129,14 @@ class Question:
             tick=tick,
         )
 
-    def thresholds(self, probability: np.ndarray, truth: np.ndarray) -> list[float]:
+    def thresholds(self, probability: np.ndarray, calibration: Scores) -> list[float]:
         """Return another model's operating points, chosen by the same rule on the same calibration cohort."""
         return [
-            calibrating.operating_point(
-                probability[:, j], truth[:, j], sensitivity=self.points[label].get("asked", 0.95)
+            operating_point(
+                probability[:, j],
+                calibration.truth[:, j],
+                calibration.patients,
+                sensitivity=self.points[label].get("asked", 0.95),
             )["threshold"]
             for j, label in enumerate(self.task.labels)
         ]

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,28 +19,19 @@ from overread.domain import COHORTS, fingerprint
 from overread.domain.canonical import plain
 from overread.errors import CohortError
 from overread.learn import plan as planning
-from overread.learn import predict
-from overread.stats import calibration as calibrating
 from overread.stats import metrics, splits
 from overread.steps import evaluate as evaluating
 from overread.steps.begin import check_options, prepare, split_to_use
 from overread.steps.describe import card_of
+from overread.steps.held_out import Material, calibrate, score, score_baseline
 from overread.steps.progress import bar
 from overread.steps.question import ask, columns, truth
-from overread.steps.run import Run, code_fingerprint, read_json, seal, write_json, write_scores
+from overread.steps.run import Run, code_fingerprint, read_json, seal, write_json
 from overread.store.archive import Archive
 
 BASELINE_SCORES = "scores.simple-cnn.csv"
 BASELINE = "simple-cnn"
 """Trained beside every other network, on the same split, for the report."""
-
-
-@dataclass(frozen=True)
-class _Material:
-    """What one network trains on: preprocessed images and truth of each cohort."""
-
-    inputs: dict[str, np.ndarray]
-    truth: dict[str, np.ndarray]
 
 
 def train(
@@ -134,8 +125,8 @@ def train(
             store, split, by_name, plan, out, budget=seconds, started=started, progress=progress
         )
         _keep(fitted, plan, out, material, archive=path, progress=progress)
-        scores = _scores(out, split, material, plan.task, progress=progress)
-        _calibrate(out, scores, plan.task, sensitivity=sensitivity, seed=seed)
+        held = score(out, split, material, plan.task, progress=progress)
+        calibrate(out, held, plan.task, sensitivity=sensitivity, seed=seed)
         if baseline and network != BASELINE and not (out / BASELINE_SCORES).exists():
             _baseline(store, split, by_name, task, seed, out, progress=progress)
         hashes = seal(out)
@@ -209,7 +200,7 @@ def _fit(store, split, by_name, plan, out: Path, *, budget, started, progress: b
     return fitted, material, plan
 
 
-def _material(store, split, by_name, plan, cache: Path, *, progress: bool) -> _Material:
+def _material(store, split, by_name, plan, cache: Path, *, progress: bool) -> Material:
     """Preprocess every image once; what an earlier, killed training left whole is used again."""
     from overread.learn.batches import preprocess_once
 
@@ -228,10 +219,10 @@ def _material(store, split, by_name, plan, cache: Path, *, progress: bool) -> _M
                 continue
             images = (store.image(image) for image, _, _ in rows)
             inputs[cohort] = preprocess_once(images, recipe=plan.recipe, count=len(rows), into=kept, tick=line.update)
-    return _Material(inputs, known)
+    return Material(inputs, known)
 
 
-def _keep(fitted, plan, out: Path, material: _Material, *, archive: Path, progress: bool) -> None:
+def _keep(fitted, plan, out: Path, material: Material, *, archive: Path, progress: bool) -> None:
     """Write weights, graph and head; the graph only after it has agreed with the network on real images."""
     from overread.learn import export
     from overread.learn.framework import natives_to
@@ -250,38 +241,6 @@ def _keep(fitted, plan, out: Path, material: _Material, *, archive: Path, progre
     write_json(out / "plan.json", plain(plan) | {"archive": os.path.relpath(archive, out)})
 
 
-def _scores(out: Path, split, material: _Material, task, *, progress: bool, name: str = "scores.csv") -> dict[str, Any]:
-    """Run the exported graph over every cohort but training, and keep the raw scores."""
-    session = predict.open_graph(out / ("model.onnx" if name == "scores.csv" else "baseline.onnx"))
-    rows, known, found = [], [], []
-    held = ("tuning", "calibration", "testing")
-    total = sum(len(split.cohorts[c]) for c in held)
-    with bar(total=total, what="score the other cohorts", unit="image", show=progress) as line:
-        for cohort in held:
-            rows += [(cohort, *entry) for entry in split.cohorts[cohort]]
-            known.append(material.truth[cohort])
-            for z, _ in predict.run_graph(session, material.inputs[cohort]):
-                found.append(z)
-                line.update(1)
-    known, logits = np.concatenate(known), np.array(found).reshape(-1, len(task.labels))
-    write_scores(out / name, rows, known, logits, labels=task.labels)
-    chosen = np.array([r[0] == "calibration" for r in rows])
-    patients = [r[3] for r, c in zip(rows, chosen, strict=True) if c]
-    return {"logits": logits[chosen], "truth": known[chosen], "patients": patients}
-
-
-def _calibrate(out: Path, scores: dict[str, Any], task, *, sensitivity: float, seed: int) -> None:
-    """Fit probabilities and choose operating points, on the calibration cohort and nowhere else."""
-    rng = np.random.default_rng(seed)
-    fitted = calibrating.fit(scores["logits"], scores["truth"], scores["patients"], kind=task.kind, rng=rng)
-    probabilities = fitted.probabilities(scores["logits"])
-    points = {
-        label: calibrating.operating_point(probabilities[:, k], scores["truth"][:, k], sensitivity=sensitivity)
-        for k, label in enumerate(task.labels)
-    }
-    write_json(out / "calibration.json", {"calibration": fitted.to_json(), "operating_points": points})
-
-
 def _baseline(store, split, by_name, task, seed: int, out: Path, *, progress: bool) -> None:
     """Train the article's network on the same split and keep its scores for the report."""
     from overread.learn import export
@@ -293,7 +252,7 @@ def _baseline(store, split, by_name, task, seed: int, out: Path, *, progress: bo
     fitted, material, _ = _fit(store, split, by_name, plan, home, budget=None, started=0.0, progress=progress)
     with natives_to(home / "framework.log"):
         export.export(fitted.built, out / "baseline.onnx", examples=np.asarray(material.inputs["tuning"][:16]))
-    _scores(out, split, material, task, progress=progress, name=BASELINE_SCORES)
+    score_baseline(out, out / "baseline.onnx", split, material, task, name=BASELINE_SCORES, progress=progress)
     write_json(
         out / "baseline.json",
         {

@@ -1,0 +1,133 @@
+"""What is learned after training, on cohorts the network has not seen: raw scores, the gate, probabilities, the line."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overread.domain import Task
+from overread.learn import gate as gating
+from overread.learn import predict
+from overread.stats import calibration as calibrating
+from overread.stats import conformal
+from overread.stats.guarantee import operating_point
+from overread.stats.splits import Split
+from overread.steps.progress import bar
+from overread.steps.run import write, write_json, write_scores
+
+HELD_OUT = ("tuning", "calibration", "testing")
+
+
+@dataclass
+class Material:
+    """Network inputs and truth by cohort."""
+
+    inputs: dict[str, np.ndarray]
+    truth: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Raw scores of the calibration cohort beside what is known."""
+
+    logits: np.ndarray
+    truth: np.ndarray
+    patients: Sequence[str | None]
+
+
+def score(out: Path, split: Split, material: Material, task: Task, *, progress: bool) -> Held:
+    """Run the exported graph over the cohorts held out, learn the gate, and write ``scores.csv`` and ``gate.npz``."""
+    session = predict.open_graph(out / "model.onnx")
+    seen = material.inputs["training"]
+    some = np.unique(np.linspace(0, len(seen) - 1, min(len(seen), gating.MOST)).round().astype(int))
+    total = len(some) + sum(len(material.inputs[cohort]) for cohort in HELD_OUT)
+    logits: dict[str, list[np.ndarray]] = {}
+    rows: dict[str, list[dict[str, np.ndarray]]] = {}
+    with bar(total=total, what="score the other cohorts", unit="image", show=progress) as line:
+        passes = {"training": (seen[i] for i in some), **{cohort: iter(material.inputs[cohort]) for cohort in HELD_OUT}}
+        for cohort, inputs in passes.items():
+            logits[cohort], rows[cohort] = [], []
+            for x, z, features in _run(session, inputs):
+                logits[cohort].append(z)
+                rows[cohort].append({kind: row.astype(np.float32) for kind, row in gating.rows(x, features).items()})
+                line.update(1)
+    gate = gating.learn(_stacked(rows["training"]), _stacked(rows["calibration"]))
+    unlike = [gate.kind_of(row) for cohort in HELD_OUT for row in rows[cohort]]
+    write(out / "gate.npz", _npz(gate.arrays()))
+    _write(out / "scores.csv", split, material, logits, task, unlike=unlike)
+    return _held(split, material, logits, task)
+
+
+def score_baseline(out: Path, graph: Path, split: Split, material: Material, task: Task, *, name: str, progress: bool):
+    """Write the raw scores of the article's network, which stands beside and answers nobody: no gate."""
+    session = predict.open_graph(graph)
+    total = sum(len(material.inputs[cohort]) for cohort in HELD_OUT)
+    logits: dict[str, list[np.ndarray]] = {}
+    with bar(total=total, what="score the article's network", unit="image", show=progress) as line:
+        for cohort in HELD_OUT:
+            logits[cohort] = []
+            for z, _ in predict.run_graph(session, material.inputs[cohort]):
+                logits[cohort].append(z)
+                line.update(1)
+    _write(out / name, split, material, logits, task)
+
+
+def calibrate(out: Path, held: Held, task: Task, *, sensitivity: float, seed: int) -> None:
+    """Fit probabilities, choose operating points and learn the sets, on the calibration cohort and nowhere else."""
+    rng = np.random.default_rng(seed)
+    fitted = calibrating.fit(held.logits, held.truth, held.patients, kind=task.kind, rng=rng)
+    p = fitted.probabilities(held.logits)
+    points = {
+        label: operating_point(p[:, k], held.truth[:, k], held.patients, sensitivity=sensitivity)
+        for k, label in enumerate(task.labels)
+    }
+    if task.kind in ("multiclass", "ordinal"):
+        level = np.where(np.isnan(held.truth).any(1), np.nan, np.nan_to_num(held.truth).argmax(1))
+        sets = {task.name: conformal.fit(p, level, held.patients)}
+    else:
+        sets = {
+            label: conformal.fit(np.stack([1 - p[:, k], p[:, k]], axis=1), held.truth[:, k], held.patients)
+            for k, label in enumerate(task.labels)
+        }
+    kept: dict[str, Any] = {"calibration": fitted.to_json(), "operating_points": points}
+    write_json(out / "calibration.json", kept | {"sets": {name: found.to_json() for name, found in sets.items()}})
+
+
+def _run(session, inputs):
+    """Yield each input with its raw scores and feature maps, a few at a time."""
+    waiting: list[np.ndarray] = []
+
+    def passed_on():
+        for x in inputs:
+            waiting.append(x)
+            yield x
+
+    for z, features in predict.run_graph(session, passed_on()):
+        yield waiting.pop(0), z, features
+
+
+def _stacked(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {kind: np.stack([row[kind] for row in rows]) for kind in rows[0]} if rows else {}
+
+
+def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    held = io.BytesIO()
+    np.savez(held, **arrays)
+    return held.getvalue()
+
+
+def _write(path: Path, split: Split, material: Material, logits, task: Task, *, unlike=None) -> None:
+    rows = [(cohort, *entry) for cohort in HELD_OUT for entry in split.cohorts[cohort]]
+    known = np.concatenate([material.truth[cohort] for cohort in HELD_OUT])
+    found = np.array([z for cohort in HELD_OUT for z in logits[cohort]]).reshape(-1, len(task.labels))
+    write_scores(path, rows, known, found, labels=task.labels, unlike=unlike)
+
+
+def _held(split: Split, material: Material, logits, task: Task) -> Held:
+    found = np.array(logits["calibration"]).reshape(-1, len(task.labels))
+    return Held(found, material.truth["calibration"], [e[2] for e in split.cohorts["calibration"]])
