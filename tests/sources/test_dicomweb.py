@@ -265,3 +265,26 @@ def test_words_that_are_misspelt_are_told_before_anybody_is_called(pacs):
         with pytest.raises(SourceError, match=told):
             find(f"{pacs.word}?{words}", progress=False)
     assert pacs.asked == []
+
+
+# -- labels -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column, keyword", [("study_uid", "StudyInstanceUID"), ("Accession", "AccessionNumber")])
+def test_a_label_table_names_studies(column, keyword, pacs, files, tmp_path):
+    """Every image of a study gets what the table says of it, and neither number enters the archive."""
+    headers = [pydicom.dcmread(f, stop_before_pixels=True) for f in files]
+    modalities = {str(ds[keyword].value): ds.Modality for ds in headers}
+    assert len(modalities) == SERIES, "each of these examinations has its own number"
+    table = tmp_path / "labels.csv"
+    table.write_text(
+        f"{column},sick\n" + "".join(f"{n},{int(m == 'CT')}\n" for n, m in modalities.items()) + "NO-SUCH,1\n"
+    )
+    done = collect(pacs.word, tmp_path / "a", labels=table)
+    assert done.labels == {"sick": {"true": 1, "false": SERIES - 1, "unknown": 0}}
+    assert [r["code"] for r in done.refused if r["code"] == "missing-file"] == ["missing-file"]
+    with Archive.open(tmp_path / "a") as archive:
+        told = {archive.describe(study.images[0]).modality: study.labels["sick"] for study in archive.studies()}
+    assert told.pop("CT") is True and set(told.values()) == {False}
+    every_byte = b"".join(p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file())
+    assert not any(number.encode() in every_byte for number in modalities)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,13 @@ class Matched:
     missing: tuple[LabelRow, ...]
 
 
-def match(table: LabelTable, files: Iterable[str], *, roots: Sequence[str] = ()) -> Matched:
+def match(
+    table: LabelTable,
+    files: Iterable[str],
+    *,
+    roots: Sequence[str] = (),
+    studies: Mapping[str, str | os.PathLike] | None = None,
+) -> Matched:
     """Find the file that each row of a label table speaks of.
 
     A row's path is taken as given from the table's own folder, then from each of ``roots``; then as the end of a file's
@@ -37,18 +43,23 @@ def match(table: LabelTable, files: Iterable[str], *, roots: Sequence[str] = ())
         As offered; members of a zip file as ``a.zip!x/y.png``.
     roots : sequence of str
         The sources that the user named.
+    studies : mapping of str to path, optional
+        What came from a PACS: a Study Instance UID or an accession number → the folder of that study. A row may name its
+        study by one of these; it then speaks of all its files.
 
     Raises
     ------
     LabelError
         With the line number: a row that fits several files, two rows for one file, or no row that fits any file.
     """
+    files = list(files)
     index = _Index(files)
+    of_study = _by_study(files, studies or {})
     bases = [Path(table.path).parent, *(Path(r) for r in roots)]
     rows: dict[str, LabelRow] = {}
     missing = []
     for row in table.rows:
-        found = index.find(row, bases)
+        found = of_study.get(row.file.strip()) or index.find(row, bases)
         if not found:
             missing.append(row)
         for file in found:
@@ -66,6 +77,16 @@ def match(table: LabelTable, files: Iterable[str], *, roots: Sequence[str] = ())
             do="write the path of each file from the table's folder, or from the folder that you collect",
         )
     return Matched(rows, tuple(missing))
+
+
+def _by_study(files: Iterable[str], studies: Mapping[str, str | os.PathLike]) -> dict[str, list[str]]:
+    """Return the files of each study that came from a PACS: they lie two folders down, study and series."""
+    if not studies:
+        return {}
+    inside: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        inside[os.path.dirname(os.path.dirname(os.path.abspath(file)))].append(file)
+    return {name: inside[os.path.abspath(folder)] for name, folder in studies.items()}
 
 
 class _Index:

@@ -94,7 +94,8 @@ def collect(
     here = [s for s in sources if not is_remote(s)]
     jobs = _offered_jobs(here, fetched, Path(into), show=progress)
     roots = [*here, *(f.root for f in fetched)]
-    said = Said(roots, jobs, labels=labels, folders=labels_from_folders, patient=patient)
+    studies = {name: folder for f in fetched for name, folder in f.studies.items()}
+    said = Said(roots, jobs, labels=labels, folders=labels_from_folders, patient=patient, studies=studies)
     said.notes += [note for f in fetched for note in f.notes]
     with Archive.create(into) as archive, Crosswalk(_shelf(archive)) as book:
         said.key = archive.key

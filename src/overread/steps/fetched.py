@@ -7,8 +7,8 @@ read. It stays there, so that the next run fetches only what is new.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from overread.errors import NothingToDo
@@ -32,6 +32,9 @@ class Fetched:
         What was asked for and refused, or is not there; collect lists it among what was refused.
     named : tuple of str
         The names of what was brought this time ("phil:2423"): what an earlier run said of them is no longer true.
+    studies : mapping of str to Path
+        Study Instance UIDs and accession numbers → the folder of the study, so that a label table may name studies so.
+        It is held while collect runs, and stored nowhere.
     """
 
     root: Path
@@ -39,6 +42,7 @@ class Fetched:
     notes: tuple[str, ...] = ()
     missed: tuple[Missed, ...] = ()
     named: tuple[str, ...] = ()
+    studies: Mapping[str, Path] = field(default_factory=dict, repr=False)
 
 
 Fetch = Callable[..., Fetched]

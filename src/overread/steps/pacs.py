@@ -12,7 +12,7 @@ from pathlib import Path
 from overread.errors import SourceError
 from overread.sources.asked import Asked, Listed
 from overread.sources.keys import Keys
-from overread.sources.shelf import Taken
+from overread.sources.shelf import Taken, safe
 from overread.steps.fetched import Fetched, none_found, private
 from overread.steps.progress import bar
 
@@ -112,7 +112,16 @@ def fetch(word: str, shelf: Path, *, show: bool) -> Fetched:
             expected="at least one",
             do="run the same command again: what came is kept",
         )
-    return Fetched(root, tuple(taken.whole), notes=tuple(_told(found, taken)))
+    return Fetched(root, tuple(taken.whole), notes=tuple(_told(found, taken)), studies=_studies(found, root))
+
+
+def _studies(found: Listed, root: Path) -> dict[str, Path]:
+    """Return the folder of each study under its UID and, where only one study has it, under its accession number."""
+    folders = {series.study: root / safe(series.study) for series in found.series}
+    by_number: dict[str, set[Path]] = {}
+    for series in found.series:
+        by_number.setdefault(series.accession, set()).add(folders[series.study])
+    return folders | {number: next(iter(some)) for number, some in by_number.items() if number and len(some) == 1}
 
 
 def _told(found: Listed, taken: Taken) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Said:
         labels: str | os.PathLike | None,
         folders: bool,
         patient: str | None,
+        studies: Mapping[str, os.PathLike] | None = None,
     ) -> None:
         self.key = b""
         self.table: LabelTable | None = None
@@ -37,7 +38,7 @@ class Said:
         self.roots = [str(s) for s in sources]
         if labels is not None:
             self.table, self.pattern = _table_and_pattern(labels, patient)
-            self.matched = match(self.table, dict.fromkeys(_files(jobs)), roots=self.roots)
+            self.matched = match(self.table, dict.fromkeys(_files(jobs)), roots=self.roots, studies=studies)
             self.notes += self.table.notes
         elif patient is not None:
             self.pattern = _pattern(patient)
