@@ -17,7 +17,7 @@ _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def _picture(path: Path, values: np.ndarray, *, tolerance: float = 0.05, **more: object) -> Case:
-    kind = "picture" if values.ndim == 2 else "colour picture"
+    kind = "TIFF picture" if path.suffix == ".tif" else "picture" if values.ndim == 2 else "colour picture"
     return Case(path, kind, ((Piece(values.astype(float), tolerance=tolerance),),), **more)
 
 

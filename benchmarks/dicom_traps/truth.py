@@ -60,7 +60,8 @@ class Case:
         The file or folder that the reader is given.
     kind : str
         "DICOM film" (one projection), "DICOM slice" (one of CT, MR, PET), "DICOM colour", "DICOM frames" (several in one
-        file), "DICOM series" (a folder), "picture", "colour picture" or "NIfTI": what a reader must claim to read, to be asked.
+        file), "DICOM series" (a folder), "picture", "TIFF picture", "colour picture" or
+        "NIfTI": what a reader must claim to read, to be asked.
     answers : tuple of tuples of Piece
         Each answer is all images of the source; any one of the answers is right. Empty: it must be refused.
     topic : str

@@ -12,7 +12,7 @@ import numpy as np
 from aucmedi.data_processing.io_loader import image_loader, sitk_loader
 from PIL import Image
 
-READS = ("picture", "colour picture", "NIfTI")
+READS = ("picture", "TIFF picture", "colour picture", "NIfTI")
 PACKAGES = ("aucmedi", "tensorflow", "SimpleITK", "pillow", "numpy")
 
 

@@ -7,6 +7,8 @@ without it the PydicomReader. The affine is in RAS, as the documentation of both
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 from monai.transforms import LoadImage
 
@@ -20,6 +22,8 @@ READS = (
     "colour picture",
     "NIfTI",
 )
+if find_spec("itk"):  # the PILReader is documented for png, jpg and bmp
+    READS += ("TIFF picture",)
 PACKAGES = ("monai", "itk", "pydicom", "nibabel", "pillow", "torch")
 _TAGS = {
     "ImageLaterality": "0020|0062",
@@ -34,7 +38,7 @@ def read(path: str, kind: str) -> list[dict]:
     if affine.shape == (3, 3):
         affine = np.block([[affine[:2, :2], np.zeros((2, 1)), affine[:2, 2:]], [0, 0, 1, 0], [0, 0, 0, 1]])
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-    flat = kind in ("DICOM film", "DICOM slice", "DICOM colour", "picture", "colour picture")
+    flat = kind in ("DICOM film", "DICOM slice", "DICOM colour", "picture", "TIFF picture", "colour picture")
     colour = array.ndim == 4 or (array.ndim == 3 and flat and array.shape[-1] in (3, 4))
     spacing = dict(zip("xyz"[: array.ndim - colour], np.linalg.norm(lps[:3, :3], axis=0).tolist()))
     facts = {name: str(image.meta[tag]).strip() for name, tag in _TAGS.items() if tag in image.meta}

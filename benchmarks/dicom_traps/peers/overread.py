@@ -13,6 +13,7 @@ READS = (
     "DICOM frames",
     "DICOM series",
     "picture",
+    "TIFF picture",
     "colour picture",
     "NIfTI",
 )

@@ -16,6 +16,7 @@ READS = (
     "DICOM frames",
     "DICOM series",
     "picture",
+    "TIFF picture",
     "colour picture",
     "NIfTI",
 )

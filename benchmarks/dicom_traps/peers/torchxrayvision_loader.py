@@ -22,7 +22,7 @@ except RuntimeError:  # a torch without CUDA beside torchvision's usual build: i
         _declared.define(f"{_operator}(Tensor dets, Tensor scores, float threshold) -> Tensor")
     import torchxrayvision
 
-READS = ("DICOM film", "picture")
+READS = ("DICOM film", "picture", "TIFF picture")
 PACKAGES = ("torchxrayvision", "pydicom", "scikit-image", "torch", "torchvision")
 
 
