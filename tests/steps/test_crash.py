@@ -108,7 +108,7 @@ def test_a_kill_at_every_single_change(films, tmp_path):
 @TRACED
 def test_a_store_that_tells_before_it_writes_is_caught(films, tmp_path):
     """Twin: voxels that are written after they were recorded do not survive every kill."""
-    assert killed_at(films, tmp_path / "late", every=23, broken=True)["failures"]
+    assert killed_at(films, tmp_path / "late", every=7, broken=True)["failures"]
 
 
 # -- two at once --------------------------------------------------------------------------------------------------

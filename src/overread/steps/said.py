@@ -57,7 +57,7 @@ class Said:
         if rows:
             words |= self._rows(list(rows.values()))
         if self.folders and (name := self.folders.of(files[0])) is not None:
-            words["folder"] = name
+            words["folder"] = storable(name)
         if self.pattern and (found := self.pattern.search(files[0].replace(os.sep, "/"))) and found[1]:
             words["patient"] = pseudonym("P", storable(found[1]), key=self.key)
         return words
