@@ -117,7 +117,7 @@ def _read(path: Path) -> Looks:
     """Return what was kept; nothing where it is missing, damaged or of another version."""
     nothing = Looks(np.zeros(0, "U64"), *(np.empty((0, *blank.shape), blank.dtype) for blank in _BLANK))
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             if int(kept["version"]) != _VERSION:
                 return nothing
             found = replace(nothing, **{name: kept[name] for name in nothing.__dict__})
