@@ -43,3 +43,11 @@ def test_a_model_of_hounsfield_units_does_not_read_a_picture(run):
     model = Model.load(run)
     model.task = replace(model.task, unit="HU", eight_bit=False)
     assert "Hounsfield" in model.doubt(PICTURE)
+
+
+def test_uptake_without_a_patients_weight_is_not_read_as_standardised_uptake(run):
+    """A PET file whose header lacks the weight comes in Bq/ml: other numbers than a model of SUV has learned from."""
+    model = Model.load(run)
+    model.task = replace(model.task, unit="SUVbw", eight_bit=False)
+    assert "becquerels" in model.doubt(replace(PICTURE, unit="Bq/ml"))
+    assert model.doubt(replace(PICTURE, unit="SUVbw", full_range=None)) == ""

@@ -124,7 +124,7 @@ def fingerprint(records: Iterable[Mapping[str, Any]]) -> Fingerprint:
         shape=tuple(int(v) for v in np.median(shapes, axis=0)),
         channels=3 if colour else 1,
         modality="+".join(sorted({r["modality"] for r in rows if r["modality"]})),
-        unit=rows[0]["unit"] if len({r["unit"] for r in rows}) == 1 else "stored",
+        unit=rows[0]["unit"] if len({r["unit"] for r in rows}) == 1 else "",
         volumes=volumes,
         eight_bit=all(r["unit"] == "stored" and r["full_range"] and tuple(r["full_range"]) == (0, 255) for r in rows),
     )

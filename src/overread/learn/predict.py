@@ -160,8 +160,9 @@ class Model:
         known = set(filter(None, self.task.modality.split("+")))
         if known and image.modality and image.modality not in known:
             return f"the image is {image.modality}; this model has learned from {' and '.join(sorted(known))} only"
-        if self.task.unit and image.unit != self.task.unit and "HU" in (self.task.unit, image.unit):
-            return f"the image's values are {_UNITS[image.unit == 'HU']}; this model has learned from {_UNITS[self.task.unit == 'HU']}"
+        if self.task.unit and image.unit != self.task.unit:
+            have, learned = (_UNITS.get(unit, unit) for unit in (image.unit, self.task.unit))
+            return f"the image's values are {have}; this model has learned from {learned}"
         if self.task.eight_bit and image.full_range is not None and tuple(image.full_range) != (0, 255):
             return "the image has not been windowed to 256 levels, as all that this model has learned from had been"
         if image.voxels.size and image.voxels.min() == image.voxels.max():
@@ -207,7 +208,12 @@ class Model:
         )
 
 
-_UNITS = {True: "Hounsfield units", False: "numbers without a unit"}
+_UNITS = {
+    "HU": "Hounsfield units",
+    "SUVbw": "standardised uptake values",
+    "Bq/ml": "becquerels a millilitre",
+    "stored": "numbers without a unit",
+}
 
 
 def _gate(path: Path) -> Gate:
