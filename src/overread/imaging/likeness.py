@@ -6,8 +6,8 @@ frequency so that fine structure counts more than the outline that all films of 
 picture, above 0.92 for its copies, at most 0.78 between 5,808 different chest films and 0.90 between 322 mammograms
 (``benchmarks/near_duplicates.py``).
 
-Not found: copies that were cropped by 2 % or more, turned by 2°, or written over in large letters; and of pictures of less than about 48 pixels, those
-that were stored again with loss or reduced, because what tells them apart is gone.
+Not found: copies that were cropped by 2 % or more, turned by 2°, or written over in large letters; and of pictures of
+less than about 48 pixels, those that were stored again with loss or reduced: what tells them apart is gone.
 
 References
 ----------
