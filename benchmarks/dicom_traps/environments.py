@@ -1,7 +1,7 @@
 """Make the environment of each peer: `python -m benchmarks.dicom_traps.environments [FOLDER]`.
 
 Every peer gets a virtual environment of its own with the versions named here, from the index that pip is set to. About
-6 GB and some minutes; a peer that stands already is left as it is.
+9 GB and some minutes; a peer that stands already is left as it is.
 """
 
 from __future__ import annotations
