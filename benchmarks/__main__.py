@@ -22,6 +22,8 @@ NAMES = (
     "resample_speed",
     "fuzz",
     "dicom_traps",
+    "near_duplicates",
+    "lettering",
 )
 OUT = Path("bench-out")
 
