@@ -117,10 +117,7 @@ class _Stream:
         kind = said.get("content-type", "application/dicom").partition(";")[0].strip().lower()
         if kind != "application/dicom":
             raise BadMultipart(f"a part of type {kind[:60]}")
-        self._have = self._have[end + 2 :]  # the empty line's own end may begin a boundary
-        if self._have.startswith(b"\r\n" + self._delimiter):
-            raise BadMultipart("an empty part")
-        self._have = self._have[2:]
+        self._have = self._have[end + 4 :]
 
     def _more(self) -> None:
         more = self._read(_CHUNK)

@@ -35,14 +35,15 @@ class Finding:
         return {"studies": list(self.studies), "unasked": self.unasked}
 
     def __str__(self) -> str:
-        files = [study["files"] for study in self.studies]
-        total = "an unknown number of" if None in files else f"{sum(files):,}"
+        counts = [study["files"] for study in self.studies]
+        total = "an unknown number of" if None in counts else f"{sum(counts):,}"
         lines = [f"{len(self.studies):,} studies, {sum(s['series'] for s in self.studies):,} series, {total} files"]
         for study in self.studies[:_SHOWN]:
             count = "?" if study["files"] is None else f"{study['files']:,}"
             date = study["date"] or "no date"
+            files = "file " if count == "1" else "files"
             lines.append(
-                f"  {date:<9} {study['modality']:<9} {study['series']:>3} series {count:>7} files  {study['description']}"
+                f"  {date:<9} {study['modality']:<9} {study['series']:>3} series {count:>7} {files}  {study['description']}"
             )
         if len(self.studies) > _SHOWN:
             lines.append(f"  … and {len(self.studies) - _SHOWN:,} more; --json lists all, with the UID of each")
