@@ -51,7 +51,12 @@ def leaked(clean: bytes, raw: bytes) -> str:
         warnings.simplefilter("ignore")
         before = pydicom.dcmread(io.BytesIO(raw), stop_before_pixels=True, force=True)
         after = str(pydicom.dcmread(io.BytesIO(clean), stop_before_pixels=True))
-        said = " ".join(
-            str(before.get(k, "")) for k in ("PatientName", "PatientID", "StudyInstanceUID", "PatientBirthDate")
-        )
+        said = " ".join(_said(before, k) for k in ("PatientName", "PatientID", "StudyInstanceUID", "PatientBirthDate"))
     return next((mark for mark in MARKS if mark in said and mark in after), "")
+
+
+def _said(ds: pydicom.Dataset, keyword: str) -> str:
+    try:
+        return str(ds.get(keyword, ""))
+    except Exception:  # a value that pydicom cannot read in its damaged type
+        return ""

@@ -178,7 +178,7 @@ def _damage_told(name: str) -> Iterator[None]:
         ):
             raise
         raise ArchiveError(
-            f"{name} cannot be opened as a database ({error})",
+            f"{name} cannot be opened as a database ({told or 'its words are no text'})",
             expected="an archive made by overread collect",
             do="check the folder's permissions, or restore it from a copy",
         ) from error
