@@ -9,6 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,13 @@ from overread.steps.progress import bar as moved_bar
 from overread.steps.said import Said
 from overread.store.archive import Archive
 from overread.store.crosswalk import Crosswalk, Offered, Source, storable
-from overread.store.objects import ImageRecord, write_object
+from overread.store.objects import ImageRecord, begin_object, finish_object
 
 _FLUSH_AFTER_S = 1.0
 _LITTLE = 32 << 20  # bytes that are read before other processes have started
-_MANY = 200
+_MANY = 200  # files from which on other processes are surely needed
+_QUEUED, _AHEAD = 64, 1000  # small pictures that wait at a process; results that wait while a large volume is read
+_WAITING = 16  # threads that wait for the disk: it takes sixteen small files in about the time of one
 _TRY_AGAIN = ("reader-died", "unreadable")  # refusals that another day may not give
 
 
@@ -92,7 +95,7 @@ def collect(
         raise LabelError("labels from folders, and a source without", expected="a label table", do="give --labels")
     fetched = fetch(sources, Path(into), show=progress)
     here = [s for s in sources if not is_remote(s)]
-    jobs = _offered_jobs(here, fetched, Path(into), show=progress)
+    jobs = _offered_jobs(here, fetched, Path(into), workers=workers, show=progress)
     roots = [*here, *(f.root for f in fetched)]
     studies = {name: folder for f in fetched for name, folder in f.studies.items()}
     said = Said(roots, jobs, labels=labels, folders=labels_from_folders, patient=patient, studies=studies)
@@ -126,7 +129,9 @@ def collect(
     return collected
 
 
-def _offered_jobs(here: Iterable[str | os.PathLike], fetched: Iterable[Fetched], into: Path, *, show: bool) -> Jobs:
+def _offered_jobs(
+    here: Iterable[str | os.PathLike], fetched: Iterable[Fetched], into: Path, *, workers: int | None, show: bool
+) -> Jobs:
     """Return what there is to read, without what lies in the archive itself."""
     ours = tuple(os.path.join(os.path.abspath(f"{into}{end}"), "") for end in ("", ".names"))
     brought = tuple(os.path.join(os.path.abspath(f.root), "") for f in fetched)
@@ -137,7 +142,14 @@ def _offered_jobs(here: Iterable[str | os.PathLike], fetched: Iterable[Fetched],
 
     sources = [*(s for s in here if not in_archive(os.fspath(s))), *(path for f in fetched for path in f.paths)]
     with moved_bar(total=None, what="looking", unit="files", show=show) as looking:
-        jobs = candidates(sources, tick=looking.update, skip=in_archive)
+        count = itertools.count(1)
+
+        def tick() -> None:
+            looking.update()
+            if next(count) == _MANY and workers != 1:
+                engine.warm(_read_and_write)
+
+        jobs = candidates(sources, tick=tick, skip=in_archive)
     if not len(jobs):
         if missed := [m for f in fetched for m in f.missed]:
             raise NothingToDo(
@@ -163,9 +175,10 @@ def _shelf(archive: Archive) -> Path:
 
 @dataclass(frozen=True)
 class _Stored:
-    """An image that a worker has written, and where it came from."""
+    """An image that a worker has written under the name ``begun``, and where it came from."""
 
     record: ImageRecord
+    begun: str
     origin: Origin
 
 
@@ -178,7 +191,7 @@ def _read_and_write(objects: Path, job: Job) -> list[_Stored | Refused]:
         elif why := result.image.attributes.get(IN_PIXELS):
             done += [_shown(name, why) for name in result.origin.files]
         else:
-            done.append(_Stored(write_object(objects, result.image), result.origin))
+            done.append(_Stored(*begin_object(objects, result.image), result.origin))
     return done
 
 
@@ -193,6 +206,16 @@ def _shown(file: str, why: str) -> Refused:
 
 
 _Stats = dict[str, tuple[int, int]]  # path → size and time of change, before it is read; missing where it is gone
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A job that was read, its files as they were before, what came of it, and the threads that wait for the disk."""
+
+    job: Job
+    stats: _Stats
+    results: Any
+    finishing: list[Future]
 
 
 class _Run:
@@ -216,26 +239,36 @@ class _Run:
                 functools.partial(_read_and_write, self.archive.objects),
                 itertools.chain(first, todo),
                 workers=workers,
+                chunk=_QUEUED,
+                ahead=_AHEAD,
                 inline=engine.INLINE if self._bytes() < _LITTLE else 2,
             )
-            pending: list[tuple[Job, _Stats, Any]] = []
+            pending: list[_Read] = []
             flushed = time.monotonic()
-            try:
-                for results in read:
-                    moving.update()
-                    pending.append((*self.handed_out.popleft(), results))  # they come in the order of the jobs
-                    if time.monotonic() - flushed > _FLUSH_AFTER_S:
-                        self._store(pending)
-                        pending, flushed = [], time.monotonic()
-            finally:
-                read.close()
-                self._store(pending)
-                self._say_again()
+            with ThreadPoolExecutor(_WAITING) as waiting:
+                try:
+                    for results in read:
+                        moving.update()
+                        pending.append(_Read(*self.handed_out.popleft(), results, self._finish(results, waiting)))
+                        if time.monotonic() - flushed > _FLUSH_AFTER_S:
+                            self._store(pending)
+                            pending, flushed = [], time.monotonic()
+                finally:
+                    read.close()
+                    self._store(pending)
+                    self._say_again()
         why = "a hidden file, or what an operating system leaves behind; passed over"
         for job in self.jobs:
             if job.kind == "ignored":
                 hidden = [(k, part, Refused(part.name, code="hidden", reason=why)) for k, part in _keys(job)]
                 self.book.store([_offered(k, part, refused, _stats(job)) for k, part, refused in hidden], ())
+
+    def _finish(self, results: Any, waiting: ThreadPoolExecutor) -> list[Future]:
+        """Have the disk take what a worker has written, without waiting for it here."""
+        if isinstance(results, engine.Failure):
+            return []
+        done = [r for r in results if isinstance(r, _Stored)]
+        return [waiting.submit(finish_object, self.archive.objects, r.record, r.begun) for r in done]
 
     def _todo(self, moving: tqdm) -> Iterator[Job]:
         """Yield what has to be read of each job: all of a series, only the new ones of other files."""
@@ -250,7 +283,7 @@ class _Run:
             fresh = set(job.parts) if new else set()
             if self.said.any:
                 self.said_again += [(key, part) for key, part in keys if part not in fresh]
-                if len(self.said_again) > _MANY:
+                if len(self.said_again) >= _QUEUED:
                     self._say_again()
             if new:
                 self.handed_out.append((job, stats))
@@ -262,15 +295,18 @@ class _Run:
         """Return how large the files are that the first jobs read."""
         return sum(size for _, stats in self.handed_out for size, _ in stats.values())
 
-    def _store(self, pending: list[tuple[Job, _Stats, Any]]) -> None:
-        """Make what workers have written known: first the images, then where they came from."""
+    def _store(self, pending: list[_Read]) -> None:
+        """Make what workers have written known: first the images, once the disk has them, then where they came from."""
         offered: list[Offered] = []
         sources: list[Source] = []
         records: list[ImageRecord] = []
-        for job, stats, results in pending:
+        for read in pending:
+            for finishing in read.finishing:
+                finishing.result()
+            results = read.results
             if isinstance(results, engine.Failure):
-                results = [Refused(part.name, code="reader-died", reason=results.reason) for part in job.parts]
-            self._sort(job, stats, results, offered, sources, records)
+                results = [Refused(part.name, code="reader-died", reason=results.reason) for part in read.job.parts]
+            self._sort(read.job, read.stats, results, offered, sources, records)
         if offered:
             self.archive.record(records)
             self.moved += self.book.store(offered, sources)

@@ -16,6 +16,8 @@ _NAMED = 3  # files of one reason that the summary names; all of them stand in `
 
 PASSED_OVER = {
     "hidden": "hidden passed over",
+    "companion": "read with their images",
+    "directory": "directory of a disc",
     "label-table": "label table",
     "missing-file": "in the label table but not offered",
 }

@@ -71,9 +71,28 @@ def content_hash(image: Image) -> str:
 
 
 def write_object(objects: Path, image: Image) -> ImageRecord:
-    """Write an image's voxels under their hash and return its record; for worker processes.
+    """Write an image's voxels under their hash and return its record.
 
     The image is not known to the archive until :meth:`Archive.record` has been given the record.
+
+    Raises
+    ------
+    ArchiveError
+        When the voxels cannot be stored (no numbers, no voxels), or the disk is full.
+    """
+    record, begun = begin_object(objects, image)
+    finish_object(objects, record, begun)
+    return record
+
+
+def begin_object(objects: Path, image: Image) -> tuple[ImageRecord, str]:
+    """Write an image's voxels under a temporary name; for worker processes, which need not wait for the disk.
+
+    Returns
+    -------
+    record : ImageRecord
+    begun : str
+        The temporary file's name, for :func:`finish_object`; "" where the image is stored already.
 
     Raises
     ------
@@ -92,11 +111,12 @@ def write_object(objects: Path, image: Image) -> ImageRecord:
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(voxels))
     size = head.tell() + voxels.nbytes
     target = objects / name[:2] / f"{name}.npy"
+    begun = ""
     with disk_full_told():
         if not (target.is_file() and target.stat().st_size == size):
-            write_atomically(target, head.getvalue(), voxels.reshape(-1).view(np.uint8).data)
+            begun = _write(target, head.getvalue(), voxels.reshape(-1).view(np.uint8).data, mode=0o644).name
     low, high = _extremes(voxels)
-    return ImageRecord(
+    record = ImageRecord(
         hash=name,
         bytes=size,
         dtype=voxels.dtype.str,
@@ -111,6 +131,33 @@ def write_object(objects: Path, image: Image) -> ImageRecord:
         low=low,
         high=high,
     )
+    return record, begun
+
+
+def finish_object(objects: Path, record: ImageRecord, begun: str) -> None:
+    """Force a begun object to the disk and give it its name: from now on it is there whole, even after a power cut.
+
+    This waits for the disk and hardly for the processor: several threads finish several objects in the time of one.
+
+    Raises
+    ------
+    ArchiveError
+        When the disk is full.
+    """
+    if not begun:
+        return
+    temporary = objects / record.hash[:2] / begun
+    with disk_full_told():
+        try:
+            handle = os.open(temporary, os.O_RDWR)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            os.replace(temporary, temporary.with_name(f"{record.hash}.npy"))
+        finally:
+            temporary.unlink(missing_ok=True)  # gone already unless something failed
+        _sync_folder(temporary.parent)
 
 
 def read_object(objects: Path, record: ImageRecord) -> Image:
@@ -154,17 +201,28 @@ def _voxels(file: Path, record: ImageRecord) -> np.ndarray:
 
 def write_atomically(target: Path, *parts: bytes, mode: int = 0o644) -> None:
     """Write a file so that it is there whole or not at all, even after a power cut."""
+    temporary = _write(target, *parts, mode=mode, wait=True)
+    try:
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)  # gone already unless something failed
+    _sync_folder(target.parent)
+
+
+def _write(target: Path, *parts: bytes, mode: int, wait: bool = False) -> Path:
+    """Write a temporary file beside ``target`` and return its path; ``wait`` until it is on the disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)  # gone already unless something failed
-    _sync_folder(target.parent)
+            if wait:
+                file.flush()
+                os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
 
 
 def _little_endian(voxels: np.ndarray) -> np.ndarray:
