@@ -9,7 +9,8 @@ import pytest
 
 from overread.domain import COHORTS, Study
 from overread.errors import CohortError, IntegrityError, LabelError
-from overread.stats.splits import Split, _apportion, divide
+from overread.stats.splits import Split, divide
+from overread.stats.units import apportion
 
 
 def study(i, label, *, patient=True, split=None, image=None):
@@ -141,7 +142,7 @@ def test_a_split_is_read_back_and_a_changed_one_refused():
 
 @pytest.mark.parametrize("count", range(40))
 def test_shares_add_up_and_leave_no_cohort_empty_while_there_is_enough(count):
-    shares = _apportion(count, {"training": 0.6, "tuning": 0.1, "calibration": 0.1, "testing": 0.2})
+    shares = apportion(count, {"training": 0.6, "tuning": 0.1, "calibration": 0.1, "testing": 0.2})
     assert sum(shares.values()) == count and min(shares.values()) >= (1 if count >= 4 else 0)
 
 

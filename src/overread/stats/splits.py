@@ -1,21 +1,21 @@
 """Divide a cohort by patient, never by image, and record how.
 
-The unit is a patient. Studies that share an image (the same content hash) are kept together too, whoever they say
-they belong to: a copy of a training image in the testing cohort is leakage even under another name. Where the source
-does not say who the patient was, each study is a unit of its own and the split says so loudly.
+The unit is a patient. Studies that share an image (the same content hash, or a near copy of it) are kept together too,
+whoever they say they belong to: a copy of a training image in the testing cohort is leakage even under another name.
+Where the source does not say who the patient was, a study with its copies is a unit and the split says so loudly.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from overread.domain import COHORTS, Study, fingerprint
 from overread.errors import CohortError, IntegrityError, LabelError
-from overread.stats.published import cohort_words, hidden_told
+from overread.stats.published import cohort_words, hidden_told, set_aside, set_aside_told
+from overread.stats.units import assign, units
 
 FRACTIONS = {"training": 0.6, "tuning": 0.1, "calibration": 0.1, "testing": 0.2}
 """Share of the patients in each cohort, when no published split is named."""
@@ -47,6 +47,9 @@ class Split:
         What a reader of the results must know ("patient identity unknown: …").
     overlap : mapping of str to int
         Counted, not assumed: patients, studies and images that stand in more than one cohort.
+    aside : mapping of str to tuple of (image, study, patient)
+        Published tuning and calibration cases that are not used: their patients, or copies of them, also stand in
+        training or testing.
     """
 
     cohorts: Mapping[str, tuple[Entry, ...]]
@@ -55,6 +58,7 @@ class Split:
     seed: int = 0
     warnings: tuple[str, ...] = ()
     overlap: Mapping[str, int] | None = None
+    aside: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.overlap is None:
@@ -92,24 +96,20 @@ class Split:
             "warnings": list(self.warnings),
             "overlap": dict(self.overlap or {}),
             "counts": self.counts(),
-            "cohorts": {
-                name: [{"image": i, "study": s, "patient": p} for i, s, p in entries]
-                for name, entries in self.cohorts.items()
-            },
+            "aside": _plain(self.aside),
+            "cohorts": _plain(self.cohorts),
         }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Split:
         """Read a split back, and refuse one whose images no longer fit its hash."""
-        cohorts = {
-            n: tuple((e["image"], e["study"], e["patient"]) for e in rows) for n, rows in record["cohorts"].items()
-        }
         split = cls(
-            cohorts,
+            _entries(record["cohorts"]),
             source=record["source"],
             patients_known=record["patients_known"],
             seed=record.get("seed", 0),
             warnings=tuple(record["warnings"]),
+            aside=_entries(record.get("aside", {})),
         )
         if split.hash != record["hash"]:
             raise IntegrityError(
@@ -118,6 +118,14 @@ class Split:
                 do="restore the file, or train again",
             )
         return split
+
+
+def _plain(cohorts: Mapping[str, Iterable[Entry]]) -> dict[str, list[dict[str, str | None]]]:
+    return {name: [{"image": i, "study": s, "patient": p} for i, s, p in rows] for name, rows in cohorts.items()}
+
+
+def _entries(record: Mapping[str, Iterable[Mapping[str, Any]]]) -> dict[str, tuple[Entry, ...]]:
+    return {name: tuple((e["image"], e["study"], e["patient"]) for e in rows) for name, rows in record.items()}
 
 
 def overlap(cohorts: Mapping[str, Iterable[Entry]]) -> dict[str, int]:
@@ -144,6 +152,7 @@ def divide(
     seed: int,
     fractions: Mapping[str, float] | None = None,
     published: str | Sequence[str | None] | None = None,
+    alike: Mapping[str, str] | None = None,
 ) -> Split:
     """Divide studies into training, tuning, calibration and testing so that no patient is in two of them.
 
@@ -162,7 +171,10 @@ def divide(
         A published split: the name of a column in ``Study.splits``, or its values in the order of ``studies``.
         train/training, val/valid/validation/tuning, test/testing, in any case. A cohort it lacks, or (with a warning)
         whose studies have no labels, is carved from its training patients (tuning 10 %, calibration 10 %, testing
-        20 %). A patient on both sides is counted, not moved: the published figures were found that way.
+        20 %). A patient in training and in testing is counted, not moved: the published figures were found that way.
+        In tuning and calibration, of which nobody publishes figures, such patients are set aside.
+    alike : mapping of str to str, optional
+        Image hash → the group of near copies that it belongs to. A group stays on one side, as a patient does.
 
     Returns
     -------
@@ -192,23 +204,30 @@ def divide(
     words = cohort_words(studies, published)
     kept = [i for i, s in enumerate(studies) if any(s.labels.get(name) is not None for name in labels)]
     _refuse_unknown(studies, labels, len(kept))
-    units = _units([studies[i] for i in kept])
+    whole = units([studies[i] for i in kept], alike=alike or {})
     answers = [
-        {(name, s.labels[name]) for s in unit for name in labels if s.labels.get(name) is not None} for unit in units
+        {(name, s.labels[name]) for s in unit for name in labels if s.labels.get(name) is not None} for unit in whole
     ]
     _refuse_too_few(labels, answers, patients=all(studies[i].patient is not None for i in kept))
 
+    aside: dict[str, tuple[Entry, ...]] = {}
+    told: list[str] = []
     if words is None:
-        where = [{c} for c in _assign(units, answers, dict(fractions or FRACTIONS), seed)]
-        cohorts = _collect((c, s) for unit, (c,) in zip(units, where, strict=True) for s in unit)
-        source, hidden = "drawn", []
+        where = assign(whole, answers, dict(fractions or FRACTIONS), seed)
+        cohorts = _collect((c, s) for unit, c in zip(whole, where, strict=True) for s in unit)
+        source = "drawn"
     else:
-        where = {studies[i].pseudonym: words[i] for i in kept}
-        hidden = [c for c in COHORTS if c in set(words) - set(where.values())]
-        cohorts, source = _from_published(where, units, answers, published, seed)
+        published_as = {studies[i].pseudonym: words[i] for i in kept}
+        told = [hidden_told(c) for c in COHORTS if c in set(words) - set(published_as.values())]
+        left = set_aside(published_as, whole, answers, fewest=MINIMUM_PATIENTS)
+        told += set_aside_told(published_as, left)
+        used = {name: cohort for name, cohort in published_as.items() if name not in left}
+        aside = _collect((published_as[s.pseudonym], s) for unit in whole for s in unit if s.pseudonym in left)
+        cohorts, source = _from_published(used, whole, answers, published, seed)
     known = all(studies[i].patient is not None for i in kept)
-    warnings = [hidden_told(c) for c in hidden] + _warnings(studies, kept, cohorts, labels, source)
-    return Split(cohorts, source=source, patients_known=known, seed=seed, warnings=tuple(warnings))
+    warnings = told + _warnings(studies, kept, cohorts, labels, source)
+    aside = {c: rows for c, rows in aside.items() if rows}
+    return Split(cohorts, source=source, patients_known=known, seed=seed, warnings=tuple(warnings), aside=aside)
 
 
 def _refuse_unknown(studies: list[Study], labels: Sequence[str], kept: int) -> None:
@@ -248,80 +267,6 @@ def _word(value: bool | str) -> str:
     return ("with it" if value else "without it") if isinstance(value, bool) else repr(value)
 
 
-def _units(studies: list[Study]) -> list[tuple[Study, ...]]:
-    """Group studies that share a patient or an image, sorted by content so that the order they came in is lost."""
-    parent = list(range(len(studies)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    first: dict[tuple[str, str], int] = {}
-    for i, study in enumerate(studies):
-        keys = [("image", h) for h in study.images]
-        for key in keys + ([("patient", study.patient)] if study.patient is not None else []):
-            parent[root(i)] = root(first.setdefault(key, i))
-    groups: dict[int, list[Study]] = {}
-    for i, study in enumerate(studies):
-        groups.setdefault(root(i), []).append(study)
-    units = [tuple(sorted(g, key=lambda s: (s.images, s.pseudonym))) for g in groups.values()]
-    return sorted(units, key=_content)
-
-
-def _content(unit: tuple[Study, ...]) -> tuple[str, str]:
-    """Return what a unit is sorted by: its lowest image hash (the same whatever key made the pseudonyms)."""
-    return min((image for s in unit for image in s.images), default=""), min(s.pseudonym for s in unit)
-
-
-def _apportion(count: int, fractions: Mapping[str, float]) -> dict[str, int]:
-    """Share ``count`` cases by fraction (largest remainder), at least one each where there are enough.
-
-    Examples
-    --------
-    >>> _apportion(5, {"training": .6, "tuning": .1, "calibration": .1, "testing": .2})
-    {'training': 2, 'tuning': 1, 'calibration': 1, 'testing': 1}
-    """
-    least = 1 if count >= len(fractions) else 0
-    exact = {c: max(f * count, least) for c, f in fractions.items()}
-    shares = {c: int(v) for c, v in exact.items()}
-    while sum(shares.values()) < count:
-        shares[max(shares, key=lambda c: (exact[c] - shares[c], fractions[c]))] += 1
-    while sum(shares.values()) > count:
-        shares[max(shares, key=lambda c: (shares[c], fractions[c]))] -= 1
-    return shares
-
-
-def _assign(units: list, answers: list[set], fractions: Mapping[str, float], seed: int) -> list[str]:
-    """Return a cohort for each unit: rarest answer first, to the cohort that lacks it most."""
-    total = sum(fractions.values())
-    fractions = {c: fractions.get(c, 0) / total for c in COHORTS if fractions.get(c, 0) > 0}
-    # the order is drawn by hashing content with the seed: it does not move when other patients are added
-    draw = [hashlib.sha256(f"{seed}/{_content(u)[0]}".encode()).digest() for u in units]
-    order = sorted(range(len(units)), key=draw.__getitem__)
-    members: dict[Any, list[int]] = {}
-    for i in order:
-        for answer in answers[i]:
-            members.setdefault(answer, []).append(i)
-    wanted = {answer: _apportion(len(rows), fractions) for answer, rows in members.items()}
-    room = _apportion(len(units), fractions)
-    placed: dict[int, str] = {}
-    left = {answer: len(rows) for answer, rows in members.items()}
-    while any(left.values()):
-        rarest = min((a for a in left if left[a]), key=lambda a: (left[a], str(a)))
-        for i in members[rarest]:
-            if i in placed:
-                continue
-            cohort = max(fractions, key=lambda c: (wanted[rarest][c], room[c], fractions[c]))
-            placed[i] = cohort
-            room[cohort] -= 1
-            for answer in answers[i]:
-                wanted[answer][cohort] -= 1
-                left[answer] -= 1
-    return [placed[i] for i in range(len(units))]
-
-
 def _collect(pairs: Iterable[tuple[str, Study]]) -> dict[str, tuple[Entry, ...]]:
     """Return the sorted entries of each cohort, one an image."""
     entries: dict[str, list[Entry]] = {c: [] for c in COHORTS}
@@ -339,7 +284,7 @@ def _from_published(
 ) -> tuple[dict[str, tuple[Entry, ...]], str]:
     """Return the cohorts of a published split, with those it lacks carved from its training patients.
 
-    ``where`` holds the cohort of each labelled study by its pseudonym: a part without labels is no cohort.
+    ``where`` holds the cohort of each study that is used by its pseudonym: a part without labels is no cohort.
     """
     named = set(where.values())
     if "training" not in named:
@@ -351,16 +296,16 @@ def _from_published(
     missing = [c for c in COHORTS if c not in named]
     if missing:
         # a patient who also stands in another published cohort is not carved out: that would leak further
-        pure = [k for k, unit in enumerate(units) if {where[s.pseudonym] for s in unit} == {"training"}]
+        pure = [k for k, unit in enumerate(units) if {where.get(s.pseudonym) for s in unit} == {"training"}]
         shares = {c: CARVED[c] for c in missing}
         shares["training"] = 1 - sum(shares.values())
         for k, cohort in zip(
-            pure, _assign([units[k] for k in pure], [answers[k] for k in pure], shares, seed), strict=True
+            pure, assign([units[k] for k in pure], [answers[k] for k in pure], shares, seed), strict=True
         ):
             where.update({s.pseudonym: cohort for s in units[k]})
     name = f" {published!r}" if isinstance(published, str) else ""
     source = f"published column{name}" + (f", {' and '.join(missing)} carved from training" if missing else "")
-    return _collect((where[s.pseudonym], s) for unit in units for s in unit), source
+    return _collect((where[s.pseudonym], s) for unit in units for s in unit if s.pseudonym in where), source
 
 
 def _warnings(
@@ -371,9 +316,9 @@ def _warnings(
     nameless = sum(1 for i in kept if studies[i].patient is None)
     if nameless:
         told.append(
-            f"patient identity unknown: {nameless:,} of {len(kept):,} studies do not say who the patient was, so each was "
-            "treated as a patient of its own. If patients have several images, some stand in training and in testing, "
-            "and every figure here is too good."
+            f"patient identity unknown: {nameless:,} of {len(kept):,} studies do not say who the patient was, so each, "
+            "with its copies, was treated as a patient of its own. If patients have several images, some stand in "
+            "training and in testing, and every figure here is too good."
         )
     if len(kept) < len(studies):
         told.append(
@@ -382,10 +327,14 @@ def _warnings(
     both = overlap(cohorts)
     if both["patients"]:
         told.append(
-            f"{both['patients']:,} patients stand in more than one cohort of the {source}: its figures are too good."
+            f"{both['patients']:,} patients stand in more than one cohort of the {source}: their testing images do not "
+            "count in the headline figures."
         )
     if both["images"]:
-        told.append(f"{both['images']:,} identical images stand in more than one cohort of the {source}.")
+        told.append(
+            f"{both['images']:,} identical images stand in more than one cohort of the {source}: where they are testing "
+            "images they do not count in the headline figures."
+        )
     by_name = {studies[i].pseudonym: studies[i] for i in kept}
     for name in labels:
         every = {v for s in by_name.values() if (v := s.labels.get(name)) is not None}
