@@ -139,8 +139,8 @@ class Reader:
             jobs = door.candidates([self.source])
             results = [(job, door.read_job(job)) for job in jobs]
         for job, out in results:
-            offered = sorted(part.name for part in job.parts)
-            told = sorted(n for r in out for n in (r.origin.files if isinstance(r, Found) else (r.file,)))
+            offered = {part.name for part in job.parts}
+            told = {n for r in out for n in (r.origin.files if isinstance(r, Found) else (r.file,))}
             if job.kind in ("files", "dicom") and told != offered:
                 raise Defect(f"{len(offered)} files were offered, {len(told)} were accounted for, or others")
         return self._judged([r for _, out in results for r in out])

@@ -173,6 +173,9 @@ def test_voxels_larger_than_the_solar_system(tmp_path):
         for n in range(3):
             struct.pack_into("<d", raw, 400 + 40 * n, far)  # the diagonal of the sform
         assert codes(tmp_path, "a.nii", bytes(raw)) == ["malformed"]
+    lies = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1]}
+    assert codes(tmp_path, "a.dcm", dicom(**lies, SliceThickness="3")) == ["read"]
+    assert codes(tmp_path, "b.dcm", dicom(**lies, SliceThickness="1e200")) == ["malformed"]
 
 
 def test_a_tar_that_is_longer_than_the_universe(tmp_path):

@@ -19,6 +19,8 @@ LARGEST = 100_000_000
 """Pixels of one picture above which it is refused before it is decoded."""
 LARGEST_BYTES = 2 << 30
 """Decoded bytes of one file, or of one volume, above which it is refused before it is decoded."""
+FARTHEST_MM = 1e6
+"""A kilometre: no voxel of a patient is as large, or lies as far from the scanner."""
 
 ZIP_FAULTS = (
     zipfile.BadZipFile,
@@ -111,6 +113,37 @@ def check_bytes(count: int) -> None:
             expected=f"at most {LARGEST_BYTES >> 30} GiB",
             do="divide it into parts",
         )
+
+
+def check_place(*lengths_mm: object) -> None:
+    """Refuse voxels, or places of them, that are farther than any patient reaches; their squares would be infinite.
+
+    Parameters
+    ----------
+    *lengths_mm : arrays or tuples of numbers, or None
+        Millimetres.
+
+    Raises
+    ------
+    UnreadableFile
+        ``malformed``.
+
+    Examples
+    --------
+    >>> check_place((0.7, 0.7), None)
+    >>> check_place((0.7, 1e308))
+    Traceback (most recent call last):
+    overread.errors.UnreadableFile: a length of 1e+308 mm; expected less than 1e+06 mm; export it again
+    """
+    for lengths in lengths_mm:
+        farthest = 0.0 if lengths is None else float(np.abs(np.asarray(lengths, np.float64)).max())
+        if not farthest < FARTHEST_MM:  # NaN is not below it either
+            raise UnreadableFile(
+                f"a length of {farthest:g} mm",
+                code="malformed",
+                expected=f"less than {FARTHEST_MM:g} mm",
+                do="export it again",
+            )
 
 
 def finite(values: np.ndarray) -> np.ndarray:

@@ -14,10 +14,9 @@ import numpy as np
 
 from overread.domain import Geometry, Image, noted
 from overread.errors import OverreadError, UnreadableFile
-from overread.formats.limits import check_bytes, check_size, finite, smallest_integer
+from overread.formats.limits import FARTHEST_MM, check_bytes, check_size, finite, smallest_integer
 from overread.imaging import geometry
 
-_FARTHEST = 1e6  # mm, of a voxel or its place: a kilometre is no part of a patient
 _MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
 
 
@@ -207,7 +206,9 @@ def _on_lps_grid(
     affine = geometry.flip_ras_lps(affine)
     affine[:3] *= scale
     affine = affine[:, [2, 1, 0, 3]]
-    if abs(np.linalg.det(affine[:3, :3])) < 1e-9 or not np.abs(affine).max() < _FARTHEST:  # NaN is not below it either
+    if (
+        abs(np.linalg.det(affine[:3, :3])) < 1e-9 or not np.abs(affine).max() < FARTHEST_MM
+    ):  # NaN is not below it either
         raise UnreadableFile(
             f"a NIfTI file whose axes do not span space (voxels of {_lengths(affine)} mm)",
             code="malformed",

@@ -19,7 +19,7 @@ from overread.formats.breast import breast
 from overread.formats.dicom import parse, told
 from overread.formats.facts import facts
 from overread.formats.found import Found, Origin, Refused
-from overread.formats.limits import check_bytes, one_channel, refusing, smallest_integer_or_float
+from overread.formats.limits import check_bytes, check_place, one_channel, refusing, smallest_integer_or_float
 from overread.formats.planes import Plane, is_localizer, planes
 from overread.formats.stack import single
 from overread.formats.units import Pixels, inverted_window, numbers, physical
@@ -344,6 +344,7 @@ def _found(files: list[_File], put: _Put) -> Found:
     if pixels.padding is not None:
         attributes["PixelPadding"] = "\\".join(f"{v:g}" for v in pixels.padding)
     affine = put.affine
+    check_place(affine, put.spacing)
     image = Image(
         np.ascontiguousarray(voxels),
         unit=pixels.unit,
