@@ -213,12 +213,52 @@ def _ready(name: str | None):
 def _evaluate(p):
     p.add_argument("run_folder", metavar="RUN")
     p.add_argument("--on", metavar="ARCHIVE", help="another archive (default: the run's own testing cohort)")
+    p.add_argument(
+        "--prevalence", type=float, metavar="SHARE", help="also tell PPV and NPV where it is as common: 0.02"
+    )
+    p.add_argument(
+        "--published",
+        action="append",
+        default=[],
+        type=_figure,
+        metavar="FIGURE=VALUE",
+        help="to be held against: auroc=0.97",
+    )
+    p.add_argument("--published-n", type=int, metavar="N", help="testing cases behind the published figures")
     _json(p)
 
     def run(o):
         from overread.steps.evaluate import evaluate
 
-        return evaluate(o.run_folder, on=o.on, progress=not o.quiet)
+        return evaluate(
+            o.run_folder,
+            on=o.on,
+            prevalence=o.prevalence,
+            published=dict(o.published),
+            published_n=o.published_n,
+            progress=not o.quiet,
+        )
+
+    return run
+
+
+def _figure(word: str) -> tuple[str, float]:
+    name, _, value = word.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is not FIGURE=VALUE, as in auroc=0.97") from None
+
+
+def _compare(p):
+    p.add_argument("runs", nargs="+", metavar="RUN")
+    p.add_argument("--label", metavar="NAME", help="which label, where the runs have several")
+    _json(p)
+
+    def run(o):
+        from overread.steps.compare import compare
+
+        return compare(*o.runs, label=o.label, progress=not o.quiet)
 
     return run
 
@@ -381,6 +421,7 @@ COMMANDS: dict[str, tuple[str, Make]] = {
     "inspect": ("say what an archive holds", _inspect),
     "train": ("train a network to answer one question, and report how well it does", _train),
     "evaluate": ("measure a run on its testing cohort, or on another archive", _evaluate),
+    "compare": ("put runs side by side on the same testing images, with paired intervals", _compare),
     "explain": ("show where in the image an answer came from", _explain),
     "predict": ("answer for new images, with draft DICOM reports", _predict),
     "export": ("hand the trained graph to another program", _export),

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from overread.domain import Estimate
-from overread.stats.claims import difference_auroc, false_claim, paired_auroc, spread
+from overread.stats.claims import difference_auroc, false_claim, gap, paired_auroc, spread
 from overread.stats.metrics import delong
 from overread.stats.resample import cases, wilson
 
@@ -76,3 +76,14 @@ def test_the_spread_over_seeds():
     told = spread([0.9, 0.92, 0.94])
     assert (told["seeds"], round(told["mean"], 3), round(told["sd"], 3)) == (3, 0.92, 0.02)
     assert np.isnan(spread([0.9])["sd"])
+
+
+def test_the_gap_between_two_groups_holds_the_truth_19_times_of_20():
+    held = 0
+    for seed in range(1000):
+        r = np.random.default_rng(seed)
+        k, j = r.binomial(60, 0.9), r.binomial(90, 0.75)
+        a = Estimate(k / 60, *wilson(k, 60), n=60, method="Wilson")
+        b = Estimate(j / 90, *wilson(j, 90), n=90, method="Wilson")
+        held += gap(a, b).low <= 0.15 <= gap(a, b).high
+    assert 0.93 <= held / 1000 <= 0.97

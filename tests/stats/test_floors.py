@@ -70,3 +70,19 @@ def test_every_fit_is_told_once(kind, outputs, rare):
     told = []
     floors.logistic(x, y, [x], kind=kind, rng=rng(), tick=lambda: told.append(1))
     assert len(told) == floors.fits(kind, outputs)
+
+
+def test_the_nearest_case_is_that_of_scikit_learn_and_a_copy_gets_its_answer():
+    from sklearn.neighbors import KNeighborsClassifier
+
+    r = rng()
+    x, y, x2 = r.normal(size=(300, 6)), r.integers(0, 2, 300), r.normal(size=(100, 6))
+    own, new = floors.nearest(x, y[:, None].astype(float), [x, x2])
+    other = KNeighborsClassifier(1).fit(x, y)
+    assert ((new[:, 0] > 0.5) == (other.predict(x2) == 1)).all()
+    assert (own[:, 0] == y).all()
+    unknown = np.where(np.arange(300)[:, None] < 150, y[:, None], np.nan)
+    (half,) = floors.nearest(x, unknown, [x2])
+    assert ((half[:, 0] > 0.5) == (KNeighborsClassifier(1).fit(x[:150], y[:150]).predict(x2) == 1)).all()
+    (sure,) = floors.nearest(x, np.ones((300, 1)), [x2])
+    assert (sure == 1).all()

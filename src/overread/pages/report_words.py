@@ -24,7 +24,7 @@ FIGURES = (
     ("brier_skill", "Brier skill", "what is saved against always saying the prevalence; below 0 is worse"),
 )
 
-FLOORS = {"majority": "commonest answer", "logistic_thumbnails": "logistic on thumbnails", "simple-cnn": "simple-cnn"}
+FLOORS = {"majority": "commonest answer", "logistic_thumbnails": "logistic on thumbnails", "nearest_thumbnail": "nearest thumbnail", "simple-cnn": "simple-cnn"}
 
 SAME_SOURCE = (
     "The testing patients come from the same source as the training patients. Another hospital, scanner or time may "

@@ -72,6 +72,36 @@ def paired(c: Cases, difference: Callable[[np.ndarray], np.ndarray], *, rng, rep
     return c.estimate(value, low, high, f"paired {told}")
 
 
+def gap(first: Estimate, second: Estimate) -> Estimate:
+    """Return the difference of one figure between two groups that share no patient (first − second).
+
+    The ends of both intervals are combined (MOVER), so that neither need be symmetric.
+
+    References
+    ----------
+    Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I; Zou and Donner 2008,
+    doi:10.1002/sim.3095.
+
+    Examples
+    --------
+    >>> told = gap(Estimate(0.9, 0.8, 0.95, n=80, method="Wilson"), Estimate(0.7, 0.6, 0.78, n=100, method="Wilson"))
+    >>> print(told)
+    0.200 (0.072–0.312)
+    """
+    value = first.value - second.value
+    low = value - np.hypot(first.value - first.low, second.high - second.value)
+    high = value + np.hypot(first.high - first.value, second.value - second.low)
+    patients = None if None in (first.n_patients, second.n_patients) else first.n_patients + second.n_patients
+    return Estimate(
+        float(value),
+        float(low),
+        float(high),
+        n=first.n + second.n,
+        n_patients=patients,
+        method="difference; both intervals combined (MOVER)",
+    )
+
+
 def false_claim(ours: Estimate, published: float, *, published_n: int | None = None) -> dict[str, float | bool | str]:
     """Return the probability that "better than the published figure" is false.
 

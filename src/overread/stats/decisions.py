@@ -16,6 +16,23 @@ ODDS = np.round(np.arange(0.01, 1.0, 0.01), 2)
 """Threshold probabilities of the decision curve."""
 
 
+def figures(c: Cases, call: np.ndarray, *, rng, replicates: int = REPLICATES) -> dict[str, Any]:
+    """Return what a call is worth: lr_plus, lr_minus, mcc (`Estimate`) and the decision curve.
+
+    Parameters
+    ----------
+    c : Cases
+        score holds probabilities.
+    call : ndarray of bool, (n,)
+    """
+    plus, minus = likelihood_ratios(c, call, rng=rng, replicates=replicates)
+    found: dict[str, Any] = {"lr_plus": plus, "lr_minus": minus}
+    found["mcc"] = matthews(c, call, rng=rng, replicates=replicates)
+    if len(c.truth):
+        found["decision_curve"] = decision_curve(c, rng=rng, replicates=max(1, replicates // 4))
+    return found
+
+
 def likelihood_ratios(c: Cases, call: np.ndarray, *, rng, replicates: int = REPLICATES) -> tuple[Estimate, Estimate]:
     """Return by how much a call multiplies the odds of the finding, and by how much no call does (LR+, LR−).
 

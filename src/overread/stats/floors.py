@@ -92,6 +92,54 @@ def logistic(
     return [np.concatenate(parts, axis=1) for parts in zip(*columns, strict=True)]
 
 
+def nearest(training: np.ndarray, training_truth: np.ndarray, others: list[np.ndarray]) -> list[np.ndarray]:
+    """Return, for each case of other cohorts, how near its nearest training case with each answer lies.
+
+    The nearest neighbour on thumbnails, as a share: 1 when only a case with the finding is near, 0 when only one
+    without is, so that cases can be ranked. A copy of a training case gets its answer.
+
+    Parameters
+    ----------
+    training : ndarray, (n, d)
+    training_truth : ndarray, (n, outputs)
+        1, 0 or NaN; one-hot for labels with several levels.
+    others : list of ndarray, (m, d)
+
+    Returns
+    -------
+    list of ndarray, (m, outputs)
+
+    Examples
+    --------
+    >>> x, y = np.array([[0.0], [1.0]]), np.array([[0.0], [1.0]])
+    >>> nearest(x, y, [np.array([[0.25], [1.0]])])[0].ravel().tolist()
+    [0.25, 1.0]
+    """
+    x, y = np.asarray(training, float), np.asarray(training_truth, float)
+    out = [np.full((len(o), y.shape[1]), 0.5) for o in others]
+    for j in range(y.shape[1]):
+        there, absent = x[y[:, j] == 1], x[y[:, j] == 0]
+        for o, target in zip(out, others, strict=True):
+            if not len(there) or not len(absent):
+                o[:, j] = float(len(there) > 0)
+            elif len(target):
+                with_it, without = _distance(target, there), _distance(target, absent)
+                both = with_it + without
+                o[:, j] = np.divide(without, both, out=np.full(len(o), 0.5), where=both > 0)
+    return out
+
+
+def _distance(target: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return the distance of each row to the nearest row among others, in bounded memory."""
+    squares, found = (among**2).sum(axis=1), np.empty(len(target))
+    block = max(1, 20_000_000 // max(len(among), 1))
+    for start in range(0, len(target), block):
+        part = np.asarray(target[start : start + block], float)
+        gap = (part**2).sum(axis=1)[:, None] - 2 * part @ among.T + squares
+        found[start : start + block] = np.sqrt(np.maximum(gap.min(axis=1), 0))
+    return np.where(found < 1e-6, 0.0, found)
+
+
 def fits(kind: str, outputs: int) -> int:
     """Return how many regressions `logistic` fits: for each shrinkage one, and then the chosen one, for each label.
 

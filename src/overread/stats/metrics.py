@@ -12,6 +12,8 @@ import numpy as np
 from scipy import optimize, stats
 
 from overread.domain import Estimate
+from overread.stats.decisions import figures as worth
+from overread.stats.reliability import reliability
 from overread.stats.resample import REPLICATES, Cases, Z, bootstrap, cases, interval, per_patient, proportion, wilson
 
 # --- ranking ----------------------------------------------------------------------------------------------------------
@@ -214,7 +216,8 @@ def binary_figures(
     -------
     dict
         auroc, ap, sensitivity, specificity, ppv, npv, accuracy, accuracy_at_half (calls at 0.5, only to compare
-        with published tables), balanced_accuracy, brier, brier_skill as `Estimate`; confusion as
+        with published tables), balanced_accuracy, brier, brier_skill, lr_plus, lr_minus, mcc, slope, intercept as
+        `Estimate`; decision_curve (`overread.stats.decisions.decision_curve`); confusion as
         ``{"tp", "fp", "fn", "tn", "threshold"}``; prevalence as `Estimate`.
 
     Examples
@@ -248,6 +251,8 @@ def binary_figures(
         "brier": plain,
         "brier_skill": skill,
         "prevalence": share(present, every, "no cases"),
+        **worth(c, call, **how),
+        **reliability(c),
         "confusion": {
             "tp": int((call & present).sum()),
             "fp": int((call & ~present).sum()),
@@ -255,6 +260,18 @@ def binary_figures(
             "tn": int((~call & ~present).sum()),
             "threshold": None if called is not None else float(threshold),
         },
+    }
+
+
+def brief_figures(truth, probability, *, threshold: float, patients, rng, replicates: int = REPLICATES) -> Figures:
+    """Return prevalence, auroc, sensitivity and specificity alone, for a subgroup."""
+    c = cases(truth, probability, patients)
+    call, present, how = c.score >= threshold, c.truth == 1, {"rng": rng, "replicates": replicates}
+    return {
+        "prevalence": proportion(c, present, np.ones(len(c.truth), bool), nobody="no cases", **how),
+        "auroc": auroc(c, **how),
+        "sensitivity": proportion(c, call, present, nobody="no case with the finding", **how),
+        "specificity": proportion(c, ~call, ~present, nobody="no case without the finding", **how),
     }
 
 

@@ -24,11 +24,14 @@ from overread.store.archive import Archive
 THUMBNAIL = {2: (16, 16), 3: (8, 8, 8)}
 """Size of the thumbnails that logistic regression reads, for pictures and for volumes."""
 
+LEARNED = {"logistic_thumbnails": "logistic on thumbnails", "nearest_thumbnail": "nearest thumbnail"}
+"""Floors that learn from thumbnails: name in ``metrics.json`` → words for a plot."""
+
 GONE = "it learns from the training images, and the training archive is not here"
 """Why a floor is absent."""
 
 SHORT = ("auroc", "ap", "sensitivity", "specificity", "accuracy", "accuracy_at_half", "balanced_accuracy", "brier")
-SHORT += ("brier_skill", "kappa_quadratic", "ppv", "npv")
+SHORT += ("brier_skill", "kappa_quadratic", "ppv", "npv", "mcc")
 """The figures told of a floor, and of the model on its card."""
 
 
@@ -47,27 +50,30 @@ def floors_of(
     """Return the figures of the floors, and their probabilities for the plots: {label: {name: (truth, p)}}.
 
     What was found for the run's own testing cohort is kept in ``floor.npz``, for when the training archive
-    (``home``, with its ``studies``) is not here. ``tick`` is called ``3 × outputs`` times, as the figures come.
+    (``home``, with its ``studies``) is not here. ``tick`` is called ``4 × outputs`` times, as the figures come.
     """
     labels, other = how.task.labels, archive is not home
     calibration = scores.of("calibration")
     if home is not None:
-        share, line, tested = _fitted(home, archive, studies, calibration, testing, how, progress=progress)
+        kept = _fitted(home, archive, studies, calibration, testing, how, progress=progress)
         if not other:
-            _keep(run / "floor.npz", how, share=share, calibration=line, testing=tested)
+            _keep(run / "floor.npz", how, kept)
     else:
-        share, line, tested = _kept(run / "floor.npz", how)
-        tested = None if other else tested
-    found: dict[str, Any] = {"majority": {"absent": GONE}, "logistic_thumbnails": {"absent": GONE}}
+        kept = _kept(run / "floor.npz", how)
+        kept = {k: v for k, v in kept.items() if not (other and k.endswith("testing"))}
+    found: dict[str, Any] = {name: {"absent": GONE} for name in ("majority", *LEARNED)}
     beside: dict[str, dict[str, Any]] = {label: {} for label in labels}
-    if share is not None:
-        commonest = np.tile(share, (len(testing.truth), 1))
+    if "share" in kept:
+        commonest = np.tile(kept["share"], (len(testing.truth), 1))
         found["majority"] = how.figures(testing, commonest, thresholds=[0.5] * len(labels), tick=tick)
-    if tested is not None:
-        limits = how.thresholds(line, calibration)
-        found["logistic_thumbnails"] = how.figures(testing, tested, thresholds=limits, tick=tick)
+    for name, words in LEARNED.items():
+        if f"{name}_testing" not in kept:
+            continue
+        tested = kept[f"{name}_testing"]
+        limits = how.thresholds(kept[f"{name}_calibration"], calibration)
+        found[name] = how.figures(testing, tested, thresholds=limits, tick=tick)
         for j, label in enumerate(labels):
-            beside[label]["logistic on thumbnails"] = (testing.truth[:, j], tested[:, j])
+            beside[label][words] = (testing.truth[:, j], tested[:, j])
     found["simple-cnn"], its = _simple_cnn(run, testing, how, other=other, tick=tick)
     for j, label in enumerate(labels):
         if its is not None:
@@ -86,8 +92,8 @@ def _fitted(
     how: Question,
     *,
     progress: bool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the share of each answer in training, and the probabilities of calibration and testing by the line."""
+) -> dict[str, np.ndarray]:
+    """Return the share of each answer in training, and what each learned floor says of calibration and testing."""
     training = how.split.cohorts["training"]
     known = truth_of([studies[study] for _, study, _ in training], how.task)
     seen = _thumbnails(home, [image for image, _, _ in training], progress=progress)
@@ -103,26 +109,29 @@ def _fitted(
             rng=np.random.default_rng(how.seed),
             tick=fitting.update,
         )
-    return floors.majority(known, 1)[0], line, tested
+    near, nearest = floors.nearest(seen, known, [held, asked])
+    found = {"logistic_thumbnails_calibration": line, "logistic_thumbnails_testing": tested}
+    found |= {"nearest_thumbnail_calibration": near, "nearest_thumbnail_testing": nearest}
+    return found | {"share": floors.majority(known, 1)[0]}
 
 
-def _keep(path: Path, how: Question, **arrays: np.ndarray) -> None:
+def _keep(path: Path, how: Question, arrays: Mapping[str, np.ndarray]) -> None:
     """Keep what the floors found, under the split that it holds for."""
     held = io.BytesIO()
     np.savez(held, split=np.array(how.split.hash), **arrays)
     write(path, held.getvalue())
 
 
-def _kept(path: Path, how: Question) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """Return what the floors found when the training archive was here; None where it is not known."""
+def _kept(path: Path, how: Question) -> dict[str, np.ndarray]:
+    """Return what the floors found when the training archive was here; nothing where it is not known."""
     if not path.is_file():
-        return None, None, None
+        return {}
     with np.load(path, allow_pickle=False) as held:
         if str(held["split"]) != how.split.hash:
             raise IntegrityError(
                 "floor.npz was made for another split", expected="that of this run", do="delete it, or restore the run"
             )
-        return held["share"], held["calibration"], held["testing"]
+        return {name: held[name] for name in held.files if name != "split"}
 
 
 def _simple_cnn(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from overread.pages.plots import told
 from overread.pages.report import render_report
 from overread.stats import calibration as calibrating
 from overread.stats.splits import Split
+from overread.steps.asked import at_prevalence, check_questions, claims_against
 from overread.steps.beside import floors_of, shorten
 from overread.steps.gallery import gallery
 from overread.steps.progress import bar as moved_bar
@@ -30,10 +31,8 @@ from overread.steps.question import truth as truth_of
 from overread.steps.reads import count as count_reads
 from overread.steps.run import read_json, write, write_json
 from overread.steps.scores import Question, Scores, read_scores
+from overread.steps.subgroups import groups_of, told_of
 from overread.store.archive import Archive
-
-FEWEST_IN_GROUP = 30
-"""Figures of a subgroup with fewer patients than this are shown in grey: their intervals say why."""
 
 GONE = "The training archive is not here: no cases are shown, and no subgroup could be looked at."
 
@@ -82,7 +81,14 @@ class Evaluation:
 
 
 def evaluate(
-    run: str | Path, *, on: str | Path | None = None, now: datetime | None = None, progress: bool = False
+    run: str | Path,
+    *,
+    on: str | Path | None = None,
+    prevalence: float | None = None,
+    published: Mapping[str, float] | None = None,
+    published_n: int | None = None,
+    now: datetime | None = None,
+    progress: bool = False,
 ) -> Evaluation:
     """Say how well a run reads the testing cohort, or another archive, and write figures, report and card.
 
@@ -96,6 +102,12 @@ def evaluate(
         A trained run.
     on : path, optional
         Another archive with the same label; all its labelled studies are read. The training archive need not be here.
+    prevalence : float, optional
+        How common the finding is where the model will be used: PPV and NPV are told for it, too.
+    published : mapping of str to float, optional
+        Figures of others on the same cases, ``{"auroc": 0.97}``: the probability that "better" is false is told.
+    published_n : int, optional
+        Testing cases behind the published figures.
     now : datetime, optional
         The time that the records carry.
     progress : bool
@@ -110,6 +122,7 @@ def evaluate(
     RunError, ArchiveError, CohortError
     """
     run, now = Path(run), now or datetime.now().astimezone()
+    check_questions(prevalence, published or {})
     plan = read_json(run / "plan.json")
     where = _home(run, plan)
     task = Task(**{**plan["task"], "labels": tuple(plan["task"]["labels"])})
@@ -136,8 +149,8 @@ def evaluate(
             warnings += [told for told in (never_learned(list(there.values()), task), *seen) if told]
         how = Question(task, split, points, int(plan["seed"]), model.sets)
         probability = fitted.probabilities(testing.logits)
-        groups = _groups(testing, there, how) if archive else []
-        figures = (4 + len(groups)) * len(task.labels)
+        groups = groups_of(testing, there, how.task) if archive else []
+        figures = (5 + len(groups)) * len(task.labels)
         meter = stack.enter_context(moved_bar(total=figures, what="figures and intervals", show=progress))
         labels = how.figures(testing, probability, tick=meter.update)
         for label, account in how.referrals(testing, probability, fitted.interval(testing.logits)).items():
@@ -145,7 +158,7 @@ def evaluate(
         lower, beside = floors_of(
             home, archive, studies, scores, testing, how, run, tick=meter.update, progress=progress
         )
-        subgroups = _subgroups(testing, probability, groups, how, tick=meter.update)
+        subgroups = told_of(testing, probability, groups, how, tick=meter.update)
         meter.close()
         pictures = []
         if archive:
@@ -159,6 +172,8 @@ def evaluate(
         "operating_points": {} if how.levels else points,
         "calibration": {k: v for k, v in fitted.to_json().items() if k != "refits"},
         "subgroups": subgroups,
+        "at_prevalence": at_prevalence(labels, prevalence) if prevalence is not None else {},
+        "claims": claims_against(labels, published or {}, n=published_n),
         "on": "testing cohort" if on is None else "another archive",
         "overread": __version__,
     }
@@ -252,39 +267,6 @@ def _seen_before(testing: Scores, split: Split) -> list[str]:
         if both
         else []
     )
-
-
-Group = tuple[str, str, list[int]]
-"""A stratum, one value of it, and the rows that have it."""
-
-
-def _groups(testing: Scores, studies: Mapping[str, Study], how: Question) -> list[Group]:
-    """Return the subgroups to look at: of each stratum with 2 to 12 values, for yes-or-no labels."""
-    if how.task.kind not in ("binary", "multilabel"):
-        return []
-    groups: list[Group] = []
-    strata = [studies[study].strata for _, _, study, _ in testing.entries]
-    for name in sorted({key for s in strata for key in s}):
-        values = sorted({s[name] for s in strata if name in s})
-        if 2 <= len(values) <= 12:
-            groups += [(name, value, [i for i, s in enumerate(strata) if s.get(name) == value]) for value in values]
-    return groups
-
-
-def _subgroups(
-    testing: Scores, probability: np.ndarray, groups: list[Group], how: Question, *, tick: Callable[[], object]
-) -> list[dict[str, Any]]:
-    """Return the figures of each subgroup, at the same threshold."""
-    rows = []
-    for name, value, chosen in groups:
-        figures = how.figures(testing.at(chosen), probability[chosen], tick=tick)
-        for label in how.task.labels:
-            f = figures[label]
-            n_patients = f["prevalence"].n_patients
-            few = (f["prevalence"].n if n_patients is None else n_patients) < FEWEST_IN_GROUP
-            rows.append({"stratum": name, "value": value, "label": label, "few": few}
-                        | {k: f[k] for k in ("prevalence", "auroc", "sensitivity", "specificity")})  # fmt: skip
-    return rows
 
 
 def _strata(split: Split, studies: Mapping[str, Study], task: Task) -> list[dict[str, Any]]:

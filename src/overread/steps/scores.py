@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from overread.domain import Task
+from overread.domain import Estimate, Task
 from overread.errors import RunError
 from overread.stats import metrics, referral
 from overread.stats.conformal import Sets
@@ -128,6 +128,16 @@ class Question:
             rng=np.random.default_rng(self.seed),
             tick=tick,
         )
+
+    def brief(self, cases: Scores, probability: np.ndarray) -> dict[str, dict[str, Estimate]]:
+        """Return prevalence, AUROC, sensitivity and specificity of every yes-or-no label: what a subgroup is told by."""
+        rng, found = np.random.default_rng(self.seed), {}
+        for j, label in enumerate(self.task.labels):
+            threshold = self.points[label]["threshold"]
+            found[label] = metrics.brief_figures(
+                cases.truth[:, j], probability[:, j], threshold=threshold, patients=cases.patients, rng=rng
+            )
+        return found
 
     def thresholds(self, probability: np.ndarray, calibration: Scores) -> list[float]:
         """Return another model's operating points, chosen by the same rule on the same calibration cohort."""

@@ -1,0 +1,209 @@
+"""``overread compare``: several runs on the same testing images, side by side, with paired intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overread.domain import Estimate, Task
+from overread.domain.canonical import plain
+from overread.errors import RunError
+from overread.learn.predict import check_manifest
+from overread.stats import claims
+from overread.stats.calibration import Calibration
+from overread.stats.metrics import weighted_auroc
+from overread.stats.resample import Cases, cases
+from overread.steps.progress import bar
+from overread.steps.run import read_json
+from overread.steps.scores import Scores, read_scores
+
+FIGURES = ("auroc", "sensitivity", "specificity", "brier")
+SEED = 0
+"""Of the bootstrap: comparing the same runs twice gives the same figures."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    Parameters
+    ----------
+    runs : tuple of str
+        The first is what the others are held against.
+    label : str
+    images, patients : int or None
+        Of the common testing cohort.
+    figures : tuple of mapping
+        One a run: figure → Estimate, of the run alone.
+    differences : tuple of mapping
+        One a run but the first: figure → Estimate of (this run − the first), paired.
+    spread : mapping
+        Mean, standard deviation, lowest and highest AUROC over the runs; of meaning where they differ by seed alone.
+    notes : tuple of str
+    """
+
+    runs: tuple[str, ...]
+    label: str
+    images: int
+    patients: int | None
+    figures: tuple[dict[str, Estimate], ...]
+    differences: tuple[dict[str, Estimate], ...]
+    spread: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison for ``--json``."""
+        return plain(self.__dict__)
+
+    def __str__(self) -> str:
+        whom = f" of {self.patients:,} patients" if self.patients is not None else " (patients unknown)"
+        lines = [f"{self.label}: {len(self.runs)} runs on the same {self.images:,} testing images{whom}"]
+        wide = max(len(run) for run in self.runs)
+        for k, run in enumerate(self.runs):
+            told = "  ".join(f"{name} {self.figures[k][name]}" for name in FIGURES)
+            lines.append(f"  {run:<{wide}}  {told}")
+            if k:
+                gaps = "  ".join(f"{name} {_signed(self.differences[k - 1][name])}" for name in FIGURES)
+                lines.append(f"  {'against the first':<{wide}}  {gaps}")
+        if len(self.runs) > 2:
+            lines.append(
+                f"AUROC over {self.spread['seeds']} runs: {self.spread['mean']:.3f} ± {self.spread['sd']:.3f} "
+                f"(lowest {self.spread['low']:.3f}, highest {self.spread['high']:.3f})"
+            )
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def compare(*runs: str | Path, label: str | None = None, progress: bool = False) -> Comparison:
+    """Return how several runs fare on the testing images that all of them have in common.
+
+    Each keeps its own probabilities and its own operating point, as it would be used. No new image is read: the raw
+    scores that training kept are.
+
+    Parameters
+    ----------
+    runs : paths
+        Two or more finished runs of the same yes-or-no label.
+    label : str, optional
+        Which one, where the runs have several.
+    progress : bool
+
+    Raises
+    ------
+    RunError
+        For fewer than two runs, other labels, or testing cohorts without a common image.
+    """
+    if len(runs) < 2:
+        raise RunError(f"{len(runs)} run", expected="two or more", do="name the runs to compare")
+    read = [_Read(Path(run)) for run in runs]
+    label = label or read[0].task.labels[0]
+    for one in read:
+        if one.task.kind not in ("binary", "multilabel") or label not in one.task.labels:
+            raise RunError(
+                f"a run that answers {', '.join(one.task.labels)}",
+                expected=f"the yes-or-no label {label!r}",
+                do="compare runs of one label",
+            )
+    common = sorted(set.intersection(*({(e[1], e[2]) for e in one.testing.entries} for one in read)))
+    if not common:
+        raise RunError("testing cohorts without a common image", expected="the same split", do="train with one seed")
+    notes = _notes(read, common)
+    parts = [one.cases(label, common) for one in read]
+    if any(not np.array_equal(part[0].truth, parts[0][0].truth) for part in parts[1:]):
+        raise RunError("runs that know other truths of the same images", expected="one archive", do="train them again")
+    figures, differences = [], []
+    total = len(FIGURES) * (2 * len(runs) - 1)
+    with bar(total=total, what="comparing", unit="figures", show=progress) as line:
+        for k, (c, call) in enumerate(parts):
+            figures.append(_alone(c, call, line.update))
+            if k:
+                differences.append(_against(c, call, *parts[0], line.update))
+    first = parts[0][0]
+    return Comparison(
+        runs=tuple(str(run) for run in runs),
+        label=label,
+        images=len(first.truth),
+        patients=first.patients if first.known else None,
+        figures=tuple(figures),
+        differences=tuple(differences),
+        spread=claims.spread([f["auroc"].value for f in figures]),
+        notes=notes,
+    )
+
+
+class _Read:
+    """What is read of one run."""
+
+    def __init__(self, run: Path) -> None:
+        check_manifest(run)
+        task = read_json(run / "plan.json")["task"]
+        kept = read_json(run / "calibration.json")
+        self.task = Task(**{**task, "labels": tuple(task["labels"])})
+        self.calibration = Calibration.from_json(kept["calibration"])
+        self.points = kept["operating_points"]
+        self.testing: Scores = read_scores(run / "scores.csv", self.task.labels).of("testing")
+
+    def cases(self, label: str, common: Sequence[tuple[str, str]]) -> tuple[Cases, np.ndarray]:
+        """Return the common cases with probabilities, and how they are called."""
+        where = {(e[1], e[2]): i for i, e in enumerate(self.testing.entries)}
+        rows, j = [where[key] for key in common], self.task.labels.index(label)
+        part = self.testing.at(rows)
+        c = cases(part.truth[:, j], self.calibration.probabilities(part.logits)[:, j], part.patients)
+        return c, c.score >= self.points[label]["threshold"]
+
+
+def _notes(read: Sequence[_Read], common: Sequence) -> tuple[str, ...]:
+    most = max(len(one.testing.entries) for one in read)
+    if most == len(common):
+        return ()
+    return (f"{most - len(common):,} testing images are not common to all runs and were left out",)
+
+
+def _shares(c: Cases, call: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Return each figure as a function of weights (replicates, n)."""
+    present = (c.truth == 1).astype(float)
+    error = (c.score - present) ** 2
+    return {
+        "auroc": weighted_auroc(c.truth, c.score),
+        "sensitivity": lambda w: (w @ (call * present)) / (w @ present),
+        "specificity": lambda w: (w @ (~call * (1 - present))) / (w @ (1 - present)),
+        "brier": lambda w: (w @ error) / w.sum(1),
+    }
+
+
+def _alone(c: Cases, call: np.ndarray, tick: Callable[[], object]) -> dict[str, Estimate]:
+    from overread.stats.metrics import brief_figures, brier
+
+    rng = np.random.default_rng(SEED)
+    patients = [str(i) for i in c.patient] if c.known else None
+    told = brief_figures(c.truth, call.astype(float), threshold=0.5, patients=patients, rng=rng)
+    ranked = brief_figures(c.truth, c.score, threshold=2.0, patients=patients, rng=rng)
+    found = {"auroc": ranked["auroc"], "sensitivity": told["sensitivity"], "specificity": told["specificity"]}
+    found["brier"] = brier(c, rng=rng)[0]
+    for _ in found:
+        tick()
+    return found
+
+
+def _against(
+    c: Cases, call: np.ndarray, first: Cases, its: np.ndarray, tick: Callable[[], object]
+) -> dict[str, Estimate]:
+    mine, theirs = _shares(c, call), _shares(first, its)
+    found: dict[str, Estimate] = {}
+    for name in FIGURES:
+        rng = np.random.default_rng(SEED)
+        if name == "auroc":
+            found[name] = claims.difference_auroc(c, first.score, rng=rng)
+        else:
+            found[name] = claims.paired(c, lambda w, name=name: mine[name](w) - theirs[name](w), rng=rng)
+        tick()
+    return found
+
+
+def _signed(e: Estimate) -> str:
+    if not np.isfinite(e.value):
+        return "–"
+    return f"{e.value:+.3f} ({e.low:+.3f} to {e.high:+.3f})"

@@ -1,0 +1,63 @@
+"""Subgroups of a testing cohort: how each fares, how far it lies from all others, and where there are too few to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from overread.domain import Study, Task
+from overread.stats import claims
+from overread.steps.scores import Question, Scores
+
+FEWEST = 30
+"""Figures of a subgroup with fewer patients than this are shown in grey, with "too few to say"."""
+
+GAPS = ("auroc", "sensitivity", "specificity")
+
+Group = tuple[str, str, list[int]]
+"""A stratum, one value of it, and the rows that have it."""
+
+
+def groups_of(testing: Scores, studies: Mapping[str, Study], task: Task) -> list[Group]:
+    """Return the subgroups to look at: of each stratum with 2 to 12 values, for yes-or-no labels."""
+    if task.kind not in ("binary", "multilabel"):
+        return []
+    groups: list[Group] = []
+    strata = [studies[study].strata for _, _, study, _ in testing.entries]
+    for name in sorted({key for s in strata for key in s}):
+        values = sorted({s[name] for s in strata if name in s})
+        if 2 <= len(values) <= 12:
+            groups += [(name, value, [i for i, s in enumerate(strata) if s.get(name) == value]) for value in values]
+    return groups
+
+
+def told_of(
+    testing: Scores, probability: np.ndarray, groups: list[Group], how: Question, *, tick: Callable[[], object]
+) -> list[dict[str, Any]]:
+    """Return the figures of each subgroup at the same threshold, and its gap to all other cases of the stratum.
+
+    Returns
+    -------
+    list of dict
+        stratum, value, label, few (fewer than 30 patients), prevalence, auroc, sensitivity, specificity, and ``gap``:
+        {figure: Estimate}, empty where it or the others are too few to say.
+    """
+    rows = []
+    known = {name: sorted({i for n, _, chosen in groups if n == name for i in chosen}) for name, _, _ in groups}
+    for name, value, chosen in groups:
+        others = sorted(set(known[name]) - set(chosen))
+        mine, theirs = (how.brief(testing.at(part), probability[part]) for part in (chosen, others))
+        for label in how.task.labels:
+            figures, rest = mine[label], theirs[label]
+            few = _few(figures)
+            gap = {} if few or _few(rest) else {k: claims.gap(figures[k], rest[k]) for k in GAPS}
+            rows.append({"stratum": name, "value": value, "label": label, "few": few, **figures, "gap": gap})
+            tick()
+    return rows
+
+
+def _few(figures: Mapping[str, Any]) -> bool:
+    share = figures["prevalence"]
+    return (share.n if share.n_patients is None else share.n_patients) < FEWEST

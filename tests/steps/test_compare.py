@@ -1,0 +1,110 @@
+"""Runs side by side: paired on the same images, each at its own operating point."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss, roc_auc_score
+from small_run import NOW, fill, small_run, spots
+
+from overread.cli import main
+from overread.errors import OverreadError, RunError
+from overread.learn.predict import Model
+from overread.steps.asked import check_questions
+from overread.steps.compare import compare
+from overread.steps.evaluate import evaluate
+from overread.steps.run import read_json, seal
+from overread.steps.scores import read_scores
+
+
+def noisier(run, out, *, noise, seed=0):
+    """The same run with scores that are less sure: as if its network were worse."""
+    shutil.copytree(run, out)
+    rng = np.random.default_rng(seed)
+    with open(run / "scores.csv", newline="") as sheet:
+        rows = list(csv.DictReader(sheet))
+    with open(out / "scores.csv", "w", newline="") as sheet:
+        writer = csv.DictWriter(sheet, rows[0].keys())
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(row | {"logit:spot": f"{float(row['logit:spot']) + rng.normal(0, noise):.6f}"})
+    seal(out, card=read_json(out / "manifest.json")["card"])
+    return out
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    home = tmp_path_factory.mktemp("compared")
+    pictures, there = spots(400, seed=1, contrast=80)
+    with fill(home / "archive", pictures, [{"spot": bool(t)} for t in there]) as archive:
+        run = small_run(home, archive, "spot")
+    return run, noisier(run, home / "worse", noise=6.0), noisier(run, home / "same", noise=1e-6)
+
+
+def test_the_figures_are_those_of_scikit_learn_on_the_same_images(runs):
+    told = compare(*runs[:2])
+    for run, figures in zip(runs, told.figures, strict=False):
+        rows, model = read_scores(run / "scores.csv", ["spot"]).of("testing"), Model.load(run)
+        p, y = model.probabilities(rows.logits)[:, 0], rows.truth[:, 0]
+        assert figures["auroc"].value == pytest.approx(roc_auc_score(y, p))
+        assert figures["brier"].value == pytest.approx(brier_score_loss(y, p))
+        call = p >= model.thresholds["spot"]
+        assert figures["sensitivity"].value == pytest.approx(call[y == 1].mean())
+        assert figures["specificity"].value == pytest.approx(1 - call[y == 0].mean())
+    for name, gap in told.differences[0].items():
+        assert gap.value == pytest.approx(told.figures[1][name].value - told.figures[0][name].value)
+        assert gap.low <= gap.value <= gap.high
+
+
+def test_a_worse_run_is_told_as_worse_and_an_equal_one_is_not(runs):
+    run, worse, same = runs
+    told = compare(run, worse, same)
+    assert told.differences[0]["auroc"].high < 0
+    assert told.differences[1]["auroc"].low <= 0 <= told.differences[1]["auroc"].high
+    assert told.spread["seeds"] == 3 and "AUROC over 3 runs" in str(told)
+    assert "runs on the same 80 testing images of 20 patients" in str(told)
+
+
+def test_it_is_a_verb_with_json(runs, capsys):
+    assert main(["compare", str(runs[0]), str(runs[1]), "--json", "--quiet"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["images"] == 80 and set(told["differences"][0]) == {"auroc", "sensitivity", "specificity", "brier"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda runs: runs[:1], "two or more"),
+        (lambda runs: (*runs[:1], "nowhere"), "not a finished run"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(runs, change, said):
+    with pytest.raises(RunError, match=said):
+        compare(*change(runs))
+    with pytest.raises(RunError, match="label 'heart'"):
+        compare(*runs, label="heart")
+
+
+def test_another_prevalence_and_a_published_figure_are_told_when_asked(runs, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(runs[0], copy)
+    metrics = evaluate(copy, prevalence=0.02, published={"auroc": 0.999999}, now=NOW).metrics
+    se, sp = (metrics["labels"]["spot"][k]["value"] for k in ("sensitivity", "specificity"))
+    ppv = metrics["at_prevalence"]["spot"]["ppv"]
+    assert ppv["value"] == pytest.approx(se * 0.02 / (se * 0.02 + (1 - sp) * 0.98))
+    assert ppv["value"] < metrics["labels"]["spot"]["ppv"]["value"]
+    (claim,) = metrics["claims"]
+    assert not claim["may_claim"] and "may not be called better" in claim["in_words"]
+    figures = metrics["labels"]["spot"]
+    assert {"lr_plus", "lr_minus", "mcc", "slope", "intercept", "decision_curve"} <= set(figures)
+    assert metrics["floors"]["nearest_thumbnail"]["spot"]["auroc"]["value"] > 0.4
+
+
+@pytest.mark.parametrize("wrong", [{"prevalence": 1.2}, {"published": {"auroc": 97.0}}, {"published": {"f1": 0.9}}])
+def test_what_cannot_be_asked_is_refused_before_anything_is_read(wrong):
+    with pytest.raises(OverreadError, match="share between 0 and 1"):
+        check_questions(wrong.get("prevalence"), wrong.get("published", {}))
