@@ -16,7 +16,7 @@ test: test-fast
 
 # Without the long tests: what to run while working.
 test-fast: setup lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow" tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules src/overread
 
 bench: setup
