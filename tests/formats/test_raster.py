@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from overread.domain import Image
+from overread.domain import Image, code_of
 from overread.errors import UnreadableFile
 from overread.formats.door import Found, Refused, scan
 from overread.formats.raster import KINDS, jpeg_quality, read_picture
@@ -174,20 +174,75 @@ def test_half_a_picture_is_truncated(kind: str) -> None:
     assert refused(raw[: len(raw) // 2]).code == "truncated"
 
 
-def test_several_pages_and_deep_colour_are_refused() -> None:
+def test_several_pages_are_refused() -> None:
     pages = [Pillow.fromarray(GREY)] * 3
     error = refused(encoded(pages[0], "tiff", save_all=True, append_images=pages[1:]))
     assert error.code == "several-pages"
     assert "3 pages" in str(error)
-    assert refused(_png16(GREY)).code == "unsupported-format"
 
 
-def _png16(grey: np.ndarray) -> bytes:
-    """An RGB PNG with 16 bits a channel, written by hand: no writer here makes one."""
-    deep = np.repeat(grey.astype(">u2")[..., np.newaxis] * 257, 3, axis=2)
-    lines = b"".join(b"\0" + row.tobytes() for row in deep)
+DEEP = np.random.default_rng(5).integers(0, 65536, (19, 11, 4)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("write", ["png", "tiff <", "tiff >", "tiff < deflate", "tiff > deflate"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_deep_colour_keeps_all_of_its_bits(write: str, channels: int) -> None:
+    """The failure this guards against: 16-bit colour cut to 8 bit without a word."""
+    kind, *how = write.split()
+    deep = DEEP[..., :channels].copy()
+    for opaque in (True, False):
+        if channels == 4 and opaque:
+            deep[..., 3] = 65535
+        elif channels == 4:
+            deep[..., 3] = DEEP[..., 3]
+        image = read_picture(_png16(deep) if kind == "png" else _tiff16(deep, *how), kind=kind)
+        expected = deep[..., :3] if channels == 3 or opaque else np.round(deep[..., :3] * (deep[..., 3:] / 65535))
+        assert image.voxels.dtype == np.uint16
+        assert np.array_equal(image.voxels[0], expected)
+        assert (image.full_range, image.attributes["bits"]) == ((0.0, 65535.0), "16")
+        assert [code_of(note) for note in image.notes] == ["alpha-dropped"] * (channels == 4)
+
+
+def test_deep_colour_that_is_grey_becomes_one_channel_and_is_turned_upright() -> None:
+    deep = np.repeat(DEEP[..., :1], 3, axis=2)
+    assert np.array_equal(read_picture(_png16(deep), kind="png").voxels[0], DEEP[..., 0])
+    turned = read_picture(_tiff16(DEEP[..., :3], "<", orientation=6), kind="tiff")
+    assert np.array_equal(turned.voxels[0], np.rot90(DEEP[..., :3], -1))
+    assert [code_of(n) for n in turned.notes] == ["picture-turned"]
+
+
+def test_deep_colour_that_is_damaged_or_stored_otherwise_is_refused() -> None:
+    assert refused(_png16(DEEP[..., :3])[:600]).code == "truncated"
+    assert refused(_png16(DEEP[..., :2])).code == "unsupported-format"  # grey with alpha
+    assert refused(_tiff16(DEEP[..., :3], "<", planes=2)).code in ("unsupported-format", "malformed")
+
+
+def _tiff16(deep: np.ndarray, order: str, packed: str = "", *, orientation: int = 1, planes: int = 1) -> bytes:
+    """A colour TIFF with 16 bits a channel, written by hand."""
+    rows, columns, channels = deep.shape
+    body = deep.astype(f"{order}u2").tobytes()
+    body = zlib.compress(body) if packed else body
+    entries = {256: (4, columns), 257: (4, rows), 258: (3, 0), 259: (3, 8 if packed else 1), 262: (3, 2), 273: (4, 0)}
+    entries |= {274: (3, orientation), 277: (3, channels), 278: (4, rows), 279: (4, len(body)), 284: (3, planes)}
+    entries |= {338: (3, 2)} if channels == 4 else {}
+    after = 8 + 2 + 12 * len(entries) + 4
+    bits = struct.pack(f"{order}{channels}H", *[16] * channels)
+    out = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
+    for tag, (kind, value) in entries.items():
+        count, value = {258: (channels, after), 273: (1, after + len(bits))}.get(tag, (1, value))
+        short = kind == 3 and count == 1
+        out += struct.pack(
+            f"{order}HHIHH" if short else f"{order}HHII", tag, kind, count, *((value, 0) if short else (value,))
+        )
+    return out + bytes(4) + bits + body
+
+
+def _png16(deep: np.ndarray) -> bytes:
+    """A colour PNG with 16 bits a channel, written by hand: no writer here makes one."""
+    lines = b"".join(b"\0" + row.tobytes() for row in deep.astype(">u2"))
     out = b"\x89PNG\r\n\x1a\n"
-    header = struct.pack(">IIBBBBB", grey.shape[1], grey.shape[0], 16, 2, 0, 0, 0)
+    colour = {2: 4, 3: 2, 4: 6}[deep.shape[2]]
+    header = struct.pack(">IIBBBBB", deep.shape[1], deep.shape[0], 16, colour, 0, 0, 0)
     for name, body in ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")):
         out += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
     return out

@@ -14,8 +14,11 @@ import pytest
 from PIL import Image as Pillow
 
 from overread.domain import code_of
+from overread.errors import LabelError
 from overread.formats import sidecar
 from overread.formats.door import Found, Refused, read, scan
+from overread.steps.collect import collect
+from overread.store.archive import Archive
 
 
 def png(seed: int = 0) -> bytes:
@@ -153,3 +156,24 @@ def test_an_ordinary_json_is_no_companion(tmp_path: Path) -> None:
     results = list(scan(tmp_path))
     assert [r.code for r in results if isinstance(r, Refused)] == ["not-an-image", "not-an-image"]
     assert "credit" not in read(tmp_path)[0].attributes
+
+
+# -- the table of participants as a label table -----------------------------------------------------------------------
+
+
+def test_the_table_of_participants_gives_labels_to_all_files_of_a_patient(tree: Path, tmp_path: Path) -> None:
+    done = collect(tree, into=tmp_path / "a", labels=tree / "participants.tsv", workers=1, progress=False)
+    assert (done.read, done.images, done.patients) == (3, 3, 2)
+    assert done.labels["disease"] == {"true": 2, "false": 1, "unknown": 0}
+    with Archive.open(tmp_path / "a") as archive:
+        assert {(s.labels["disease"], s.strata["sex"], s.strata["age"]) for s in archive.studies()} == {
+            (True, "male", "18-39"),  # the table's own word
+            (False, "F", "80+"),
+        }
+    assert "companion" not in {r["code"] for r in done.refused if r["file"].endswith("participants.tsv")}
+
+
+def test_a_patient_of_two_trees_is_ambiguous(tree: Path, tmp_path: Path) -> None:
+    volume(tmp_path / "other" / "sub-01" / "anat" / "sub-01_T1w.nii", 9)
+    with pytest.raises(LabelError, match="fits 2 folders"):
+        collect(tree, tmp_path / "other", into=tmp_path / "a", labels=tree / "participants.tsv", progress=False)

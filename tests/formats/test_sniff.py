@@ -51,3 +51,8 @@ def test_real_files_are_what_they_are(shared_data: Path) -> None:
     assert kinds("dicom_codecs", "*_*") == {"dicom"}
     assert kinds("medmnist", "*.npz") == {"zip"}
     assert kinds("brain_mri", "*.*") == {"jpeg", "png"}
+
+
+def test_an_analyze_header_is_told_apart() -> None:
+    assert "Analyze" in sniff((348).to_bytes(4, "little") + bytes(344))
+    assert "Analyze" in sniff((348).to_bytes(4, "big") + bytes(344))

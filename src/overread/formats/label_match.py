@@ -34,7 +34,8 @@ def match(
 
     A row's path is taken as given from the table's own folder, then from each of ``roots``; then as the end of a file's
     path, when only one file ends so. A name without its suffix, or the name of a folder that holds one series, will do.
-    A row with a folder in it never falls back to the bare name: two folders may hold two patients' ``1.png``.
+    A row with a folder in it never falls back to the bare name: two folders may hold two patients' ``1.png``. A patient of
+    a BIDS tree (``sub-01``) means all files of that patient.
 
     Parameters
     ----------
@@ -97,6 +98,7 @@ class _Index:
         self.by_name: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
         self.by_stem: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
         self.by_folder: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+        self.by_folder_of_patient: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
         for file in files:
             path = _absolute(file.replace("!", "/"))
             self.exact[path] = file
@@ -107,6 +109,9 @@ class _Index:
                 self.by_stem[stem].append(((*parts[:-1], stem), file))
             if len(parts) > 1:
                 self.by_folder[parts[-2]].append((parts[:-1], file))
+            for n, folder in enumerate(parts[:-1]):
+                if folder.startswith("sub-"):
+                    self.by_folder_of_patient[folder].append((parts[: n + 1], file))
 
     def __len__(self) -> int:
         return len(self.exact)
@@ -124,9 +129,8 @@ class _Index:
                 raise _ambiguous(row, len(fits), "files")
             if fits:
                 return fits
-        folders = [
-            (parts, file) for parts, file in self.by_folder.get(ending[-1], ()) if parts[-len(ending) :] == ending
-        ]
+        index = self.by_folder_of_patient if ending[-1] in self.by_folder_of_patient else self.by_folder
+        folders = [(parts, file) for parts, file in index.get(ending[-1], ()) if parts[-len(ending) :] == ending]
         if len({parts for parts, _ in folders}) > 1:
             raise _ambiguous(row, len({parts for parts, _ in folders}), "folders")
         return [file for _, file in folders]

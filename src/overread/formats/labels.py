@@ -47,8 +47,8 @@ _IDENTITY = re.compile(
     r"|physician|doctor|reader|patient_?id|subject(_?id)?|uid)($|_)"
 )
 _DATE = re.compile(r"^(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})\b")
-_STUDY_NAMES = ("study_uid", "study_instance_uid", "accession", "accession_number")
-"""Columns that may stand in the place of ``file`` when what is collected comes from a PACS."""
+_STUDY_NAMES = ("study_uid", "study_instance_uid", "accession", "accession_number", "participant_id")
+"""Columns that may stand in the place of ``file``: for what comes from a PACS, and for the patients of a BIDS tree."""
 _MOST_LEVELS = 50
 
 
@@ -96,7 +96,8 @@ class LabelTable:
 def read_table(path: str | Path, *, patient: str | None = None) -> LabelTable:
     """Read a label table: which file shows what, of which patient, in which published part.
 
-    The column ``file`` is needed; for what comes from a PACS ``study_uid`` or ``accession`` will do. ``patient``, ``study``, split columns (every answer is a word like train, val, test)
+    The column ``file`` is needed; for what comes from a PACS ``study_uid`` or ``accession`` will do,
+    for a BIDS tree ``participant_id``. ``patient``, ``study``, split columns (every answer is a word like train, val, test)
     and strata (sex, age, site, scanner, view, …) are known by name or content; every other column is a label. A label
     whose answers are 0/1, true/false, yes/no, y/n, positive/negative or present/absent is true, false or unknown;
     one with other words or whole numbers has several levels. Empty cells, NA, nan, null, ?, unknown and uncertain are

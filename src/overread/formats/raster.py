@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import warnings
 
 import numpy as np
@@ -53,8 +54,12 @@ def read_picture(raw: bytes, *, kind: str, suffix: str = "") -> Image:
         try:
             picture = _open(raw, kind)
             attributes = _attributes(raw, picture, kind)
-            picture, turned = _upright(_load(picture))
-            voxels, full_range, changed = _values(picture, kind)
+            if _halves(picture):
+                attributes["bits"], turned = "16", []
+                voxels, full_range, changed = _deep_values(raw, kind)
+            else:
+                picture, turned = _upright(picture)
+                voxels, full_range, changed = _values(picture, kind)
         except UnreadableFile:
             raise
         except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError) as error:
@@ -92,21 +97,49 @@ def _open(raw: bytes, kind: str) -> Pillow.Image:
 
 
 def _refuse_deep_colour(picture: Pillow.Image, kind: str) -> None:
-    """16-bit colour would be cut to 8 bit by the decoder without a word, so it is refused by the header."""
+    """Deep colour would be cut to 8 bit by the decoder without a word: what ``_halves`` cannot save is refused by the header."""
     deep = kind == "tiff" and max(picture.tag_v2.get(258, (1,))) > 8 and len(picture.getbands()) > 1
     deep = deep or (kind == "png" and any("16" in str(t[3]) for t in picture.tile) and not picture.mode.startswith("I"))
-    if deep:
+    if deep and not _halves(picture):
         raise UnreadableFile(
-            "a colour picture with 16 bits a channel",
+            "a colour picture with more than 8 bits a channel, stored in a way that is not read",
             code="unsupported-format",
-            expected="8 bits a channel in colour, or 16 bits in grey",
-            do="save it as 16-bit grey, or as 8-bit colour",
+            expected="RGB or RGBA with 8 or 16 bits a channel in one plane, or 16 bits in grey",
+            do="save it as a PNG with 16 bits a channel, or as 8-bit colour",
         )
 
 
-def _load(picture: Pillow.Image) -> Pillow.Image:
-    picture.load()
-    return picture
+def _halves(picture: Pillow.Image) -> list | None:
+    """Return the tiles that decode the lower byte of each 16-bit channel, where the picture's own decode the upper one.
+
+    The decoder keeps one of the two bytes of a channel; told that they lie the other way round, it keeps the other.
+    """
+    lower = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+    tiles = []
+    for tile in picture.tile:
+        how = tile.args[0] if isinstance(tile.args, tuple) else tile.args
+        if how not in ("RGB;16B", "RGB;16L", "RGB;16N", "RGBA;16B", "RGBA;16L", "RGBA;16N"):
+            return None
+        swapped = how[:-1] + lower[how[-1]]
+        tiles.append(tile._replace(args=(swapped, *tile.args[1:]) if isinstance(tile.args, tuple) else swapped))
+    return tiles or None
+
+
+def _deep_values(raw: bytes, kind: str) -> tuple[np.ndarray, tuple[float, float], list[str]]:
+    """Return a 16-bit colour picture (rows, columns[, 3]), its range, and what was changed."""
+    upper, lower = _open(raw, kind), _open(raw, kind)
+    lower.tile = _halves(lower)
+    (high, notes), (low, _) = _upright(upper), _upright(lower)
+    values = np.asarray(high).astype(np.uint16) << 8 | np.asarray(low)
+    if values.shape[2] == 4:
+        alpha, values = values[..., 3:], values[..., :3]
+        if alpha.min() == 65535:
+            notes.append(noted("alpha-dropped", "a fully opaque alpha channel was dropped"))
+        else:
+            values = np.round(values * (alpha / 65535)).astype(np.uint16)
+            notes.append(noted("alpha-dropped", "transparent parts were laid on black"))
+    values, note = one_channel(values, tolerance=0)
+    return np.ascontiguousarray(values), (0.0, 65535.0), [*notes, noted("colour-to-grey", note)] if note else notes
 
 
 def _attributes(raw: bytes, picture: Pillow.Image, kind: str) -> dict[str, str]:
@@ -136,10 +169,15 @@ def jpeg_quality(table: list[int]) -> int:
 
 
 def _upright(picture: Pillow.Image) -> tuple[Pillow.Image, list[str]]:
-    try:
-        code = picture.getexif().get(0x0112, 1)
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError):
-        return picture, [noted("damaged-metadata", "its EXIF block is damaged; the picture was taken as it lies")]
+    """Decode a picture, and turn it as its header says it is to be seen."""
+    code = picture.tag_v2.get(0x0112, 1) if picture.format == "TIFF" else 1
+    picture.load()  # which turns a TIFF by itself
+    if code == 1:
+        try:
+            code = picture.getexif().get(0x0112, 1)
+        except (OSError, SyntaxError, ValueError, KeyError, TypeError):
+            told = noted("damaged-metadata", "its EXIF block is damaged; the picture was taken as it lies")
+            return picture, [told]
     if code not in (2, 3, 4, 5, 6, 7, 8):
         return picture, []
     return ImageOps.exif_transpose(picture), [

@@ -88,6 +88,8 @@ def sniff(head: bytes) -> str:
         and int.from_bytes(head[14:18], "little") in (12, 40, 52, 56, 64, 108, 124)
     ):
         return "bmp"
+    if len(head) == 348 and head[:4] in (b"\x5c\1\0\0", b"\0\0\1\x5c"):
+        return "an Analyze header, which does not say which side is left"
     if tar.is_tar(head[: tar.BLOCK]):
         return "tar"
     if _dicom_without_preamble(head):

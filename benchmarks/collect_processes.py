@@ -1,0 +1,123 @@
+"""``collect`` with two worker processes against one: wall time, in turn, on the same folders.
+
+Synthetic folders (small pictures, CT slices, RLE-compressed CT slices, few large volumes) everywhere; real ones where they
+are on the machine. Each figure is the median of the ratios of neighbouring runs; start-up of the processes is included.
+"""
+
+import gzip
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+
+from benchmarks.data import SHARED
+
+ROUNDS = 3
+_COLLECT = (
+    "import sys, time; from overread.steps.collect import collect; began = time.monotonic(); "
+    "collect(sys.argv[1], into=sys.argv[2], workers=int(sys.argv[3]), progress=False); print(time.monotonic() - began)"
+)
+
+
+def measure(scale: float = 1.0) -> list[dict]:
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        sets = {
+            "4,000 pictures of 256 × 256": _pictures(root / "pictures", int(4000 * scale)),
+            "40 CT series of 40 slices of 512 × 512": _series(root / "ct", max(4, int(40 * scale)), compressed=False),
+            "40 CT series, RLE": _series(root / "rle", max(4, int(40 * scale)), compressed=True),
+            "60 NIfTI volumes, gzip": _volumes(root / "nifti", max(4, int(60 * scale))),
+        }
+        for name in ("chest_xray", "dicom_series"):
+            if (SHARED / name).is_dir():
+                sets[name] = SHARED / name
+        for what, source in sets.items():
+            pairs = [(_wall(source, root / "a", 1), _wall(source, root / "a", 2)) for _ in range(ROUNDS)]
+            ratio = statistics.median(one / two for one, two in pairs)
+            one, two = (statistics.median(p[i] for p in pairs) for i in (0, 1))
+            figures.append(
+                {
+                    "what": f"collect, {what}",
+                    "value": f"{ratio:.2f} × ({one:.1f} s with 1 process, {two:.1f} s with 2)",
+                    "must": "≥ 1.7 ×",
+                }
+            )
+    figures.append({"what": "cores this machine lends", "value": str(len(os.sched_getaffinity(0)))})
+    return figures
+
+
+def _wall(source: Path, into: Path, workers: int) -> float:
+    command = [sys.executable, "-P", "-c", _COLLECT, str(source), str(into), str(workers)]
+    seconds = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    subprocess.run(["rm", "-rf", str(into), f"{into}.names"], check=True)
+    return seconds
+
+
+def _anatomy(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Return smooth shapes with noise on them: it compresses as images do."""
+    y, x = np.mgrid[:side, :side] / side
+    centre = rng.uniform(0.3, 0.7, 2)
+    body = 1000 * np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) * 8)
+    return body + rng.normal(0, 12, (side, side))
+
+
+def _pictures(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for n in range(count):
+        shape = np.clip(_anatomy(rng, 256) / 4, 0, 255).astype(np.uint8)
+        Image.fromarray(shape).save(folder / f"{n:06d}.{'jpg' if n % 2 else 'png'}")
+    return folder
+
+
+def _series(folder: Path, count: int, *, compressed: bool) -> Path:
+    rng = np.random.default_rng(1)
+    slices = [np.round(_anatomy(rng, 512)).astype(np.int16) for _ in range(8)]
+    for s in range(count):
+        (folder / f"{s:03d}").mkdir(parents=True)
+        for n in range(40):
+            _slice(folder / f"{s:03d}" / f"{n:03d}", slices[n % 8] + s, s, n, compressed=compressed)
+    return folder
+
+
+def _slice(path: Path, values: np.ndarray, series: int, number: int, *, compressed: bool) -> None:
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.0.1.3680043.8.498.3.{series}.{number}"
+    ds.Modality, ds.PatientID = "CT", f"P{series}"
+    ds.StudyInstanceUID = f"1.2.826.0.1.3680043.8.498.1.{series}"
+    ds.SeriesInstanceUID = f"1.2.826.0.1.3680043.8.498.2.{series}"
+    ds.Rows, ds.Columns = values.shape
+    ds.BitsAllocated = ds.BitsStored = 16
+    ds.HighBit, ds.PixelRepresentation, ds.SamplesPerPixel = 15, 1, 1
+    ds.PhotometricInterpretation = "MONOCHROME2"
+    ds.RescaleSlope, ds.RescaleIntercept = 1, -1024
+    ds.PixelSpacing, ds.SliceThickness = [0.7, 0.7], 2.5
+    ds.ImageOrientationPatient, ds.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 2.5 * number]
+    ds.InstanceNumber = number + 1
+    ds.PixelData = values.tobytes()
+    if compressed:
+        ds.compress(pydicom.uid.RLELossless)
+    ds.save_as(path, enforce_file_format=True)
+
+
+def _volumes(folder: Path, count: int) -> Path:
+    import nibabel
+
+    folder.mkdir()
+    rng = np.random.default_rng(2)
+    for n in range(count):
+        values = np.stack([_anatomy(rng, 128) for _ in range(64)], axis=-1).astype(np.int16)
+        raw = nibabel.Nifti1Image(values, np.diag([1.0, 1, 2, 1])).to_bytes()
+        (folder / f"{n:03d}.nii.gz").write_bytes(gzip.compress(raw, 1))
+    return folder
