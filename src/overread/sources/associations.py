@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ SYNTAXES = (
 )
 _MOST_CONTEXTS = 126  # 128 in an association, two of them for the questions
 _CALLED_UNKNOWN, _CALLING_UNKNOWN = 7, 3
+_FOR_NOW = 2  # PS3.8 9.3.4: rejected-transient
+TRIES = 4
 
 Receive = Callable[[str, bytes], int]
 """``receive(sop_instance_uid, file) -> status``: takes one instance that the PACS sends."""
@@ -110,7 +113,12 @@ class Line:
 
 @contextmanager
 def call(
-    peer: Peer, models: Sequence[str], *, takes: Sequence[PresentationContext] = (), receive: Receive | None = None
+    peer: Peer,
+    models: Sequence[str],
+    *,
+    takes: Sequence[PresentationContext] = (),
+    receive: Receive | None = None,
+    wait: Callable[[float], object] = time.sleep,
 ) -> Iterator[Line]:
     """Open an association, and close it whatever happens.
 
@@ -123,6 +131,8 @@ def call(
         What may be sent to us on the same association (C-GET).
     receive : callable, optional
         Takes it.
+    wait : callable
+        Waits some seconds, where the PACS refuses for now (too many associations, congestion).
 
     Raises
     ------
@@ -130,11 +140,11 @@ def call(
         When nobody is there, the association is refused, or a question is not understood.
     """
     ae, evt = _application_entity(peer)
-    _reach(peer)
     for model in models:
         ae.add_requested_context(model)
     heard: list[int] = []
-    handlers = [(evt.EVT_CONN_OPEN, _no_delay), (evt.EVT_DIMSE_RECV, _hear, [heard])]
+    opened: list[socket.socket] = []
+    handlers = [(evt.EVT_CONN_OPEN, _no_delay, [opened]), (evt.EVT_DIMSE_RECV, _hear, [heard])]
     roles = []
     if receive is not None:
         from pynetdicom import build_role
@@ -142,15 +152,21 @@ def call(
         handlers.append((evt.EVT_C_STORE, _store, [receive]))
         roles = [build_role(uid, scp_role=True) for uid in dict.fromkeys(c.abstract_syntax for c in takes)]
         ae.requested_contexts = [*ae.requested_contexts, *takes]
-    association = ae.associate(
-        peer.host,
-        peer.port,
-        ae_title=peer.called,
-        ext_neg=roles,
-        evt_handlers=handlers,
-        tls_args=(tls(peer.keys), peer.host) if peer.encrypted else None,
-    )
+    for tried in range(TRIES):
+        association = ae.associate(
+            peer.host,
+            peer.port,
+            ae_title=peer.called,
+            ext_neg=roles,
+            evt_handlers=handlers,
+            tls_args=(tls(peer.keys), peer.host) if peer.encrypted else None,
+        )
+        if not (association.is_rejected and association.acceptor.primitive.result == _FOR_NOW):
+            break
+        if tried + 1 < TRIES:
+            wait(0.5 * 2**tried)
     if not association.is_established:
+        _close(opened)
         raise _refused(peer, association)
     accepted = {context.abstract_syntax for context in association.accepted_contexts}
     with _undisturbed(association):
@@ -161,8 +177,10 @@ def call(
         except BaseException:
             association.abort()
             raise
-        if association.is_established:
-            association.release()
+        finally:
+            if association.is_established:
+                association.release()
+            _close(opened)
 
 
 def storage(classes: frozenset[str], syntax: str = "") -> list[PresentationContext]:
@@ -234,8 +252,14 @@ def _application_entity(peer: Peer) -> tuple[AE, Any]:
     return ae, evt
 
 
-def _reach(peer: Peer) -> None:
-    """Refuse at once, with the reason, where nobody answers or TLS fails; pynetdicom would keep both to itself."""
+def reach(peer: Peer) -> None:
+    """Refuse at once, with the reason, where nobody answers or TLS fails; pynetdicom would keep both to itself.
+
+    Raises
+    ------
+    SourceError
+    """
+    _application_entity(peer)  # without pynetdicom there is no reason to disturb anybody
     try:
         with socket.create_connection((peer.host, peer.port), timeout=10) as plain:
             if peer.encrypted:
@@ -257,9 +281,18 @@ def _reach(peer: Peer) -> None:
         raise _nobody(peer, error.strerror or "no answer") from None
 
 
-def _no_delay(event: Any) -> None:
+def _close(opened: list[socket.socket]) -> None:
+    """Close what pynetdicom leaves open when the other side hangs up first."""
+    for connection in opened:
+        connection.close()
+
+
+def _no_delay(event: Any, opened: list[socket.socket] | None = None) -> None:
     """Send small answers at once: waiting to fill a packet makes DIMSE six times slower."""
-    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection = event.assoc.dul.socket.socket
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if opened is not None:
+        opened.append(connection)
 
 
 class _Gate(threading.Event):

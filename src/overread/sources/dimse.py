@@ -16,12 +16,12 @@ from typing import Any
 
 from overread.errors import SourceError
 from overread.sources.asked import MOST_SERIES, Asked, Listed, Series, is_uid
-from overread.sources.associations import FIND, GET, MOVE, SYNTAXES, Line, Peer, call, listen, storage
+from overread.sources.associations import FIND, GET, MOVE, SYNTAXES, TRIES, Line, Peer, call, listen, reach, storage
 from overread.sources.shelf import LARGEST, Gone, Shelf, Taken, file_name
 
-TRIES = 4
 _PENDING = (0xFF00, 0xFF01)
 _OUT_OF_RESOURCES = (0xA700, 0xA701, 0xA702)
+_SOME_FAILED = 0xA702  # some servers say so where they cannot send a transfer syntax: waiting does not help
 _STUDY = {
     "study": "StudyInstanceUID",
     "date": "StudyDate",
@@ -62,6 +62,7 @@ def find(
     studies: dict[str, dict[str, str]] = {}
     unasked: set[str] = set()
     series: list[Series] = []
+    reach(peer)
     with call(peer, [FIND]) as line:
         for one in asked.each():
             for told in _ask(line, "STUDY", _question(one)):
@@ -96,6 +97,7 @@ def fetch(
     SourceError
         When the PACS is gone or refuses. What came stays; call it again to go on.
     """
+    reach(peer)
     taken, desk = Taken(), _Desk(Shelf(into), largest=largest)
     with _Calls(peer, desk) as calls:
         for each in series:
@@ -134,7 +136,7 @@ def _ask(line: Line, level: str, question: Mapping[str, str]) -> list[dict[str, 
 
 def _answers(line: Line, level: str, question: Mapping[str, str]) -> Iterator[dict[str, str]]:
     count = 0
-    for status, answer in line.association.send_c_find(_identifier(level, question), _model(FIND)):
+    for status, answer in line.association.send_c_find(_identifier(level, question), FIND):
         code = status.get("Status")
         if code in _PENDING and answer is not None:
             count += 1
@@ -206,12 +208,6 @@ def _failed(what: str, code: int | None) -> SourceError:
     return SourceError(f"{what} was answered with {code:04X} ({said})", expected="0000", do="ask who runs the PACS")
 
 
-def _model(uid: str) -> Any:
-    from pydicom.uid import UID
-
-    return UID(uid)
-
-
 # -- fetching -----------------------------------------------------------------------------------------------------
 
 
@@ -230,7 +226,7 @@ class _Desk:
         try:
             self.came.add(self.shelf.keep([file], self.wanted, largest=self.largest))
         except Gone as why:
-            self.broken = why
+            self.broken = self.broken or why
             return 0xA900
         except OSError as fault:  # a full disk: told once the PACS has stopped sending
             self.fault = fault
@@ -320,7 +316,7 @@ def _fetch_series(
         raise Gone("a series without instances", expected="at least one", do="look at it on the PACS")
     classes = frozenset(listed.values()) - {""} if all(listed.values()) else frozenset()
     one = {"StudyInstanceUID": series.study, "SeriesInstanceUID": series.series}
-    wants = _Wants(missing, classes, said, wait)
+    wants, desk.broken = _Wants(missing, classes, said, wait), None
     if missing == wanted:
         _bring(calls, "SERIES", one, wants)
     for uid in list(missing):  # the rest, one by one
@@ -365,7 +361,7 @@ def _bring(calls: _Calls, level: str, question: Mapping[str, str], wants: _Wants
     for tried in range(TRIES):
         if tried:
             wants.wait(0.5 * 2**tried)
-        desk.wanted, desk.came, desk.broken = dict(missing), set(), None
+        desk.wanted, desk.came = dict(missing), set()
         for code, failed in _send(calls, level, question, wants.classes, syntax):
             for uid in list(desk.came):
                 desk.came.discard(uid)
@@ -373,12 +369,13 @@ def _bring(calls: _Calls, level: str, question: Mapping[str, str], wants: _Wants
                     wants.said(1, 0)
         if desk.fault is not None:
             raise desk.fault
-        if not missing or (code is not None and (failed or code not in _OUT_OF_RESOURCES)):
+        busy = code in _OUT_OF_RESOURCES and not (code == _SOME_FAILED and failed)
+        if not missing or (code is not None and not busy):
             break
     what = "C-MOVE" if calls.peer.retrieve == "move" else "C-GET"
     if missing and code in (None, 0xA801, 0x0122, 0x0124):
         raise _failed(what, code)
-    if missing and code in _OUT_OF_RESOURCES and not failed:
+    if missing and busy:
         why = _failed(what, code)
         raise Gone(why.came, expected=why.expected, do="run the same command again later: what came is kept")
 
@@ -390,8 +387,8 @@ def _send(
     association = calls.bringing(classes, syntax).association
     identifier = _identifier(level, question)
     if calls.peer.retrieve == "move":
-        answers = association.send_c_move(identifier, calls.peer.calling, _model(MOVE))
+        answers = association.send_c_move(identifier, calls.peer.calling, MOVE)
     else:
-        answers = association.send_c_get(identifier, _model(GET))
+        answers = association.send_c_get(identifier, GET)
     for status, _ in answers:
         yield status.get("Status"), status.get("NumberOfFailedSuboperations") or 0
