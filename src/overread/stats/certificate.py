@@ -166,8 +166,8 @@ def least_likeness(alike: np.ndarray, *, pictures: int, least: float) -> float:
 
     Chest films differ from one another, eyes at 28 pixels hardly do: where different pictures are so alike that chance
     alone would bring some above ``least``, more is asked for. The likeness of pairs drawn by chance is taken for
-    normal after Fisher's transform; its spread is that of the less alike half, as copies lie in the other one. The
-    limit is where fewer than 0.05 pairs of the whole archive are expected by chance.
+    normal after Fisher's transform, with the median and the wider of its two quantile spreads. The limit is where fewer
+    than 0.05 pairs of the whole archive are expected by chance.
 
     Parameters
     ----------
@@ -195,7 +195,8 @@ def least_likeness(alike: np.ndarray, *, pictures: int, least: float) -> float:
         return least
     z = np.arctanh(np.clip(np.asarray(alike, float), -0.9999, 0.9999))
     middle = float(np.median(z))
-    spread = middle - float(np.percentile(z, 100 * norm.cdf(-1)))
+    below, above = np.percentile(z, (100 * norm.cdf(-1), 100 * norm.cdf(1)))
+    spread = max(middle - float(below), float(above) - middle)
     return max(least, float(np.tanh(middle - norm.ppf(min(0.5, CHANCE / pairs)) * spread)))
 
 

@@ -146,7 +146,9 @@ def _simple_cnn(
     if not path.is_file():
         return {"absent": "it was not trained beside this run"}, None
     scores = read_scores(path, how.task.labels)
+    counted = {entry[1:3] for entry in testing.entries}  # what overlaps with training does not count here either
     its, held = scores.of("testing"), scores.of("calibration")
+    its = its.at([i for i, entry in enumerate(its.entries) if entry[1:3] in counted])
     rng = np.random.default_rng(how.seed)
     fitted = calibrating.fit(held.logits, held.truth, held.patients, kind=how.task.kind, rng=rng)
     p = fitted.probabilities(its.logits)

@@ -21,6 +21,7 @@ from overread.pages.plots import told
 from overread.pages.report import render_report
 from overread.stats import calibration as calibrating
 from overread.stats.splits import Split
+from overread.steps import leakage
 from overread.steps.asked import at_prevalence, check_questions, claims_against
 from overread.steps.beside import floors_of, shorten
 from overread.steps.gallery import gallery
@@ -131,8 +132,9 @@ def evaluate(
     fitted = calibrating.Calibration.from_json(kept["calibration"])
     points = kept["operating_points"]
     model = Model.load(run)
-    scores = read_scores(run / "scores.csv", task.labels)
-    warnings, seen = list(split.warnings), []
+    certificate = leakage.read_certificate(run, split)
+    scores = leakage.apart(certificate, read_scores(run / "scores.csv", task.labels))
+    warnings, seen = [*split.warnings, *leakage.warnings(certificate)], []
     with ExitStack() as stack:
         home = stack.enter_context(Archive.open(where)) if where else None
         studies = {s.pseudonym: s for s in home.studies()} if home else {}
@@ -145,7 +147,7 @@ def evaluate(
             archive = stack.enter_context(Archive.open(on))
             there = {s.pseudonym: s for s in archive.studies()}
             testing = _read(archive, there, model, task, progress=progress)
-            seen = _seen_before(testing, split)
+            testing, seen = leakage.seen_before(testing, split)
             warnings += [told for told in (never_learned(list(there.values()), task), *seen) if told]
         how = Question(task, split, points, int(plan["seed"]), model.sets)
         probability = fitted.probabilities(testing.logits)
@@ -167,13 +169,17 @@ def evaluate(
     measured = {
         "unit": _unit(testing),
         "labels": labels,
-        "split": {k: v for k, v in split.to_json().items() if k != "cohorts"},
+        "split": {k: v for k, v in split.to_json().items() if k not in ("cohorts", "aside")},
         "floors": lower,
         "operating_points": {} if how.levels else points,
         "calibration": {k: v for k, v in fitted.to_json().items() if k != "refits"},
         "subgroups": subgroups,
         "at_prevalence": at_prevalence(labels, prevalence) if prevalence is not None else {},
         "claims": claims_against(labels, published or {}, n=published_n),
+        "leakage": leakage.told(certificate),
+        "with_overlaps": shorten(leakage.with_overlaps(scores, how, fitted)) if on is None else {},
+        "shortcuts": read_json(run / "shortcuts.json") if (run / "shortcuts.json").exists() else {},
+        "probes": read_json(run / "probes.json") if (run / "probes.json").exists() else {},
         "on": "testing cohort" if on is None else "another archive",
         "overread": __version__,
     }
@@ -207,7 +213,7 @@ def evaluate(
         "warnings": [*warnings, *reads.warnings(), *fitted.notes],
         "reads": reads.times,
         "measured_before": str(reads),
-        "apart": not (seen if on is not None else split.overlap["images"]),
+        "apart": not seen and leakage.clean(certificate),
         "now": now.isoformat(timespec="seconds"),
         "external": on is not None,
     }
@@ -256,17 +262,6 @@ def _read(archive: Archive, studies: Mapping[str, Study], model: Model, task: Ta
     found = list(model.read(archive.image(name) for name in hashes))
     logits, unlike = np.array([z for z, _ in found]), tuple(why for _, why in found)
     return Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits, unlike)
-
-
-def _seen_before(testing: Scores, split: Split) -> list[str]:
-    """Return a warning when images of another archive were seen in training, tuning or calibration."""
-    used = {image for name, entries in split.cohorts.items() if name != "testing" for image, _, _ in entries}
-    both = sum(1 for _, image, _, _ in testing.entries if image in used)
-    return (
-        [f"{both:,} of these images were seen in training, tuning or calibration: the figures are too good."]
-        if both
-        else []
-    )
 
 
 def _strata(split: Split, studies: Mapping[str, Study], task: Task) -> list[dict[str, Any]]:

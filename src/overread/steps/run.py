@@ -125,7 +125,7 @@ def seal(run: Path, *, card: str = "") -> dict[str, str]:
     card : str
         Fingerprint of the model card, which may gain figures later but never change what the model is.
     """
-    names = (*NEEDED, "gate.npz", "split.json", "history.json", "weights.keras", "scores.csv", "scores.simple-cnn.csv")
+    names = (*NEEDED, "gate.npz", "split.json", "history.json", "weights.keras", "scores.csv", "scores.simple-cnn.csv", "leakage.json", "shortcuts.json", "probes.json")
     files = {name: sha256(run / name) for name in names if (run / name).exists()}
     write_json(run / "manifest.json", {"files": files, "card": card})
     return files

@@ -21,6 +21,7 @@ from overread.errors import CohortError
 from overread.learn import plan as planning
 from overread.stats import metrics, splits
 from overread.steps import evaluate as evaluating
+from overread.steps import leakage
 from overread.steps.begin import check_options, prepare, split_to_use
 from overread.steps.describe import card_of
 from overread.steps.held_out import Material, calibrate, score, score_baseline
@@ -107,7 +108,10 @@ def train(
         task = ask(studies, label, kind=kind, side_matters=side_matters)
         task = replace(task, intended_use=intended_use)
         column = split_to_use(studies, columns(task), split_column)
-        split = splits.divide(studies, labels=columns(task), seed=seed, published=column)
+        copies = leakage.find_copies(store, progress=progress)
+        split = splits.divide(studies, labels=columns(task), seed=seed, published=column, alike=copies.near)
+        certificate = leakage.certify(split, copies, studies=studies, labels=columns(task))
+        leakage.refuse_too_little(certificate, split)
         by_name = {s.pseudonym: s for s in studies}
         plan = _plan(store, split, task, network, seed)
         settings = {
@@ -119,7 +123,8 @@ def train(
         }
         prepare(out, settings, resume=resume)  # nothing is written before all that was asked is known to be possible
         write_json(out / "split.json", split.to_json())
-        _say(progress, _split_told(split, path))
+        write_json(out / "leakage.json", certificate)
+        _say(progress, _split_told(split, path, also=leakage.warnings(certificate)))
 
         fitted, material, plan = _fit(
             store, split, by_name, plan, out, budget=seconds, started=started, progress=progress
@@ -264,11 +269,11 @@ def _baseline(store, split, by_name, task, seed: int, out: Path, *, progress: bo
     (out / "baseline.onnx").unlink()
 
 
-def _split_told(split, archive: Path) -> str:
+def _split_told(split, archive: Path, *, also: Sequence[str]) -> str:
     counts = split.counts()
     who = "patients" if split.patients_known else "studies"
     parts = ", ".join(f"{c} {counts[c][who]}" for c in COHORTS)
-    loud = "".join(f"\n  ! {w}" for w in split.warnings)
+    loud = "".join(f"\n  ! {w}" for w in (*split.warnings, *also))
     return f"{archive}: {who} in {parts} ({split.source}){loud}"
 
 
