@@ -13,7 +13,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from benchmarks.data import SHARED
-from overread.formats.headers import series_key
+from overread.formats.series_key import series_key
 
 ROUNDS = 7
 TAGS = ["PatientID", "StudyInstanceUID", "SeriesInstanceUID"]

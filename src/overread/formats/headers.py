@@ -8,7 +8,6 @@ values are always those that pydicom would have found.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,8 +16,6 @@ from typing import BinaryIO
 from pydicom import datadict, uid
 
 from overread.errors import UnreadableFile
-from overread.formats.limits import refusing
-from overread.formats.parser import read_dataset
 
 MOST_ELEMENTS = 5_000_000
 """Elements of one header above which no more are looked at (10,000 frames with their functional groups have 600,000)."""
@@ -32,9 +29,22 @@ _SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL
 _UNDEFINED = 0xFFFFFFFF
 _META = b"\x02\0"
 _SYNTAX = b"\x02\0\x10\0"
+_CHARACTER_SET = b"\x08\0\5\0"
 _ITEM, _ITEM_END, _SEQUENCE_END = b"\xfe\xff\0\xe0", b"\xfe\xff\r\xe0", b"\xfe\xff\xdd\xe0"
 _PIXELS = b"\xe0\x7f\x10\0"
 _ENDS = frozenset((_PIXELS, b"\xe0\x7f\x08\0", b"\xe0\x7f\x09\0"))  # and float and double float pixel data
+
+
+_CHARACTER_SETS = frozenset(
+    [b"", b"GB18030", b"GBK", b"ISO_IR 192"]
+    + [
+        b"%s%d" % (kind, n)
+        for kind in (b"ISO_IR ", b"ISO 2022 IR ")
+        for n in (6, 13, 100, 101, 109, 110, 126, 127, 138, 144, 148, 166)
+    ]
+    + [b"ISO 2022 IR 87", b"ISO 2022 IR 149", b"ISO 2022 IR 58", b"ISO 2022 IR 159"]
+)
+"""Those that pydicom takes without a second look; a value of other bytes can make it stop, or decode in a way of its own."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class Header:
         "OB", "OW", or "" where the file does not say.
     """
 
-    values: Mapping[str, bytes]
+    values: dict[str, bytes]
     syntax: str
     explicit: bool
     pixels: tuple[int, int | None] | None
@@ -75,7 +85,7 @@ class _Unusual(Exception):
 def _wanted(keywords: tuple[str, ...]) -> _Wanted:
     """Return, by the tag's four bytes, the keyword and the VRs it may have; ("", none) for what ends a header or breaks it."""
     wanted = dict.fromkeys((*_ENDS, _ITEM, _ITEM_END, _SEQUENCE_END), ("", frozenset[bytes]()))
-    for keyword in keywords:
+    for keyword in ("SpecificCharacterSet", *keywords):
         tag = datadict.tag_for_keyword(keyword)
         if tag is None:
             raise ValueError(f"{keyword} is no keyword of the data dictionary")
@@ -103,7 +113,7 @@ def scan(raw: bytes, keywords: tuple[str, ...], *, stream: BinaryIO | None = Non
     """Find some values of a DICOM file's header, and where its pixels lie, without reading anything else.
 
     Every element of the outermost level is stepped over up to the pixels, so the last of two equal tags is the one that
-    counts, as for pydicom. Values inside sequences are not looked at.
+    counts, as for pydicom when it stops before the pixels. Values inside sequences are not looked at.
 
     Parameters
     ----------
@@ -138,9 +148,12 @@ def scan(raw: bytes, keywords: tuple[str, ...], *, stream: BinaryIO | None = Non
     ({'Rows': b'\\x10\\x00'}, (182, 4))
     """
     try:
-        return _scanned(_Window(raw, stream), _wanted(keywords))
+        header = _scanned(_Window(raw, stream), _wanted(keywords))
     except _Unusual:
         return None
+    if "SpecificCharacterSet" not in keywords:
+        header.values.pop("SpecificCharacterSet", None)
+    return header
 
 
 class _Window:
@@ -284,7 +297,15 @@ def _take(
     value = window.raw[at : at + end - begin]
     if len(value) < end - begin:
         raise _Unusual
+    if keyword == "SpecificCharacterSet":
+        _check_character_set(value)
     values[keyword] = value
+
+
+def _check_character_set(value: bytes) -> None:
+    value = value.rstrip(b" \0")
+    if value not in _CHARACTER_SETS and not _CHARACTER_SETS.issuperset(value.split(b"\\")):
+        raise _Unusual
 
 
 # -- sequences of undefined length: the only place where one has to look inside to find the end -------------------------
@@ -330,6 +351,8 @@ def _past_item(window: _Window, place: int, end: int | None, explicit: bool, bou
         elif place + length > bound:
             raise _Unusual
         else:
+            if head[:4] == _CHARACTER_SET:
+                _check_character_set(window.read(place, min(length, _LARGEST_VALUE)))
             place += length
     return place
 
@@ -341,69 +364,6 @@ def _is_sequence(window: _Window, place: int, tag: bytes) -> bool:
         return datadict.dictionary_VR(number) == "SQ"
     except KeyError:
         return window.read(place, 4) == _ITEM
-
-
-# -- what the walk asks ---------------------------------------------------------------------------------------------
-
-_KEY = ("SpecificCharacterSet", "PatientID", "StudyInstanceUID", "SeriesInstanceUID")
-_PLAIN = bytes(c for c in range(0x20, 0x7E) if c != 0x5C)  # one value, the same in every character set of the Standard
-_CHARACTER_SETS = frozenset(
-    [b"", b"GB18030", b"GBK", b"ISO_IR 192"]
-    + [
-        b"%s%d" % (kind, n)
-        for kind in (b"ISO_IR ", b"ISO 2022 IR ")
-        for n in (6, 13, 100, 101, 109, 110, 126, 127, 138, 144, 148, 166)
-    ]
-    + [b"ISO 2022 IR 87", b"ISO 2022 IR 149", b"ISO 2022 IR 58", b"ISO 2022 IR 159"]
-)
-
-
-def series_key(stream: BinaryIO, head: bytes) -> tuple[str, str, str] | None:
-    """Return what a DICOM file belongs to (patient, study, series), from its header alone; None where it names no series.
-
-    Parameters
-    ----------
-    stream : binary file
-        That can be sought.
-    head : bytes
-        Its first bytes.
-
-    Raises
-    ------
-    UnreadableFile
-        What ``scan`` raises.
-    """
-    header = scan(head, _KEY, stream=stream)
-    words = None if header is None else _words(header.values)
-    if words is None:
-        words = _by_pydicom(stream, head)
-    return words if words is not None and words[2] else None
-
-
-def _words(values: Mapping[str, bytes]) -> tuple[str, str, str] | None:
-    """Return the values as text; None where they are anything but one plain word each."""
-    words = [values.get(keyword, b"").rstrip(b" \0") for keyword in _KEY]
-    if (words[0] not in _CHARACTER_SETS and not _CHARACTER_SETS.issuperset(words[0].split(b"\\"))) or any(
-        word.translate(None, _PLAIN) for word in words[1:]
-    ):
-        return None
-    return words[1].decode("ascii"), words[2].decode("ascii"), words[3].decode("ascii")
-
-
-def _by_pydicom(stream: BinaryIO, head: bytes) -> tuple[str, str, str] | None:
-    """Ask pydicom, which forgives more; None where it does not forgive either: read_job says what is wrong."""
-    if is_deflated(head):
-        return None  # inflating needs a bound, which only read_job keeps: such a file is read alone
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # read_job reads the header again, and tells
-        try:
-            with refusing("a damaged DICOM header"):
-                stream.seek(0)
-                ds = read_dataset(stream, stop_before_pixels=True, specific_tags=_KEY[1:])
-                patient, study, series = (str(ds.get(keyword) or "") for keyword in _KEY[1:])
-        except UnreadableFile:
-            return None
-    return patient, study, series
 
 
 def is_deflated(head: bytes) -> bool:

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from overread.errors import UnreadableFile
 from overread.formats import sidecar
-from overread.formats.headers import series_key
 from overread.formats.jobs import Jobs, Part
+from overread.formats.series_key import series_key
 from overread.formats.sidecar import Beside
 from overread.formats.sniff import HEAD, READABLE, sniff
 

@@ -1,0 +1,61 @@
+"""Which series a DICOM file belongs to, by its header alone: what the walk asks of every file."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import BinaryIO
+
+from overread.errors import UnreadableFile
+from overread.formats.headers import is_deflated, scan
+from overread.formats.limits import refusing
+from overread.formats.parser import read_dataset
+
+_KEY = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+_PLAIN = bytes(c for c in range(0x20, 0x7E) if c != 0x5C)  # one value, the same in every character set of the Standard
+
+
+def series_key(stream: BinaryIO, head: bytes) -> tuple[str, str, str] | None:
+    """Return what a DICOM file belongs to (patient, study, series), from its header alone; None where it names no series.
+
+    Parameters
+    ----------
+    stream : binary file
+        That can be sought.
+    head : bytes
+        Its first bytes.
+
+    Raises
+    ------
+    UnreadableFile
+        What ``scan`` raises.
+    """
+    header = scan(head, _KEY, stream=stream)
+    words = None if header is None else _words(header.values)
+    if words is None:
+        words = _by_pydicom(stream, head)
+    return words if words is not None and words[2] else None
+
+
+def _words(values: Mapping[str, bytes]) -> tuple[str, str, str] | None:
+    """Return the values as text; None where they are anything but one plain word each."""
+    words = [values.get(keyword, b"").rstrip(b" \0") for keyword in _KEY]
+    if any(word.translate(None, _PLAIN) for word in words):
+        return None
+    return words[0].decode("ascii"), words[1].decode("ascii"), words[2].decode("ascii")
+
+
+def _by_pydicom(stream: BinaryIO, head: bytes) -> tuple[str, str, str] | None:
+    """Ask pydicom, which forgives more; None where it does not forgive either: read_job says what is wrong."""
+    if is_deflated(head):
+        return None  # inflating needs a bound, which only read_job keeps: such a file is read alone
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # read_job reads the header again, and tells
+        try:
+            with refusing("a damaged DICOM header"):
+                stream.seek(0)
+                ds = read_dataset(stream, stop_before_pixels=True, specific_tags=_KEY)
+                patient, study, series = (str(ds.get(keyword) or "") for keyword in _KEY)
+        except UnreadableFile:
+            return None
+    return patient, study, series
