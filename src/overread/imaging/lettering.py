@@ -187,7 +187,10 @@ def _lines(shapes: _Shapes, *, least: int, fewest: int) -> list[tuple[Box, int]]
     beside &= np.abs(shapes.ink[:, None] - shapes.ink[None]) <= _SAME_INK
     on_line = np.abs(shapes.bottom[:, None] - shapes.bottom[None]) <= np.maximum(0.2 * high, 1)
     on_line |= np.abs(shapes.top[:, None] - shapes.top[None]) <= np.maximum(0.2 * high, 1)
-    groups = connected_components(coo_array(beside & on_line), directed=False)[1]
+    beside &= on_line
+    if beside.sum() < fewest - 1:
+        return []
+    groups = connected_components(coo_array(beside), directed=False)[1]
     found = []
     for group in np.flatnonzero(np.bincount(groups) >= fewest):
         members = np.flatnonzero(groups == group)

@@ -59,7 +59,7 @@ def render_archive(archive: Mapping[str, Any]) -> str:
         ],
         "any_marked": any(len(marked) for *_, marked in archive["histograms"]),
         "exact": archive["exact"],
-        "exact_told": _some(len(archive["exact"]), totals["exact"], "pictures that several examinations hold"),
+        "exact_told": _some(len(archive["exact"]), totals["exact"], "pictures"),
         "near": archive["near"],
         "near_told": "too many images to compare"
         if totals["near"] is None
@@ -89,11 +89,12 @@ def _some(shown: int, of: int, what: str) -> str:
 
     Examples
     --------
-    >>> _some(0, 0, "pairs"), _some(3, 3, "pairs"), _some(24, 1300, "pairs")
-    ('none', '3 pairs', '24 of 1,300 pairs')
+    >>> _some(0, 0, "pairs"), _some(1, 1, "pairs"), _some(3, 3, "pairs"), _some(24, 1300, "pairs")
+    ('none', '1 pair', '3 pairs', '24 of 1,300 pairs')
     """
     if not of:
         return "none"
+    what = what.removesuffix("s") if of == 1 else what
     return f"{of:,} {what}" if shown == of else f"{shown:,} of {of:,} {what}"
 
 
@@ -103,8 +104,8 @@ def _answer(told: Mapping[str, Any]) -> str:
     what = f"{told['images']:,} {', '.join(said) + ' ' if said and len(said) == len(told['modalities']) else ''}images"
     whom = f" of {told['patients']:,} patients" if told["patients"] and not told["studies_without_patient"] else ""
     return (
-        f"{what}{whom}. {verdicts['accepted']:,} were accepted as they are, {verdicts['accepted with a note']:,} with a "
-        f"note; {verdicts['refused']:,} files were refused."
+        f"{what}{whom}: {verdicts['accepted']:,} accepted as they are, {verdicts['accepted with a note']:,} with a note. "
+        f"Files refused: {verdicts['refused']:,}."
     )
 
 

@@ -26,6 +26,7 @@ CT_WINDOWS = {"lung": (-600.0, 1500.0), "brain": (40.0, 80.0), "soft tissue": (4
 
 UNITS = "contribution to the score (logit)"
 MOST_OPAQUE = 0.72
+CAUTION = "A heat-map is evidence about the model, not an outline of disease"
 # "managua" backwards, every sixteenth of its 256 colours: from against, over zero in the middle, to for
 _ANCHORS = (
     *((129, 231, 255), (118, 199, 236), (107, 170, 218), (97, 143, 199), (87, 117, 180), (80, 93, 156)),
@@ -136,16 +137,25 @@ def colours(level: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(level, at, np.array(channel) / 255) for channel in zip(*_ANCHORS)], axis=-1)
 
 
-def _blend(grey: np.ndarray, heat: np.ndarray, top: float) -> np.ndarray:
-    """Lay one slice of a map (rows, columns) over a displayed slice: (rows, columns, 3), 0 to 1."""
+def _blend(grey: np.ndarray, heat: np.ndarray, top: float, *, failed: bool = False) -> np.ndarray:
+    """Lay one slice of a map (rows, columns) over a displayed slice: (rows, columns, 3), 0 to 1.
+
+    A map that has not passed its tests is hatched in grey, without a for and against: a grey veil alone could be taken
+    for something in the image.
+    """
     base = grey.astype(np.float32) / 255
     base = np.repeat(base[..., None], 3, axis=-1) if base.ndim == 2 else base
     level = np.clip(np.nan_to_num(heat) / top, -1, 1)
     alpha = (MOST_OPAQUE * np.abs(level))[..., None]
-    return base * (1 - alpha) + colours(level) * alpha
+    if not failed:
+        return base * (1 - alpha) + colours(level) * alpha
+    rows, columns = np.indices(heat.shape)
+    period = max(4, min(heat.shape) // 24)
+    stripe = (((rows + columns) % period) < period / 2)[..., None]
+    return base * (1 - alpha * stripe) + np.float32(0.62) * alpha * stripe
 
 
-def overlay_rgb(image: Image, heat: np.ndarray, *, slice: int | None = None) -> np.ndarray:
+def overlay_rgb(image: Image, heat: np.ndarray, *, slice: int | None = None, failed: bool = False) -> np.ndarray:
     """Return one slice of the image with the map over it, on the original pixel grid and with nothing around it.
 
     Parameters
@@ -155,6 +165,8 @@ def overlay_rgb(image: Image, heat: np.ndarray, *, slice: int | None = None) -> 
         On the image's grid.
     slice : int, optional
         Which slice; the one that speaks loudest when left out.
+    failed : bool
+        True for a map that has not passed its tests: it is hatched in grey.
 
     Returns
     -------
@@ -168,7 +180,7 @@ def overlay_rgb(image: Image, heat: np.ndarray, *, slice: int | None = None) -> 
     """
     _check(image, heat)
     k = strongest_slice(heat) if slice is None else slice
-    return _bytes(_blend(window(image)[k], heat[k], scale_of(heat)))
+    return _bytes(_blend(window(image)[k], heat[k], scale_of(heat), failed=failed))
 
 
 def _bytes(picture: np.ndarray) -> np.ndarray:
@@ -196,7 +208,9 @@ def small_png(picture: np.ndarray, *, spacing_mm: tuple[float, float, float] | N
     return out.getvalue()
 
 
-def overlay_png(image: Image, heat: np.ndarray, *, title: str, slice: int | None = None) -> bytes:
+def overlay_png(
+    image: Image, heat: np.ndarray, *, title: str, slice: int | None = None, unit: str = UNITS, failed: str = ""
+) -> bytes:
     """Return a picture of the image beside the same image under its map, with a colour bar, as PNG.
 
     A volume is shown at the slice that speaks loudest (or at ``slice``), with a strip of slices around it below.
@@ -205,9 +219,14 @@ def overlay_png(image: Image, heat: np.ndarray, *, title: str, slice: int | None
     ----------
     image : Image
     heat : ndarray, (slices, rows, columns)
-        On the image's grid, in logit units.
+        On the image's grid.
     title : str
     slice : int, optional
+    unit : str
+        What the map's values are.
+    failed : str
+        In a few words, why the map may not be believed ("did not pass its tests"): it is then hatched in grey and has no
+        scale. Empty for one that has passed.
 
     Returns
     -------
@@ -238,18 +257,32 @@ def overlay_png(image: Image, heat: np.ndarray, *, title: str, slice: int | None
     where = f"slice {k + 1} of {len(heat)}" if image.is_volume else ""
     for left, picture, told in (
         (pad, shown[k], f"as displayed  {where}".strip()),
-        (2 * pad + wide, _bytes(_blend(shown[k], heat[k], top)), "what spoke for and against"),
+        (
+            2 * pad + wide,
+            _bytes(_blend(shown[k], heat[k], top, failed=bool(failed))),
+            f"this map {failed}" if failed else "what spoke for and against",
+        ),
     ):
         panel(left, ceiling, wide, picture)
         canvas.write(page, (px(left), px(ceiling) - 6), told, 9, colour="#444444")
-    _colour_bar(page, px(2 * wide + 2.6 * pad), px(ceiling), px(tall), top)
+    if failed:
+        _stamp(page, px(2 * pad + 1.5 * wide), px(ceiling + tall / 2), failed, room=px(0.94 * wide))
+    else:
+        _colour_bar(page, px(2 * wide + 2.6 * pad), px(ceiling), px(tall), top, unit)
     for i, s in enumerate(strip):
         left, above = pad + i * (small + 0.1), height - 0.3 - small * high
-        drawn = panel(left, above, small, _bytes(_blend(shown[s], heat[s], top)))
+        drawn = panel(left, above, small, _bytes(_blend(shown[s], heat[s], top, failed=bool(failed))))
         middle = px(left) + drawn.width / 2
         colour, bold = ("#0072B2", True) if s == k else ("#444444", False)
         canvas.write(page, (middle, px(above) - 4), f"{s + 1}", 8, colour=colour, bold=bold, anchor="ms")
-    canvas.write(page, (px(pad), px(height - 0.1)), "not for diagnosis · L and R as in the file", 7, colour="#555555")
+    canvas.write(
+        page,
+        (px(pad), px(height - 0.1)),
+        f"{CAUTION} · not for diagnosis · L and R as in the file",
+        7,
+        colour="#555555",
+        room=page.width - 2 * px(pad),
+    )
     return canvas.png(page)
 
 
@@ -261,7 +294,15 @@ def _strip(n: int, k: int) -> list[int]:
     return sorted(slices)[:6]
 
 
-def _colour_bar(page: Picture.Image, left: int, upper: int, tall: int, top: float) -> None:
+def _stamp(page: Picture.Image, middle: int, row: int, words: str, *, room: int) -> None:
+    """Write across a map that it may not be believed, on a band that nothing shines through."""
+    half = px(0.2)
+    band = Picture.new("RGB", (room, 2 * half), "#ffffff")
+    page.paste(band, (middle - room // 2, row - half))
+    canvas.write(page, (middle, row + 5), words, 12, colour="#333333", bold=True, anchor="ms", room=room - 10)
+
+
+def _colour_bar(page: Picture.Image, left: int, upper: int, tall: int, top: float, unit: str) -> None:
     """Draw the scale as it looks over mid-grey, labelled with its unit."""
     steps = np.linspace(1, -1, tall)[:, None]
     over_grey = _bytes(_blend(np.full((tall, 1), 128, np.uint8), steps * top, top))
@@ -272,7 +313,7 @@ def _colour_bar(page: Picture.Image, left: int, upper: int, tall: int, top: floa
     for row, text in zip(rows, words):
         canvas.write(page, (right, row), text, 8, colour="#222222")
     beyond = right + round(max(canvas.font(8).getlength(text) for text in words)) + 5
-    canvas.upwards(page, beyond, (upper + lower) / 2, UNITS, 8, colour="#444444")
+    canvas.upwards(page, beyond, (upper + lower) / 2, unit, 8, colour="#444444")
 
 
 def _check(image: Image, heat: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from overread.domain import Study
 from overread.imaging.likeness import Pair
 from overread.pages.contact import contact_sheet
 from overread.steps.collected import PASSED_OVER, Collected, label_counts
-from overread.steps.inspect_page import answers, size, write_page
+from overread.steps.inspect_page import answers, credit_line, size, write_page
 from overread.steps.inspected import Inspection
 from overread.steps.looks import looks
 from overread.steps.progress import progress as bar
@@ -230,7 +230,8 @@ def _warnings(
             for image in study.images:
                 owners[image].add(study.patient)
     if shared := sum(len(patients) > 1 for patients in owners.values()):
-        told.append(f"{shared:,} images came under several patients: copies, or one patient under several names")
+        whose = "1 image" if shared == 1 else f"{shared:,} images"
+        told.append(f"{whose} came under several patients: copies, or one patient under several names")
     for name in sorted({name for study in studies for name in study.splits}):
         told += _split_warnings(studies, name)
     return tuple(told)
@@ -287,7 +288,9 @@ def _contact(archive: Archive, studies: list[Study], records: list[ImageRecord],
     chosen = _spread(studies)
     shapes = {record.hash: record for record in records}
     captions = [
-        f"{answers(study)}\n{size(r)} {r.modality}".strip() for study in chosen for r in [shapes[study.images[0]]]
+        f"{answers(study)}\n{credit_line(r) or f'{size(r)} {r.modality}'}".strip()
+        for study in chosen
+        for r in [shapes[study.images[0]]]
     ]
     shown = bar(chosen, total=len(chosen), what="drawing pictures", unit="pictures", show=show)
     png = contact_sheet(
