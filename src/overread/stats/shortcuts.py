@@ -27,6 +27,9 @@ BINS = 8
 WORTH_A_WARNING = 0.6
 """A fact is warned of when even the lower end of its interval is above this."""
 
+SURPRISING = 0.01
+"""A value whose cases all have one answer is told of when chance alone would bring that less often than this."""
+
 UNKNOWN = "not said"
 
 
@@ -44,12 +47,16 @@ class Shortcut:
         In patients it was not learned from.
     values : tuple of (value, share with the label, n)
         The commonest values of the fact, for a reader.
+    one_sided : tuple of (value, share with the label, n)
+        Values whose cases all have the label, or none has: too rare, perhaps, to tell the label of many, but no less
+        strange.
     """
 
     name: str
     label: str
     auroc: Estimate
     values: tuple[tuple[str, float, int], ...]
+    one_sided: tuple[tuple[str, float, int], ...] = ()
 
     @property
     def warns(self) -> bool:
@@ -115,7 +122,8 @@ def _one(name, label, said, truth, patients, *, rng, replicates) -> Shortcut | N
     each = [e for e in each if np.isfinite(e.value)]
     if not each:
         return None
-    return Shortcut(name, label, _together(c, each), _shares(values, c.truth))
+    shares = _shares(values, c.truth)
+    return Shortcut(name, label, _together(c, each), shares[:8], _one_sided(shares, float(c.truth.mean())))
 
 
 def _held_out(c: Cases, said: list, *, fold: np.ndarray) -> Cases | None:
@@ -181,4 +189,16 @@ def _together(c: Cases, each: list[Estimate]) -> Estimate:
 def _shares(values: list[str], truth: np.ndarray) -> tuple[tuple[str, float, int], ...]:
     said = np.array(values, dtype=object)
     rows = [(v, float(truth[said == v].mean()), int((said == v).sum())) for v in sorted(set(values))]
-    return tuple(sorted(rows, key=lambda row: (-row[2], row[0]))[:8])
+    return tuple(sorted(rows, key=lambda row: (-row[2], row[0])))
+
+
+def _one_sided(shares: tuple[tuple[str, float, int], ...], prevalence: float) -> tuple[tuple[str, float, int], ...]:
+    """Return the values with one answer only, of which there are too many for chance.
+
+    Examples
+    --------
+    >>> _one_sided((("JPEG", 0.6, 90), ("PNG", 0.0, 7), ("BMP", 0.0, 2)), 0.6)
+    (('PNG', 0.0, 7),)
+    """
+    chance = {0.0: 1 - prevalence, 1.0: prevalence}
+    return tuple(row for row in shares if row[1] in chance and chance[row[1]] ** row[2] < SURPRISING)

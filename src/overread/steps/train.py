@@ -21,7 +21,7 @@ from overread.errors import CohortError
 from overread.learn import plan as planning
 from overread.stats import metrics, splits
 from overread.steps import evaluate as evaluating
-from overread.steps import leakage
+from overread.steps import leakage, shortcuts
 from overread.steps.begin import check_options, prepare, split_to_use
 from overread.steps.describe import card_of
 from overread.steps.held_out import Material, calibrate, score, score_baseline
@@ -124,7 +124,10 @@ def train(
         prepare(out, settings, resume=resume)  # nothing is written before all that was asked is known to be possible
         write_json(out / "split.json", split.to_json())
         write_json(out / "leakage.json", certificate)
-        _say(progress, _split_told(split, path, also=leakage.warnings(certificate)))
+        found = shortcuts.look_for(store, split, by_name, task, copies=copies, seed=seed, progress=progress)
+        write_json(out / shortcuts.NAME, found)
+        also = [*leakage.warnings(certificate), *shortcuts.warnings(found)]
+        _say(progress, _split_told(split, path, also=also))
 
         fitted, material, plan = _fit(
             store, split, by_name, plan, out, budget=seconds, started=started, progress=progress
