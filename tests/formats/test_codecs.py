@@ -22,7 +22,7 @@ from pydicom.pixels import get_decoder
 
 from overread.domain import code_of
 from overread.errors import UnreadableFile
-from overread.formats import codecs, jpeg12, pixels
+from overread.formats import codecs, jpeg12, pixels, syntaxes
 from overread.formats.decoder import decode_apart
 from overread.formats.dicom import parse
 from overread.formats.streams import stream
@@ -361,8 +361,8 @@ def test_frames_of_several_kinds_are_refused() -> None:
 
 
 def test_every_compressed_syntax_has_one_decoder_and_a_second_author() -> None:
-    assert set(codecs.KINDS) | {uid.RLELossless} == set(codecs.DECODERS)
-    assert not any("gdcm" in name or "imagecodecs" in name for name in codecs.DECODERS.values())
+    assert set(syntaxes.KINDS) | {uid.RLELossless} == set(syntaxes.DECODERS)
+    assert not any("gdcm" in name or "imagecodecs" in name for name in syntaxes.DECODERS.values())
     assert gdcm.Version.GetVersion()
 
 

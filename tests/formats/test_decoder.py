@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -32,6 +33,12 @@ def values(path: Path) -> np.ndarray:
 
 def test_values_are_those_of_the_uncompressed_twin() -> None:
     assert np.array_equal(values(STREAM), values(PLAIN))
+
+
+def test_the_decoding_process_starts_without_what_it_does_not_need() -> None:
+    """pydicom and SciPy would be most of the time it takes to start."""
+    code = "import sys, overread.formats.decoder; sys.exit(any(m in sys.modules for m in ('pydicom', 'scipy')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_decoder_that_has_died_is_started_again() -> None:

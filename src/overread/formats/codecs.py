@@ -12,47 +12,10 @@ import struct
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from pydicom import uid
 
 from overread.errors import UnreadableFile
 from overread.formats import jpeg12
 from overread.formats.streams import Stream
-
-JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
-JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
-
-DECODERS = {
-    uid.RLELossless: "pylibjpeg-rle",
-    uid.JPEGBaseline8Bit: "Pillow",
-    uid.JPEGExtended12Bit: "Pillow (8 bits), overread.formats.jpeg12 (12 bits)",
-    uid.JPEGLossless: "pydicom-jpeg-decoder",
-    uid.JPEGLosslessSV1: "pydicom-jpeg-decoder",
-    **dict.fromkeys(JPEG_LS, "pyjpegls"),
-    **dict.fromkeys(JPEG_2000, "pylibjpeg-openjpeg"),
-}
-"""Who decodes each compressed transfer syntax: pixels never depend on what else happens to be installed."""
-
-LOSSLESS = frozenset(
-    (
-        uid.RLELossless,
-        uid.JPEGLossless,
-        uid.JPEGLosslessSV1,
-        uid.JPEGLSLossless,
-        uid.JPEG2000Lossless,
-        uid.HTJ2KLossless,
-        uid.HTJ2KLosslessRPCL,
-    )
-)
-
-KINDS = {
-    uid.JPEGBaseline8Bit: ("jpeg",),
-    uid.JPEGExtended12Bit: ("jpeg", "jpeg12"),
-    uid.JPEGLossless: ("jpeg lossless",),
-    uid.JPEGLosslessSV1: ("jpeg lossless",),
-    **dict.fromkeys(JPEG_LS, ("jpeg-ls",)),
-    **dict.fromkeys(JPEG_2000, ("jpeg 2000",)),
-}
-"""The kinds of stream that a transfer syntax may hold."""
 
 
 def rle(frame: bytes, *, pixels: int, samples: int, size: int) -> np.ndarray:

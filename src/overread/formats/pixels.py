@@ -11,12 +11,13 @@ from pydicom.pixels import get_decoder
 
 from overread.domain import noted
 from overread.errors import UnreadableFile
-from overread.formats.codecs import DECODERS, KINDS, LOSSLESS, jpeg, plain_jpeg, rle
+from overread.formats.codecs import jpeg, plain_jpeg, rle
 from overread.formats.colours import palette_to_rgb, ybr_to_rgb
 from overread.formats.decoder import decode_apart
 from overread.formats.fragments import frames
 from overread.formats.limits import check_bytes, check_size
 from overread.formats.streams import Stream, stream
+from overread.formats.syntaxes import DECODERS, KINDS, LOSSLESS
 
 NATIVE = frozenset(
     (
