@@ -84,7 +84,7 @@ def _child(folder: Path, count: int) -> None:
     import time
 
     from overread.formats.door import candidates
-    from overread.steps.collect import _present
+    from overread.steps.offered import places_of
     from overread.store.crosswalk import Crosswalk
 
     marks = {max(1, count * p // 100): f"{p} %" for p in (10, 50, 100)}
@@ -104,7 +104,7 @@ def _child(folder: Path, count: int) -> None:
     if jobs.parts != count:
         raise RuntimeError(f"{jobs.parts} files of {count} were indexed")
     with Crosswalk(folder) as book:
-        book.begin(key for job in jobs for key in _present(job))
+        book.begin(key for job in jobs for key in places_of(job))
     peak = max(peak, _held())
     json.dump({"held": held, "peak": peak, "seconds": seconds, "jobs": len(jobs)}, sys.stdout)
 

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +16,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-import overread
 from overread import engine
 from overread.domain import Study, code_of
 from overread.errors import IdentityRefused, LabelError, NothingToDo
-from overread.formats.deid import pseudonym
 from overread.formats.door import Job, Jobs, Part, Refused, candidates, read_job
 from overread.formats.facts import IN_PIXELS, MAY_SHOW
 from overread.formats.found import Origin
@@ -28,6 +26,7 @@ from overread.formats.labels import LabelRow
 from overread.steps.collected import Collected, label_counts
 from overread.steps.examinations import examinations
 from overread.steps.fetched import Fetched, fetch, is_remote
+from overread.steps.offered import Looks, absolute, entry, is_known, keys_of, looked_at, own_words, places_of
 from overread.steps.progress import bar as moved_bar
 from overread.steps.said import Said
 from overread.store.archive import Archive
@@ -39,7 +38,6 @@ _LITTLE = 32 << 20  # bytes that are read before other processes have started
 _MANY = 200  # files from which on other processes are surely needed
 _QUEUED, _AHEAD = 64, 1000  # small pictures that wait at a process; results that wait while a large volume is read
 _WAITING = 16  # threads that wait for the disk: it takes sixteen small files in about the time of one
-_TRY_AGAIN = ("reader-died", "unreadable")  # refusals that another day may not give
 
 
 def collect(
@@ -205,15 +203,12 @@ def _shown(file: str, why: str) -> Refused:
     return Refused(file, code="burned-in", reason=str(told))
 
 
-_Stats = dict[str, tuple[int, int]]  # path → size and time of change, before it is read; missing where it is gone
-
-
 @dataclass(frozen=True)
 class _Read:
     """A job that was read, its files as they were before, what came of it, and the threads that wait for the disk."""
 
     job: Job
-    stats: _Stats
+    stats: Looks
     results: Any
     finishing: list[Future]
 
@@ -226,9 +221,9 @@ class _Run:
         self.read_now = self.moved = 0
         self.may_show: set[str] = set()
         self.arrays_read: set[str] = set()
-        self.handed_out: deque[tuple[Job, _Stats]] = deque()  # being read
+        self.handed_out: deque[tuple[Job, Looks]] = deque()  # being read
         self.said_again: list[tuple[str, Part]] = []
-        self.book.begin(key for job in jobs for key in _present(job))
+        self.book.begin(key for job in jobs for key in places_of(job))
 
     def read(self, *, workers: int | None, show: bool) -> None:
         """Read what is not known yet, and store it in small steps: each is kept whole."""
@@ -260,8 +255,9 @@ class _Run:
         why = "a hidden file, or what an operating system leaves behind; passed over"
         for job in self.jobs:
             if job.kind == "ignored":
-                hidden = [(k, part, Refused(part.name, code="hidden", reason=why)) for k, part in _keys(job)]
-                self.book.store([_offered(k, part, refused, _stats(job)) for k, part, refused in hidden], ())
+                stats = looked_at(job)
+                hidden = [(k, part, Refused(part.name, code="hidden", reason=why)) for k, part in keys_of(job)]
+                self.book.store([entry(k, part, refused, stats) for k, part, refused in hidden], ())
 
     def _finish(self, results: Any, waiting: ThreadPoolExecutor) -> list[Future]:
         """Have the disk take what a worker has written, without waiting for it here."""
@@ -275,9 +271,9 @@ class _Run:
         for job in self.jobs:
             if job.kind == "ignored":
                 continue
-            stats, keys = _stats(job), list(_keys(job))
+            stats, keys = looked_at(job), list(keys_of(job))
             known = self.book.known([key for key, _ in keys])
-            new = [part for key, part in keys if not _is_known(known.get(key), stats.get(part.path))]
+            new = [part for key, part in keys if not is_known(known.get(key), stats.get(part.path))]
             if new and job.kind not in ("dicom", "array"):
                 job = replace(job, parts=tuple(new))
             fresh = set(job.parts) if new else set()
@@ -314,34 +310,34 @@ class _Run:
     def _sort(
         self,
         job: Job,
-        stats: _Stats,
+        stats: Looks,
         results: Iterable[_Stored | Refused],
         offered: list,
         sources: list,
         records: list,
     ) -> None:
-        by_name = {part.name: key for key, part in _keys(job)}
+        by_name = {part.name: key for key, part in keys_of(job)}
         refused: dict[str, Refused] = {}
         for result in results:
             if isinstance(result, Refused):
-                refused[by_name.get(result.file, _absolute(job, result.file))] = result
+                refused[by_name.get(result.file, absolute(job, result.file))] = result
                 continue
             records.append(result.record)
             if "may-show-name" in map(code_of, result.record.notes):
                 self.may_show.add(result.record.hash)
             names = result.origin.files
             keys = tuple(dict.fromkeys(by_name.get(n, next(iter(by_name.values()))) for n in names))
-            file = _absolute(job, names[0])
-            own = _own(result.origin, key=self.archive.key)
+            file = absolute(job, names[0])
+            own = own_words(result.origin, key=self.archive.key)
             sources.append(Source(file, result.origin.digest, result.record.hash, own, self.said.of(names), keys))
-        for key, part in _keys(job):
+        for key, part in keys_of(job):
             refusal = refused.pop(key, None)
-            offered.append(_offered(key, part, refusal, stats))
+            offered.append(entry(key, part, refusal, stats))
             if refusal is None and part.name not in self.arrays_read:
                 self.read_now += 1
                 if job.chunk:  # the other chunks are of the same file
                     self.arrays_read.add(part.name)
-        offered += [_offered(key, job.parts[0], refusal, stats) for key, refusal in refused.items()]
+        offered += [entry(key, job.parts[0], refusal, stats) for key, refusal in refused.items()]
 
     def _say_again(self) -> None:
         """Tell the book what this run's table, folders or pattern say of files that were known before."""
@@ -398,70 +394,6 @@ class _Run:
         """Tell a person to look where the header does not say whether a name stands in the pixels."""
         told = f"of the images read now are of {MAY_SHOW}: look at them before the archive is passed on"
         return [f"{len(self.may_show):,} {told}"] if self.may_show else []
-
-
-def _keys(job: Job) -> Iterator[tuple[str, Part]]:
-    """Yield each part of a job with the key that it has in the book: its absolute path, wherever one stands."""
-    for part in job.parts:
-        key = storable(os.path.abspath(part.path)) + (f"!{storable(part.member)}" if part.member else "")
-        yield (f"{key}!{job.chunk.split}/{job.chunk.start}-{job.chunk.stop}" if job.chunk else key), part
-
-
-def _present(job: Job) -> Iterator[str]:
-    """Yield the keys of a job's parts, and of the archives that they lie in."""
-    before = ""
-    for key, part in _keys(job):
-        yield key
-        if (part.member or job.chunk) and part.path != before:
-            before = part.path
-            yield storable(os.path.abspath(before))
-
-
-def _stats(job: Job) -> _Stats:
-    """Look at a job's files on disk; before they are read, so that a change meanwhile is seen the next time."""
-    stats = {}
-    for path in {part.path for part in job.parts}:
-        try:
-            about = os.stat(path)
-        except OSError:  # gone or forbidden: the door's refusal says so
-            continue
-        stats[path] = (about.st_size, about.st_mtime_ns)
-    return stats
-
-
-def _is_known(known: Offered | None, now: tuple[int, int] | None) -> bool:
-    if known is None or (known.size, known.mtime_ns) != now:
-        return False
-    return known.code is None or (known.code not in _TRY_AGAIN and known.reader == overread.__version__)
-
-
-def _offered(key: str, part: Part, refusal: Refused | None, stats: _Stats) -> Offered:
-    size, mtime = stats.get(part.path, (-1, -1))
-    if refusal is None:
-        return Offered(key, storable(part.name), size, mtime, reader=overread.__version__)
-    return Offered(key, storable(refusal.file), size, mtime, refusal.code, refusal.reason, overread.__version__)
-
-
-def _absolute(job: Job, name: str) -> str:
-    """Return a name as offered ("a.zip!x.png") with the absolute path in front."""
-    part = next((p for p in job.parts if name == p.name or name.startswith(f"{p.name}!")), job.parts[0])
-    base = part.name[: -len(part.member) - 1] if part.member else part.name
-    return storable(os.path.abspath(part.path) + name[len(base) :])
-
-
-def _own(origin: Origin, *, key: bytes) -> dict[str, Any]:
-    """Return what a source says of itself, its identifiers as pseudonyms."""
-    facts: Mapping[str, Any] = origin.facts
-    own: dict[str, Any] = {
-        "labels": {n: v for n, v in facts.items() if n != "split"},
-        "splits": {"split": facts["split"]} if facts.get("split") else {},
-        "strata": dict(origin.strata),
-    }
-    if (origin.patient_id or "").strip():
-        own["patient"] = pseudonym("P", origin.patient_id, key=key)
-    if (origin.study_uid or "").strip():
-        own["study"] = pseudonym("S", origin.study_uid, key=key)
-    return own
 
 
 def _missing(row: LabelRow) -> Refused:

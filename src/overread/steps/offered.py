@@ -1,0 +1,84 @@
+"""The files of a job as collect's book knows them: their keys, how they were before they were read, what became of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import overread
+from overread.formats.deid import pseudonym
+from overread.formats.door import Job, Part, Refused
+from overread.formats.found import Origin
+from overread.store.crosswalk import Offered, storable
+
+_TRY_AGAIN = ("reader-died", "unreadable")  # refusals that another day may not give
+
+Looks = dict[str, tuple[int, int]]
+"""Path → size and time of change, before it is read; missing where it is gone."""
+
+
+def keys_of(job: Job) -> Iterator[tuple[str, Part]]:
+    """Yield each part of a job with the key that it has in the book: its absolute path, wherever one stands."""
+    for part in job.parts:
+        key = storable(os.path.abspath(part.path)) + (f"!{storable(part.member)}" if part.member else "")
+        yield (f"{key}!{job.chunk.split}/{job.chunk.start}-{job.chunk.stop}" if job.chunk else key), part
+
+
+def places_of(job: Job) -> Iterator[str]:
+    """Yield the keys of a job's parts, and of the archives that they lie in."""
+    before = ""
+    for key, part in keys_of(job):
+        yield key
+        if (part.member or job.chunk) and part.path != before:
+            before = part.path
+            yield storable(os.path.abspath(before))
+
+
+def looked_at(job: Job) -> Looks:
+    """Look at a job's files on disk; before they are read, so that a change meanwhile is seen the next time."""
+    stats = {}
+    for path in {part.path for part in job.parts}:
+        try:
+            about = os.stat(path)
+        except OSError:  # gone or forbidden: the door's refusal says so
+            continue
+        stats[path] = (about.st_size, about.st_mtime_ns)
+    return stats
+
+
+def is_known(known: Offered | None, now: tuple[int, int] | None) -> bool:
+    """True for a file that need not be read again: nothing about it has changed, nor, where it was refused, the reader."""
+    if known is None or (known.size, known.mtime_ns) != now:
+        return False
+    return known.code is None or (known.code not in _TRY_AGAIN and known.reader == overread.__version__)
+
+
+def entry(key: str, part: Part, refusal: Refused | None, stats: Looks) -> Offered:
+    """Return what is kept of a file that was read, or refused."""
+    size, mtime = stats.get(part.path, (-1, -1))
+    if refusal is None:
+        return Offered(key, storable(part.name), size, mtime, reader=overread.__version__)
+    return Offered(key, storable(refusal.file), size, mtime, refusal.code, refusal.reason, overread.__version__)
+
+
+def absolute(job: Job, name: str) -> str:
+    """Return a name as offered ("a.zip!x.png") with the absolute path in front."""
+    part = next((p for p in job.parts if name == p.name or name.startswith(f"{p.name}!")), job.parts[0])
+    base = part.name[: -len(part.member) - 1] if part.member else part.name
+    return storable(os.path.abspath(part.path) + name[len(base) :])
+
+
+def own_words(origin: Origin, *, key: bytes) -> dict[str, Any]:
+    """Return what a source says of itself, its identifiers as pseudonyms."""
+    facts: Mapping[str, Any] = origin.facts
+    own: dict[str, Any] = {
+        "labels": {n: v for n, v in facts.items() if n != "split"},
+        "splits": {"split": facts["split"]} if facts.get("split") else {},
+        "strata": dict(origin.strata),
+    }
+    if (origin.patient_id or "").strip():
+        own["patient"] = pseudonym("P", origin.patient_id, key=key)
+    if (origin.study_uid or "").strip():
+        own["study"] = pseudonym("S", origin.study_uid, key=key)
+    return own
