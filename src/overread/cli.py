@@ -267,7 +267,13 @@ def _explain(p):
     p.add_argument("run_folder", metavar="RUN")
     p.add_argument("sources", nargs="+", metavar="SOURCE")
     p.add_argument("--out", required=True, metavar="DIR")
-    p.add_argument("--method", action="append", metavar="NAME", help="grad-cam, occlusion (default: both)")
+    p.add_argument(
+        "--method",
+        action="append",
+        metavar="NAME",
+        help="grad-cam, grad-cam++, integrated-gradients, occlusion, rise (default: grad-cam and occlusion)",
+    )
+    p.add_argument("--test", action="store_true", help="test the methods first; the verdict is kept with the run")
     p.add_argument("--label", metavar="NAME")
     _json(p)
 
@@ -280,6 +286,7 @@ def _explain(p):
             out=o.out,
             methods=o.method or ("grad-cam", "occlusion"),
             label=o.label,
+            test=o.test,
             progress=not o.quiet,
         )
 

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 
 from overread.errors import ExportError
+from overread.learn import saliency_gradient
 from overread.learn.networks import Built
 
 TOLERANCE = 1e-4
@@ -68,6 +69,35 @@ def check(graph: bytes, built: Built, examples: np.ndarray) -> float:
             if w.shape != h.shape or not np.isfinite(h).all():
                 return float("inf")
     return worst
+
+
+def export_slopes(built: Built, graph: Path, into: Path, *, examples: np.ndarray) -> str:
+    """Write the graph of the scores' slopes beside the network's; return why there is none, "" when there is.
+
+    It is checked like the network itself: slopes on real images against the training framework's. A network without it
+    still predicts, and is explained by the methods that need no slopes.
+
+    Parameters
+    ----------
+    built : Built
+    graph : Path
+        ``model.onnx``, as `export` wrote it.
+    into : Path
+        ``gradient.onnx``
+    examples : ndarray, (n, …)
+    """
+    into.unlink(missing_ok=True)  # of an earlier training that was resumed
+    try:
+        slopes = saliency_gradient.derive(graph.read_bytes())
+        worst = saliency_gradient.check(slopes, built.exported, examples)
+    except ExportError as refusal:
+        return str(refusal)
+    if not worst <= saliency_gradient.TOLERANCE:
+        return f"the graph of the slopes differs from the training framework's by {worst:.2g} of the largest slope"
+    part = into.with_suffix(".part.onnx")
+    part.write_bytes(slopes)
+    part.replace(into)
+    return ""
 
 
 def head(built: Built) -> dict[str, np.ndarray]:

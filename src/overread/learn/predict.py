@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice, tee
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,10 @@ class Model:
         By label (or the name of a label with several levels): which answers remain possible.
     gate : Gate or None
         Whether an image looks like the training images; None where too few were seen to tell.
+    files : dict of str to str
+        The run's sealed files and their SHA-256.
+    heat_maps : dict of str to dict
+        By method: whether its heat-maps passed their tests (``stats.maps.verdict``); empty where none was tested.
     """
 
     run: Path
@@ -58,6 +63,8 @@ class Model:
     workers: int = 2
     sets: dict[str, Sets] = field(default_factory=dict)
     gate: Gate | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    heat_maps: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, run: str | Path, *, workers: int = 2) -> Model:
@@ -88,7 +95,29 @@ class Model:
             workers=workers,
             sets={k: Sets.from_json(v) for k, v in calibration.get("sets", {}).items()},
             gate=_gate(run / "gate.npz") if "gate.npz" in files else None,
+            files=files,
+            heat_maps=_json(run / "heatmaps.json") if "heatmaps.json" in files else {},
         )
+
+    @property
+    def slope_graph(self) -> bytes:
+        """The graph of the scores' slopes: the run's own, or derived from its graph where the run has none.
+
+        Raises
+        ------
+        ExportError
+            When the run has none and none can be derived.
+        """
+        if "gradient.onnx" in self.files:
+            return (self.run / "gradient.onnx").read_bytes()
+        from overread.learn.saliency_gradient import derive
+
+        return derive((self.run / "model.onnx").read_bytes())
+
+    @cached_property
+    def slopes(self) -> onnxruntime.InferenceSession:
+        """The graph of the scores' slopes, opened when it is first asked for."""
+        return open_graph(self.slope_graph)
 
     def logits(self, images: Iterable[Image]) -> np.ndarray:
         """Return raw scores, (images, outputs) float64; each image is run alone, so company cannot change its score."""
@@ -221,13 +250,14 @@ def _gate(path: Path) -> Gate:
         return Gate.of(held)
 
 
-def open_graph(path: Path) -> onnxruntime.InferenceSession:
-    """Open an exported graph for :func:`run_graph`."""
+def open_graph(graph: Path | bytes) -> onnxruntime.InferenceSession:
+    """Open an exported graph, a file or its bytes, for :func:`run_graph`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # images run side by side instead: the sums of one image never change order
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
+    what = graph if isinstance(graph, bytes) else str(graph)
+    return onnxruntime.InferenceSession(what, sess_options=options, providers=["CPUExecutionProvider"])
 
 
 def run_graph(
@@ -241,6 +271,22 @@ def run_graph(
     def one(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         logits, features = session.run(["logits", "features"], {"image": np.asarray(x)[None]})
         return logits[0].astype(np.float64), features[0]
+
+    inputs = iter(inputs)
+    with ThreadPoolExecutor(workers) as pool:
+        while some := list(islice(inputs, 16 * workers)):
+            yield from pool.map(one, some)
+
+
+def run_slopes(
+    session: onnxruntime.InferenceSession, inputs: Iterable[np.ndarray], k: int, *, workers: int = 2
+) -> Iterator[np.ndarray]:
+    """Yield the slope of logit ``k`` in every pixel of each network input, in order (``learn.saliency_gradient``)."""
+    direction = np.zeros((1, session.get_inputs()[1].shape[1]), np.float32)
+    direction[0, k] = 1
+
+    def one(x: np.ndarray) -> np.ndarray:
+        return session.run(["slope"], {"image": np.asarray(x)[None], "direction": direction})[0][0]
 
     inputs = iter(inputs)
     with ThreadPoolExecutor(workers) as pool:

@@ -15,6 +15,7 @@ from overread.formats.found import Origin
 from overread.learn import saliency
 from overread.learn.predict import Model
 from overread.pages import overlay
+from overread.steps.heatmaps import failing
 
 PIECES = ("heat-map", "capture", "report")
 
@@ -122,7 +123,12 @@ def pieces(
 
 
 def _pictures(model, finding, origin, files, image_of, *, now: datetime, png: bool) -> Iterator[Piece]:
-    """Yield the heat-map of one finding as a page shows it, and as an archive files it."""
+    """Yield the heat-map of one finding as a page shows it, and as an archive files it.
+
+    A map of a kind that has not passed its tests is hatched in grey on the page, where it says so beside the finding. It
+    is not filed: in an archive it would stand alone, and be looked at for what it does not show.
+    """
+    failed = failing(model.heat_maps)
     try:
         image = image_of(finding.image)
         heat = saliency.grad_cam(model, image, finding.label)
@@ -141,8 +147,8 @@ def _pictures(model, finding, origin, files, image_of, *, now: datetime, png: bo
 
     if png:
         title = f"{finding.label} · {model.card.name} {model.card.version}"
-        yield _tried("heat-map", finding.label, lambda: overlay.overlay_png(image, heat, title=title))
-    if origin is not None:
+        yield _tried("heat-map", finding.label, lambda: overlay.overlay_png(image, heat, title=title, failed=failed))
+    if origin is not None and not failed:
         yield _tried("capture", finding.label, capture)
 
 

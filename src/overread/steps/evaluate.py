@@ -16,6 +16,7 @@ from overread.domain import ModelCard, Study, Task, fingerprint
 from overread.domain.canonical import plain
 from overread.errors import CohortError, RunError
 from overread.learn.predict import Model
+from overread.learn.saliency import DEFAULT
 from overread.pages.card import render_card
 from overread.pages.plots import told
 from overread.pages.report import render_report
@@ -25,12 +26,14 @@ from overread.steps import leakage
 from overread.steps.asked import at_prevalence, check_questions, claims_against
 from overread.steps.beside import floors_of, shorten
 from overread.steps.gallery import gallery
+from overread.steps.heatmaps import judge, keep, testing_panel
+from overread.steps.nearest import training_cases
 from overread.steps.progress import bar as moved_bar
 from overread.steps.progress import progress as bar
 from overread.steps.question import never_learned
 from overread.steps.question import truth as truth_of
 from overread.steps.reads import count as count_reads
-from overread.steps.run import read_json, write, write_json
+from overread.steps.run import archive_of, read_json, write, write_json
 from overread.steps.scores import Question, Scores, read_scores
 from overread.steps.subgroups import groups_of, told_of
 from overread.store.archive import Archive
@@ -125,7 +128,7 @@ def evaluate(
     run, now = Path(run), now or datetime.now().astimezone()
     check_questions(prevalence, published or {})
     plan = read_json(run / "plan.json")
-    where = _home(run, plan)
+    where = archive_of(run, plan)
     task = Task(**{**plan["task"], "labels": tuple(plan["task"]["labels"])})
     split = Split.from_json(read_json(run / "split.json"))
     kept = read_json(run / "calibration.json")
@@ -162,10 +165,14 @@ def evaluate(
         )
         subgroups = told_of(testing, probability, groups, how, tick=meter.update)
         meter.close()
+        if home and on is None:
+            panel = testing_panel(model, home, seed=how.seed)
+            model.heat_maps = keep(run, {DEFAULT: judge(model, panel, seed=how.seed, progress=progress)})
         pictures = []
         if archive:
             cases = (archive, model, testing.entries, testing.truth, probability, task, points)
-            pictures = gallery(*cases, progress=progress)
+            like = training_cases(model, home, split, studies, progress=progress) if home else None
+            pictures = gallery(*cases, like=like, progress=progress)
     measured = {
         "unit": _unit(testing),
         "labels": labels,
@@ -175,6 +182,7 @@ def evaluate(
         "calibration": {k: v for k, v in fitted.to_json().items() if k != "refits"},
         "subgroups": subgroups,
         "at_prevalence": at_prevalence(labels, prevalence) if prevalence is not None else {},
+        "heatmaps": model.heat_maps,
         "claims": claims_against(labels, published or {}, n=published_n),
         "leakage": leakage.told(certificate),
         "with_overlaps": shorten(leakage.with_overlaps(scores, how, fitted)) if on is None else {},
@@ -223,13 +231,6 @@ def evaluate(
         write_json(run / "card.json", {**plain(card), "fingerprint": card.fingerprint})
         write(run / "card.md", render_card(card))
     return Evaluation(run, measured, page, out / "report.html")
-
-
-def _home(run: Path, plan: Mapping[str, Any]) -> Path | None:
-    """Return where the training archive is, or None where it is not: a run may be carried away from it."""
-    named = plan.get("archive")
-    places = (run / named, Path(named)) if named else ()
-    return next((place for place in places if (place / "archive.sqlite").is_file()), None)
 
 
 def _refuse_changed(split: Split, studies: Mapping[str, Study]) -> None:

@@ -1,47 +1,70 @@
-"""Explain: where in the image the answer came from, as pictures and as raw maps on the original pixel grid."""
+"""Explain: where in the image the answer came from, as pictures and as raw maps on the original pixel grid.
+
+A kind of map that has not passed its tests is drawn in grey, and says so. ``test`` makes the tests.
+"""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from overread.domain.canonical import plain
 from overread.errors import NothingToDo, OverreadError, RunError
 from overread.formats import door
 from overread.learn import saliency
 from overread.learn.predict import Model
 from overread.pages import overlay
+from overread.stats.maps import CAUTION
+from overread.steps.heatmaps import failing, judge, keep, testing_panel
 from overread.steps.progress import bar
-from overread.steps.run import write, write_json
+from overread.steps.run import archive_of, read_json, write, write_json
+from overread.store.archive import Archive
 from overread.store.objects import content_hash
 
-CAUTION = "A heat-map is evidence about the model, not an outline of disease."
+METHODS = ("grad-cam", "occlusion")
+"""What is drawn when nothing is named."""
 
 
 @dataclass(frozen=True)
 class Explained:
-    """The maps that were written, one an image, label and method, and every file refused with its reason."""
+    """The maps that were written, one an image, label and method, and every file refused with its reason.
+
+    Parameters
+    ----------
+    out : Path
+    maps : tuple of dict
+    refused : tuple of (file, code, reason)
+    verdicts : dict of str to dict
+        By method: whether its maps passed their tests, and why not (`stats.maps.verdict`).
+    """
 
     out: Path
     maps: tuple[dict[str, Any], ...]
     refused: tuple[tuple[str, str, str], ...]
+    verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the list of maps for ``--json``."""
         return {
             "maps": list(self.maps),
             "refused": [{"file": f, "code": c, "reason": r} for f, c, r in self.refused],
+            "tests": plain(self.verdicts),
             "caution": CAUTION,
         }
 
     def __str__(self) -> str:
         lines = [f"{len(self.maps)} heat-maps in {self.out}; {len(self.refused)} files refused"]
         lines += [f"  refused {f}: {why}" for f, _, why in self.refused[:10]]
+        for method in dict.fromkeys(told["method"] for told in self.maps):
+            words = failing(self.verdicts, method)
+            why = self.verdicts.get(method, {}).get("why", "Test it with --test.")
+            lines.append(f"  {method}: {f'{words}, shown in grey' if words else 'passed its tests'}. {why}")
         return "\n".join([*lines, CAUTION])
 
 
@@ -49,14 +72,16 @@ def explain(
     run: object,
     *sources: str | Path,
     out: str | Path,
-    methods: Sequence[str] = ("grad-cam", "occlusion"),
+    methods: Sequence[str] = METHODS,
     label: str | None = None,
+    test: bool = False,
     progress: bool = True,
 ) -> Explained:
     """Write heat-maps for every image in the sources: a PNG overlay and the raw map as ``.npy``.
 
-    The raw map is float32 (slices, rows, columns) on the pixel grid of the image as it came, in logit units:
-    positive speaks for the label, negative against it.
+    The raw map is float32 (slices, rows, columns) on the pixel grid of the image as it came, in the unit that
+    ``maps.json`` names: positive speaks for the label, negative against it. For DICOM ``maps.json`` also holds the
+    affine from (column, row, slice) to millimetres of the patient, and the slices' files in order.
 
     Parameters
     ----------
@@ -64,10 +89,19 @@ def explain(
     sources : paths
     out : path
     methods : sequence of str
-        "grad-cam", "occlusion".
+        Of ``learn.saliency.METHODS``: "grad-cam", "grad-cam++", "integrated-gradients", "occlusion", "rise".
     label : str, optional
         One output; by default a yes-or-no question's label, or the leading class of each image.
+    test : bool
+        Test the methods first, on the run's testing cohort; its archive must be here. The verdict is kept with the run.
     progress : bool
+
+    Raises
+    ------
+    NothingToDo
+        When the sources hold no file.
+    RunError, ExportError
+        When a method is not known, or this network cannot be explained by it.
     """
     model = run if isinstance(run, Model) else Model.load(getattr(run, "path", run))
     unknown = [m for m in methods if m not in saliency.METHODS]
@@ -75,8 +109,12 @@ def explain(
         raise RunError(f"the method {unknown[0]!r}", expected="one of " + ", ".join(saliency.METHODS), do="name one")
     if label is not None:
         saliency.output(model, label)  # refuse an unknown label before any work
+    if any(saliency.METHODS[m].slopes for m in methods):
+        _ = model.slopes  # refuse a network without slopes before any work
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    if test:
+        model.heat_maps = keep(model.run, _tested(model, methods, progress=progress))
     maps, refused = [], []
     with bar(total=None, what="explain", unit="pass", show=progress) as line:
         for item in door.scan(*sources):
@@ -89,7 +127,8 @@ def explain(
                 refused.append((item.origin.files[0], getattr(error, "code", "refused"), str(error)))
     if not maps and not refused:
         raise NothingToDo("no files", expected="images in the sources", do="name a folder or files that hold some")
-    result = Explained(out, tuple(maps), tuple(refused))
+    tested = {m: model.heat_maps[m] for m in methods if m in model.heat_maps}
+    result = Explained(out, tuple(maps), tuple(refused), tested)
     write_json(out / "maps.json", result.to_json())
     return result
 
@@ -102,13 +141,14 @@ def _one(model: Model, found: door.Found, out: Path, methods: Sequence[str], lab
     stem = _stem(found.origin.files[0]) + "-" + content_hash(image)[:8]
     for finding in asked:
         for method in methods:
-            heat = saliency.METHODS[method](model, image, finding.label, progress=tick)
+            heat = saliency.heat_map(model, image, finding.label, method=method, progress=tick)
             name = f"{stem}-{_stem(finding.label)}-{method}"
             raw = io.BytesIO()
             np.save(raw, heat)
             write(out / f"{name}.npy", raw.getvalue())
             title = f"{finding.label}: {finding.probability:.2f} ({finding.low:.2f}–{finding.high:.2f}), {method}"
-            write(out / f"{name}.png", overlay.overlay_png(image, heat, title=title))
+            unit, failed = saliency.METHODS[method].unit, failing(model.heat_maps, method)
+            write(out / f"{name}.png", overlay.overlay_png(image, heat, title=title, unit=unit, failed=failed))
             yield {
                 "file": found.origin.files[0],
                 "label": finding.label,
@@ -116,10 +156,35 @@ def _one(model: Model, found: door.Found, out: Path, methods: Sequence[str], lab
                 "png": f"{name}.png",
                 "map": f"{name}.npy",
                 "shape": list(heat.shape),
-                "unit": "logit",
+                "unit": unit,
                 "low": float(heat.min()),
                 "high": float(heat.max()),
+                "passed": not failed,
+                **_place(found),
             }
+
+
+def _place(found: door.Found) -> dict[str, Any]:
+    """Return where a map of an image with a geometry lies in the patient; empty for a picture."""
+    if found.image.geometry is None:
+        return {}
+    return {"affine": np.asarray(found.image.geometry.affine, float).tolist(), "files": list(found.origin.files)}
+
+
+def _tested(model: Model, methods: Sequence[str], *, progress: bool) -> dict[str, Any]:
+    """Return the verdict on each method, from the run's testing cohort."""
+    plan = read_json(model.run / "plan.json")
+    where = archive_of(model.run, plan)
+    if where is None:
+        raise RunError(
+            "the archive that this run was trained from is not here",
+            expected="its testing cohort, to test the heat-maps on",
+            do="bring the archive to where it was, or explain without --test",
+        )
+    with Archive.open(where) as store:
+        seed = int(plan.get("seed", 0))
+        panel = testing_panel(model, store, seed=seed)
+        return {m: judge(model, panel, method=m, seed=seed, progress=progress) for m in methods}
 
 
 def _leading(model: Model, findings):

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from overread.domain import Task
+from overread.domain import Image, Task
 from overread.learn.predict import Model
 from overread.learn.saliency import grad_cam
 from overread.pages.overlay import overlay_rgb, small_png, strongest_slice, window
 from overread.pages.plots import percent
+from overread.steps.heatmaps import failing
+from overread.steps.nearest import Near, Training
 from overread.steps.progress import bar
 from overread.store.archive import Archive
 
@@ -30,12 +32,13 @@ def gallery(
     task: Task,
     points: Mapping[str, Mapping[str, Any]],
     *,
+    like: Training | None = None,
     progress: bool = False,
 ) -> list[dict[str, Any]]:
     """Return groups of cases, each with its picture and the same picture under its heat-map.
 
-    The wrong ones are the most confident mistakes: nobody chose the pretty ones. The right ones are spread from sure
-    to barely.
+    The wrong ones are the most confident mistakes: nobody chose the pretty ones. Beside each stand the three training
+    cases that the network takes to be most like it. The right ones are spread from sure to barely.
 
     Parameters
     ----------
@@ -45,11 +48,15 @@ def gallery(
     truth, probability : ndarray, (n, outputs)
     task : Task
     points : mapping of label to operating point
+    like : Training, optional
+        The training cases; without them no neighbours are shown.
+    progress : bool
 
     Returns
     -------
     list of dict
-        ``{"label", "title", "total", "cases": [{"study", "said", "was", "picture", "heat"}]}``; pictures are data URIs.
+        ``{"label", "title", "total", "cases": [{"study", "said", "was", "slice", "picture", "heat", "failed", "near":
+        [{"study", "was", "picture"}]}]}``; pictures are data URIs; ``failed`` says in a few words why the map is grey.
     """
     if task.kind in ("multiclass", "ordinal"):
         chosen = _levels(truth, probability, task)
@@ -64,7 +71,9 @@ def gallery(
         for label, title, total, rows in chosen:
             shown = []
             for i, j in rows:
-                shown.append(_case(archive, model, entries[i], truth[i], probability[i], task, j))
+                wrong = title.startswith(("Missed", "False alarm", "Called wrongly"))
+                beside = like if wrong else None
+                shown.append(_case(archive, model, entries[i], truth[i], probability[i], task, j, like=beside))
                 drawn.update()
             groups.append({"label": label, "title": title, "total": total, "cases": shown})
     return groups
@@ -116,22 +125,51 @@ def _levels(truth: np.ndarray, probability: np.ndarray, task: Task) -> list[tupl
 
 
 def _case(
-    archive: Archive, model: Model, entry: Entry, truth: np.ndarray, probability: np.ndarray, task: Task, j: int
+    archive: Archive,
+    model: Model,
+    entry: Entry,
+    truth: np.ndarray,
+    probability: np.ndarray,
+    task: Task,
+    j: int,
+    *,
+    like: Training | None,
 ) -> dict[str, Any]:
     """Return one case with its two pictures; a volume is shown at the slice that speaks loudest."""
-    image = archive.image(entry[1])
+    image, failed = archive.image(entry[1]), failing(model.heat_maps)
     heat = grad_cam(model, image, task.labels[j])
     k = strongest_slice(heat)
+    near: list[Near] = []
+    if like is not None:
+        _, features = next(model.run_all([image]))
+        near = like.near(features)
     several = task.kind in ("multiclass", "ordinal")
-    was = task.labels[int(np.nan_to_num(truth).argmax())] if several else ("there" if truth[j] == 1 else "not there")
+    under = overlay_rgb(image, heat, slice=k, failed=bool(failed))
     return {
         "study": entry[2],
         "said": f"{task.labels[j]} {percent(probability[j], 1)}" if several else percent(probability[j], 1),
-        "was": was,
+        "was": _was(truth, task, j),
         "slice": f"slice {k + 1} of {len(heat)}" if image.is_volume else "",
         "picture": _uri(small_png(window(image)[k], spacing_mm=image.spacing_mm)),
-        "heat": _uri(small_png(overlay_rgb(image, heat, slice=k), spacing_mm=image.spacing_mm)),
+        "heat": _uri(small_png(under, spacing_mm=image.spacing_mm)),
+        "failed": failed,
+        "near": [{"study": n.study, "was": _was(n.truth, task, j), "picture": _middle(n.image)} for n in near],
     }
+
+
+def _was(truth: np.ndarray, task: Task, j: int) -> str:
+    """Return what is known of a case, in words."""
+    if np.isnan(truth[j]):
+        return "not known"
+    if task.kind in ("multiclass", "ordinal"):
+        return task.labels[int(truth.argmax())].removeprefix(f"{task.name}=")
+    return "there" if truth[j] == 1 else "not there"
+
+
+def _middle(image: Image) -> str:
+    """Return a small picture of an image, of a volume at its middle slice."""
+    shown = window(image)
+    return _uri(small_png(shown[len(shown) // 2], spacing_mm=image.spacing_mm, side=144))
 
 
 def _uri(png: bytes) -> str:

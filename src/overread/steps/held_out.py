@@ -17,6 +17,7 @@ from overread.stats import calibration as calibrating
 from overread.stats import conformal
 from overread.stats.guarantee import operating_point
 from overread.stats.splits import Split
+from overread.steps import nearest
 from overread.steps.progress import bar
 from overread.steps.run import write, write_json, write_scores
 
@@ -41,7 +42,7 @@ class Held:
 
 
 def score(out: Path, split: Split, material: Material, task: Task, *, progress: bool) -> Held:
-    """Run the exported graph over the cohorts held out, learn the gate, and write ``scores.csv`` and ``gate.npz``."""
+    """Run the exported graph over the cohorts held out, learn the gate, and write ``scores.csv``, ``gate.npz``, ``neighbours.npz``."""
     session = predict.open_graph(out / "model.onnx")
     seen = material.inputs["training"]
     some = np.unique(np.linspace(0, len(seen) - 1, min(len(seen), gating.MOST)).round().astype(int))
@@ -57,6 +58,8 @@ def score(out: Path, split: Split, material: Material, task: Task, *, progress: 
                 rows[cohort].append({kind: row.astype(np.float32) for kind, row in gating.rows(x, features).items()})
                 line.update(1)
     gate = gating.learn(_stacked(rows["training"]), _stacked(rows["calibration"]))
+    entries = split.cohorts["training"]
+    write(out / "neighbours.npz", _npz(nearest.kept(rows["training"], [entries[i] for i in some])))
     unlike = [gate.kind_of(row) for cohort in HELD_OUT for row in rows[cohort]]
     write(out / "gate.npz", _npz(gate.arrays()))
     _write(out / "scores.csv", split, material, logits, task, unlike=unlike)

@@ -84,6 +84,13 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
+def archive_of(run: Path, plan: Mapping[str, Any]) -> Path | None:
+    """Return where the training archive is, or None where it is not: a run may be carried away from it."""
+    named = plan.get("archive")
+    places = (run / named, Path(named)) if named else ()
+    return next((place for place in places if (place / "archive.sqlite").is_file()), None)
+
+
 def write_scores(
     path: Path,
     rows: Iterable[tuple[str, str, str, str | None]],
@@ -125,7 +132,8 @@ def seal(run: Path, *, card: str = "") -> dict[str, str]:
     card : str
         Fingerprint of the model card, which may gain figures later but never change what the model is.
     """
-    names = (*NEEDED, "gate.npz", "split.json", "history.json", "weights.keras", "scores.csv", "scores.simple-cnn.csv", "leakage.json", "shortcuts.json", "probes.json")
+    names = (*NEEDED, "gate.npz", "gradient.onnx", "heatmaps.json", "neighbours.npz", "split.json", "history.json")
+    names += ("weights.keras", "scores.csv", "scores.simple-cnn.csv", "leakage.json", "shortcuts.json", "probes.json")
     files = {name: sha256(run / name) for name in names if (run / name).exists()}
     write_json(run / "manifest.json", {"files": files, "card": card})
     return files

@@ -1,0 +1,111 @@
+"""The verdict on a map against cases whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from overread.stats import maps
+
+
+@given(st.integers(0, 10_000))
+def test_rank_correlation_is_scipys_also_with_ties(seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(0, 5, 40), rng.integers(0, 5, 40) + rng.normal(size=40).round()
+    assert maps.rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic, abs=1e-9)
+
+
+def test_elsewhere_keeps_the_values_and_forgets_the_place():
+    rng = np.random.default_rng(0)
+    heat = np.zeros((20, 20))
+    heat[3, 4] = 1
+    places = [np.unravel_index(maps.elsewhere(heat, rng).argmax(), heat.shape) for _ in range(4000)]
+    assert all(np.array_equal(np.sort(maps.elsewhere(heat, rng), None), np.sort(heat, None)) for _ in range(5))
+    counts = np.histogram2d(*np.array(places).T, bins=4, range=[[0, 20], [0, 20]])[0]
+    assert counts.min() > 190 and counts.max() < 320  # 250 each
+
+
+def test_the_mean_over_patients_holds_the_truth_as_often_as_it_says():
+    """1,000 studies of 60 patients with one to four images each: the interval is over patients, not images."""
+    rng, hits, naive = np.random.default_rng(1), 0, 0
+    for _ in range(1000):
+        count = rng.integers(1, 5, 60)
+        own = np.repeat(rng.normal(0, 1, 60), count) + rng.normal(0, 0.3, count.sum()) + 0.2
+        who = [f"P{i}" for i in np.repeat(np.arange(60), count)]
+        e = maps.mean(own, who, rng)
+        hits += e.low < 0.2 < e.high
+        half = 1.96 * own.std() / np.sqrt(len(own))
+        naive += abs(own.mean() - 0.2) < half
+    assert 925 <= hits <= 970
+    assert naive < 880  # the twin: images taken for patients promise too much
+
+
+def trials(n, *, gain=0.5, alike=0.1, stable=0.95, border=0.2, seed=0, **more):
+    rng = np.random.default_rng(seed)
+    draw = lambda: rng.normal(0, 0.3)
+    return [
+        {
+            "randomisation": {"head": alike, "half": 0.1, "all": 0.05},
+            "deletion": {"map": -gain + draw(), "random": draw(), "centre": draw()},
+            "insertion": {"map": gain + draw(), "random": draw(), "centre": draw()},
+            "stability": stable,
+            "border": border,
+            **more,
+        }
+        for _ in range(n)
+    ]
+
+
+def judged(cases, auroc=0.9):
+    learned = {"auroc": auroc, "redrawn": [0.4, 0.55, 0.7], "n": 64}
+    return maps.verdict(cases, None, np.random.default_rng(0), learned=learned)
+
+
+def test_a_good_map_passes():
+    found = judged(trials(80))
+    assert found["passed"] and found["why"] == "It passed all 6 tests on 80 cases."
+    assert found["deletion"].value == pytest.approx(0.5, abs=0.15) and found["insertion"].low > 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [
+        ({"alike": 0.6}, "randomisation"),
+        ({"gain": 0.0}, "deletion"),
+        ({"gain": -0.5}, "insertion"),
+        ({"stable": 0.5}, "stability"),
+        ({"border": 0.8}, "border"),
+        ({"pointing": {"map": 0.0, "others": 0.3, "overlap": 0.0}}, "pointing"),
+    ],
+)
+def test_each_fault_alone_fails_and_is_named(fault, name):
+    found = judged(trials(80, **fault))
+    failed = [c["name"] for c in found["checks"] if not c["passed"]]
+    assert not found["passed"] and name in failed
+    assert found["why"]
+
+
+def test_a_network_no_better_than_redrawn_ones_has_no_map_to_believe():
+    found = judged(trials(80), auroc=0.69)
+    assert not found["passed"] and found["why"].startswith("The network tells 64 cases apart with an AUROC of 0.69")
+
+
+def test_a_map_no_better_than_chance_rarely_passes():
+    """The curves alone, at their intervals' own promise: two tests against two rivals, all four by chance."""
+    passed = sum(judged(trials(60, gain=0.0, seed=s))["passed"] for s in range(200))
+    assert passed <= 2
+
+
+def test_too_few_cases_say_nothing():
+    found = judged(trials(maps.FEWEST - 1))
+    assert not found["passed"] and not found["tested"] and "49 cases; at least 50" in found["why"]
+    assert judged(trials(maps.FEWEST))["passed"]
+
+
+def test_pointing_is_told_beside_other_cases_maps():
+    found = judged(trials(60, pointing={"map": 1.0, "others": 0.25, "overlap": 0.4}))
+    assert found["passed"] and found["pointing"]["hits"].value == 1.0
+    assert any("in 100 of 100 cases; with another case's map in 25" in c["told"] for c in found["checks"])
