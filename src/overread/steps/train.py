@@ -21,7 +21,7 @@ from overread.errors import CohortError
 from overread.learn import plan as planning
 from overread.stats import metrics, splits
 from overread.steps import evaluate as evaluating
-from overread.steps import leakage, shortcuts
+from overread.steps import leakage, probes, shortcuts
 from overread.steps.begin import check_options, prepare, split_to_use
 from overread.steps.describe import card_of
 from overread.steps.held_out import Material, calibrate, score, score_baseline
@@ -135,6 +135,10 @@ def train(
         _keep(fitted, plan, out, material, archive=path, progress=progress)
         held = score(out, split, material, plan.task, progress=progress)
         calibrate(out, held, plan.task, sensitivity=sensitivity, seed=seed)
+        probed = probes.probe(out, split, material, by_name, store, plan.task, seed=seed, progress=progress)
+        write_json(out / probes.NAME, probed)
+        for told in probes.warnings(probed):
+            _say(progress, f"  ! {told}")
         if baseline and network != BASELINE and not (out / BASELINE_SCORES).exists():
             _baseline(store, split, by_name, task, seed, out, progress=progress)
         hashes = seal(out)
