@@ -21,10 +21,11 @@ from PIL import Image as Picture
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from overread.errors import IdentityRefused, OverreadError, UnreadableFile
+from overread.errors import IdentityRefused, LabelError, OverreadError, UnreadableFile
 from overread.formats.clean_copy import clean_copy
 from overread.formats.door import scan
 from overread.formats.found import Refused
+from overread.formats.labels import read_table
 from overread.formats.parser import read_dataset
 from overread.steps.collect import collect
 from overread.store.archive import Archive
@@ -176,6 +177,13 @@ def test_voxels_larger_than_the_solar_system(tmp_path):
     lies = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1]}
     assert codes(tmp_path, "a.dcm", dicom(**lies, SliceThickness="3")) == ["read"]
     assert codes(tmp_path, "b.dcm", dicom(**lies, SliceThickness="1e200")) == ["malformed"]
+
+
+def test_a_column_as_long_as_a_book_is_not_repeated(tmp_path):
+    (tmp_path / "a.csv").write_text("b" * 5000 + ",two words\r and more,mass\na.png,1,1\n")
+    with pytest.raises(LabelError) as refused:
+        read_table(tmp_path / "a.csv")
+    assert len(str(refused.value)) < 300 and "\r" not in str(refused.value)
 
 
 def test_a_tar_that_is_longer_than_the_universe(tmp_path):

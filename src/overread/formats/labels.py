@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 
 from overread.domain import COHORT_WORDS, LabelValue
 from overread.errors import LabelError
@@ -123,13 +124,13 @@ def read_table(path: str | Path, *, patient: str | None = None) -> LabelTable:
         names = ["file" if n == next(filter(names.__contains__, _STUDY_NAMES), None) else n for n in names]
     if "file" not in names:
         raise LabelError(
-            f"a label table with the columns {', '.join(header[:12])}",
+            f"a label table with the columns {_listed(header)}",
             expected="one named file",
             do="name the column that holds the file names 'file'",
         )
     who = patient.strip().lower() if patient else "patient"
     if patient and who not in names:
-        raise LabelError("no such patient column in the label table", expected=f"one of {', '.join(header[:12])}")
+        raise LabelError("no such patient column in the label table", expected=f"one of {_listed(header)}")
     _check_rows(lines, names)
     columns = {n: [cells[i] for _, cells in lines] for i, n in enumerate(names) if n not in ("file", who, "study")}
     kinds, notes = _kinds(columns, [number for number, _ in lines])
@@ -207,6 +208,11 @@ def _decoded(raw: bytes) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         return raw.decode("latin-1")
+
+
+def _listed(header: list[str]) -> str:
+    """Return the first columns' names as a refusal may repeat them: short, on one line."""
+    return ", ".join(shorten(name, 30, placeholder="…") for name in header[:12])
 
 
 def _header(header: list[str]) -> list[str]:

@@ -66,7 +66,10 @@ def _told(ds: Dataset, tag) -> tuple[str, Iterator[str] | list[str]]:
             several = value if isinstance(value, (MultiValue, list, tuple)) else [] if value is None else [value]
             return elem.VR, [str(v).lower() for v in several] if elem.VR != "SQ" else []
         except Exception:  # pydicom raises nine kinds for damaged values
-            raw = ds.get_item(tag)
+            try:
+                raw = ds.get_item(tag)
+            except Exception:  # the file ends before its bytes: there is none that could be looked for
+                return "PN", []
             data = raw.value if isinstance(raw.value, bytes) else b""
             return str(raw.VR or "PN"), [data.decode("latin-1").lower()]
 
