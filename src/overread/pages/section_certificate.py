@@ -93,7 +93,8 @@ def _notes(found: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Iterable[
     else:
         yield "Near copies were not looked for; the same picture under its hash was."
     times = {1: "once", 2: "twice"}.get(evaluation["reads"], f"{evaluation['reads']} times")
-    yield f"The cohort of this report was read {times} by this run: it is {evaluation['measured_before']}."
+    what = "other archive" if evaluation["external"] else "testing cohort"
+    yield f"By this run the {what} was read {times}; it is {evaluation['measured_before']}."
     yield f"The split is frozen under {found['split'][:16]}…"
 
 
@@ -110,7 +111,7 @@ def _excluded(found: Mapping[str, Any]) -> str:
         "Left out: testing cases from the headline figures; published tuning and calibration cases from tuning and "
         "calibration, before anything was learned."
     )
-    return _table(("cohort", "why", "images"), rows, caption, last=1)
+    return _table(("cohort", "why", "images"), rows, caption, numbers=(2,))
 
 
 def _both(evaluation: Mapping[str, Any]) -> str:
@@ -143,7 +144,7 @@ def _conflicts(found: Mapping[str, Any]) -> str:
         for c in found["label_conflicts"]
     ]
     table = _table(
-        ("label", "answers", "images", "studies"), rows, "One picture, or near copies of it, two answers.", last=0
+        ("label", "answers", "images", "studies"), rows, "One picture, or near copies of it, two answers.", numbers=(2,)
     )
     few = len(rows) <= SHOWN
     return "<h3>Label conflicts</h3>" + (table if few else _folded(f"All {len(rows):,} conflicts", table))
@@ -164,9 +165,9 @@ def shortcuts_section(evaluation: Mapping[str, Any]) -> str:
         "what it should be. None tells the label beyond doubt."
     )
     rows = [_shortcut_row(name, s) for name, s in found.items()]
-    columns = ("fact", "of", "AUROC", "how the label goes with it")
-    table = _table(columns, rows[:SHOWN], "Strongest first; bold where the whole interval is above 0.6.", last=0)
-    more = _table(columns, rows[SHOWN:], "", last=0)
+    columns = ("fact", "AUROC", "of", "share with it, by value")
+    table = _table(columns, rows[:SHOWN], "Strongest first; bold where the whole interval is above 0.6.", numbers=(1,))
+    more = _table(columns, rows[SHOWN:], "", numbers=(1,))
     return (
         '<section id="shortcuts"><h2>What could be read instead of the finding</h2>'
         + _paragraph(lead)
@@ -183,7 +184,7 @@ def shortcuts_section(evaluation: Mapping[str, Any]) -> str:
 def _shortcut_row(name: str, s: Mapping[str, Any]) -> tuple[str, list[str]]:
     values = " · ".join(f"{value}: {percent(share, 0)} of {n:,}" for value, share, n in s["values"][:4])
     auroc = told(s["auroc"], 2)
-    return name, [s["label"], BOLD + auroc if s["warns"] else auroc, values]
+    return name, [BOLD + auroc if s["warns"] else auroc, s["label"], values]
 
 
 def _one_sided(found: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
@@ -259,20 +260,20 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _table(
-    columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], caption: str, *, last: int | None = None
+    columns: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[str]]],
+    caption: str,
+    *,
+    numbers: Sequence[int] | None = None,
 ) -> str:
-    """Return a table; numbers to the right, or only the ``last`` so many columns; ``name|words`` puts words under it."""
-    first_number = 1 if last is None else len(columns) - last
-    head = "".join(
-        f'<th scope="col"{" class=n" if i >= first_number else ""}>{escape(c)}</th>' for i, c in enumerate(columns)
-    )
+    """Return a table; ``numbers`` are the columns set to the right (all but the first), ``name|words`` puts words under."""
+    right = range(1, len(columns)) if numbers is None else numbers
+    head = "".join(f'<th scope="col"{" class=n" if i in right else ""}>{escape(c)}</th>' for i, c in enumerate(columns))
     body = []
     for name, cells in rows:
         words, _, says = name.partition("|")
         under = f'<span class="says">{escape(says)}</span>' if says else ""
-        tds = "".join(
-            f"<td{' class=n' if i >= first_number else ''}>{_cell(cell)}</td>" for i, cell in enumerate(cells, 1)
-        )
+        tds = "".join(f"<td{' class=n' if i in right else ''}>{_cell(cell)}</td>" for i, cell in enumerate(cells, 1))
         body.append(f'<tr><th scope="row">{escape(words)}{under}</th>{tds}</tr>')
     told_by = f"<caption>{escape(caption)}</caption>" if caption else ""
     return f'<div class="scroll"><table>{told_by}<thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'

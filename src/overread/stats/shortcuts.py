@@ -122,7 +122,7 @@ def _one(name, label, said, truth, patients, *, rng, replicates) -> Shortcut | N
     each = [e for e in each if np.isfinite(e.value)]
     if not each:
         return None
-    shares = _shares(values, c.truth)
+    shares = _shares(values, c.truth, numbers=[v for v in kept if _is_number(v)])
     return Shortcut(name, label, _together(c, each), shares[:8], _one_sided(shares, float(c.truth.mean())))
 
 
@@ -168,9 +168,13 @@ def _words(said: list) -> list[str]:
     if len(set(numbers)) <= BINS:
         return [_word(v) for v in said]
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, 5)))
-    told = [f"{a:.3g} to {b:.3g}" for a, b in pairwise(edges)]
+    told = [f"{_short(a)} to {_short(b)}" for a, b in pairwise(edges)]
     inner = edges[1:-1]
     return [told[int(np.searchsorted(inner, float(v), side="right"))] if _is_number(v) else _word(v) for v in said]
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
 def _together(c: Cases, each: list[Estimate]) -> Estimate:
@@ -186,10 +190,14 @@ def _together(c: Cases, each: list[Estimate]) -> Estimate:
     return c.estimate(value, max(0.0, value - half), min(1.0, value + half), told)
 
 
-def _shares(values: list[str], truth: np.ndarray) -> tuple[tuple[str, float, int], ...]:
+def _shares(values: list[str], truth: np.ndarray, *, numbers: list) -> tuple[tuple[str, float, int], ...]:
+    """Return how often the label goes with each value: the commonest value first, ranges of numbers in their order."""
     said = np.array(values, dtype=object)
     rows = [(v, float(truth[said == v].mean()), int((said == v).sum())) for v in sorted(set(values))]
-    return tuple(sorted(rows, key=lambda row: (-row[2], row[0])))
+    if len(set(numbers)) <= BINS:
+        return tuple(sorted(rows, key=lambda row: (-row[2], row[0])))
+    lowest = dict(sorted(zip(_words(numbers), numbers, strict=True), key=lambda pair: -pair[1]))
+    return tuple(sorted(rows, key=lambda row: lowest.get(row[0], np.inf)))
 
 
 def _one_sided(shares: tuple[tuple[str, float, int], ...], prevalence: float) -> tuple[tuple[str, float, int], ...]:
