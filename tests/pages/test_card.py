@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from overread.domain import ModelCard
-from overread.pages.card import HUMAN, blanks, render_card
+from overread.domain.human import HUMAN, blanks
+from overread.pages.card import render_card
 
 
 def card(**task) -> ModelCard:
@@ -19,16 +20,25 @@ def card(**task) -> ModelCard:
     )  # fmt: skip
 
 
+NEEDED = [key for key, item in HUMAN.items() if item.needed]
+
+
 def test_blank_items_are_named_and_stamp_the_card():
     page = render_card(card())
-    assert "**INCOMPLETE**" in page and page.count("**not written yet**") == len(HUMAN)
-    assert all(words in page for words in HUMAN.values())
+    assert "**INCOMPLETE**" in page and page.count("**not written yet**") == len(NEEDED)
+    assert all(HUMAN[key].words in page for key in NEEDED)
 
 
 def test_a_card_with_every_item_written_bears_no_stamp():
-    full = card(**dict.fromkeys(HUMAN, "written"))
-    assert blanks(full) == [] and "INCOMPLETE" not in render_card(full)
-    assert blanks(card(**{**dict.fromkeys(HUMAN, "written"), "users": "  "})) == ["users"]
+    full = dict.fromkeys(NEEDED, "written")
+    assert blanks(full) == [] and "INCOMPLETE" not in render_card(card(), full)
+    assert blanks(full | {"users": "  "}) == ["users"]
+    assert "- users: **not written yet**" in render_card(card(), full | {"users": ""})
+
+
+def test_what_a_human_writes_changes_no_fingerprint():
+    assert card().fingerprint in render_card(card(), {"users": "radiologists | residents"})
+    assert "radiologists \\| residents" in render_card(card(), {"users": "radiologists | residents"})
 
 
 def test_what_the_program_knows_is_there():

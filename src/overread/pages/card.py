@@ -7,46 +7,38 @@ from typing import Any
 
 from overread.domain import ModelCard
 from overread.domain.canonical import plain
+from overread.domain.human import HUMAN, blanks
 from overread.pages.plots import told
 
-HUMAN = {
-    "intended_use": "Intended use: for what, in whom, and what is out of scope",
-    "users": "Users: who reads with it",
-    "role": "Role: second reader, triage or concurrent reader",
-    "regulatory_status": "Regulatory status",
-    "reference_standard": "Reference standard: who read the training cases, how many readers, how well they agree",
-    "contact": "Contact, licence and funding",
-    "change_control": "Change control: who may change it, and what happens then",
-}
-"""What no program can know. A blank one stamps the card INCOMPLETE."""
 
-
-def blanks(card: ModelCard) -> list[str]:
-    """Return the items of `HUMAN` that nobody has written yet."""
-    return [key for key in HUMAN if not str(card.task.get(key, "")).strip()]
-
-
-def render_card(card: ModelCard) -> str:
+def render_card(card: ModelCard, answers: Mapping[str, str] | None = None) -> str:
     """Return the card as Markdown; INCOMPLETE stands on top while any human item is blank.
+
+    Parameters
+    ----------
+    card : ModelCard
+    answers : mapping of str to str
+        What a human wrote (``answers.toml``); it is no part of the card's fingerprint.
 
     Examples
     --------
     >>> card = ModelCard("mass (residual)", "1", task={"labels": ["mass"], "intended_use": ""}, recipe={}, network={},
     ...                  hashes={}, cohorts={}, training={}, operating_points={}, calibration={})
     >>> print(render_card(card).splitlines()[2][:30])
-    > **INCOMPLETE**: 7 of 7 items
+    > **INCOMPLETE**: 14 of 14 ite
     """
-    missing = blanks(card)
+    answers = answers or {}
+    missing, needed = blanks(answers), sum(item.needed for item in HUMAN.values())
     parts = [f"# Model card: {card.name}, version {card.version}"]
     if missing:
         parts.append(
-            f"> **INCOMPLETE**: {len(missing)} of {len(HUMAN)} items that only a human can write are blank. "
+            f"> **INCOMPLETE**: {len(missing)} of {needed} items that only a human can write are blank. "
             "Not to be used on patients until they are written."
         )
     parts.append("**AI assists, the doctor decides; not for autonomous diagnosis.**")
     parts.append(f"Fingerprint `{card.fingerprint}`")
-    parts.append("## Written by a human\n\n" + "\n".join(_human(card)))
-    parts.append("## The question\n\n" + _list(card.task, leave=tuple(HUMAN)))
+    parts.append("## Written by a human\n\n" + "\n".join(_human(answers)))
+    parts.append("## The question\n\n" + _list(card.task, leave=("intended_use",)))
     parts.append("## The network\n\n" + _list(card.network))
     parts.append("## What happens to an image before it is read\n\n" + _steps(card.recipe))
     parts.append("## Cohorts\n\n" + _cohorts(card.cohorts))
@@ -76,10 +68,11 @@ def _cell(value: Any) -> str:
     return str(value).replace("\n", " ").replace("|", "\\|")
 
 
-def _human(card: ModelCard) -> list[str]:
+def _human(answers: Mapping[str, str]) -> list[str]:
     return [
-        f"- {words}: {_cell(card.task[key]) if card.task.get(key) else '**not written yet**'}"
-        for key, words in HUMAN.items()
+        f"- {item.words}: {_cell(answers[key]) if answers.get(key) else '**not written yet**'}"
+        for key, item in HUMAN.items()
+        if item.needed or answers.get(key)
     ]
 
 

@@ -37,15 +37,17 @@ def _y(v: float) -> float:
     return HEIGHT - BOTTOM - v * (HEIGHT - TOP - BOTTOM)
 
 
-def _text(
+def text(
     x: float, y: float, words: str, *, anchor: str = "start", colour: str = INK, size: int = 12, extra: str = ""
 ) -> str:
-    halo = 'stroke="white" stroke-width="3" paint-order="stroke" stroke-linejoin="round"'  # legible over any line
+    """Return words on a plot, legible over any line."""
+    halo = 'stroke="white" stroke-width="3" paint-order="stroke" stroke-linejoin="round"'
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size}"'
     return f"<text {place} {halo} {extra}>{escape(words)}</text>"
 
 
-def _svg(body: str, *, alt: str, width: int = WIDTH, height: int = HEIGHT) -> str:
+def svg(body: str, *, alt: str, width: int = WIDTH, height: int = HEIGHT) -> str:
+    """Return a drawing as inline SVG, with words for those who cannot see it."""
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(alt, quote=True)}" '
         f'xmlns="http://www.w3.org/2000/svg" font-family="inherit"><title>{escape(alt)}</title>{body}</svg>'
@@ -58,11 +60,11 @@ def _frame(*, across: str, up: str, shares: bool = False) -> str:
     for v in (0, 0.25, 0.5, 0.75, 1):
         word = percent(v) if shares else f"{v:g}"
         parts.append(f'<line x1="{_x(0)}" x2="{_x(1)}" y1="{_y(v):.1f}" y2="{_y(v):.1f}" stroke="#E5E7EB"/>')
-        parts.append(_text(_x(0) - 7, _y(v) + 4, word, anchor="end", colour=GREY, size=11))
-        parts.append(_text(_x(v), _y(0) + 17, word, anchor="middle", colour=GREY, size=11))
+        parts.append(text(_x(0) - 7, _y(v) + 4, word, anchor="end", colour=GREY, size=11))
+        parts.append(text(_x(v), _y(0) + 17, word, anchor="middle", colour=GREY, size=11))
     parts.append(f'<line x1="{_x(0)}" x2="{_x(1)}" y1="{_y(0)}" y2="{_y(0)}" stroke="{GREY}"/>')
-    parts.append(_text(_x(0.5), HEIGHT - 8, across, anchor="middle"))
-    parts.append(_text(0, 0, up, anchor="middle", extra=f'transform="translate(13 {_y(0.5):.1f}) rotate(-90)"'))
+    parts.append(text(_x(0.5), HEIGHT - 8, across, anchor="middle"))
+    parts.append(text(0, 0, up, anchor="middle", extra=f'transform="translate(13 {_y(0.5):.1f}) rotate(-90)"'))
     return "".join(parts)
 
 
@@ -107,16 +109,16 @@ def roc(
     """
     body = _frame(across="false alarms (1 − specificity)", up="sensitivity", shares=True)
     body += _path([0, 1], [0, 1], colour=GREY, dash="2 4", wide=1.2)
-    body += _text(_x(0.72), _y(0.66), "chance", colour=GREY, size=11)
+    body += text(_x(0.72), _y(0.66), "chance", colour=GREY, size=11)
     for i, (other, (y, p)) in enumerate((beside or {}).items()):
         fx, fy, _ = curve(y, p)
         body += _path(fx, fy, colour=GREY, dash="6 3" if i == 0 else "1 3", wide=1.5)
-        body += _text(
+        body += text(
             _x(0.98), _y(0.16 - 0.06 * i), f"{'- -' if i == 0 else '···'} {other}", anchor="end", colour=GREY, size=11
         )
     fx, fy, at = curve(truth, probability)
     body += _path(fx, fy, colour=BLUE)
-    body += _text(_x(0.98), _y(0.22), "— this model", anchor="end", colour=BLUE, size=11)
+    body += text(_x(0.98), _y(0.22), "— this model", anchor="end", colour=BLUE, size=11)
     rows = []
     for rate in (0.01, 0.05, 0.1, 0.2, 0.3, 0.5):
         i = int(np.searchsorted(fx, rate, side="right")) - 1
@@ -129,7 +131,7 @@ def roc(
         )
         body += f'<circle cx="{_x(px):.1f}" cy="{_y(py):.1f}" r="6" fill="white" stroke="{ORANGE}" stroke-width="3"/>'
         right = px < 0.55
-        body += _text(
+        body += text(
             _x(px) + (12 if right else -12),
             _y(py) + 18,
             "operating point",
@@ -138,7 +140,7 @@ def roc(
         )
     alt = f"ROC curve of {name}: sensitivity against false alarms; the table below has its numbers."
     return Plot(
-        _svg(body, alt=alt),
+        svg(body, alt=alt),
         ("false alarms allowed", "sensitivity reached", "threshold"),
         tuple(rows),
         "How many cases are found for how many false alarms, at every threshold.",
@@ -166,7 +168,7 @@ def reliability(truth: np.ndarray, probability: np.ndarray, *, name: str) -> Plo
     """Draw what was said against what was so: in each group of equally many cases, with Wilson's bars."""
     body = _frame(across="probability the model gave", up="share that had it", shares=True)
     body += _path([0, 1], [0, 1], colour=GREY, dash="2 4", wide=1.2)
-    body += _text(_x(0.60), _y(0.71), "as it should be", anchor="end", colour=GREY, size=11)
+    body += text(_x(0.60), _y(0.71), "as it should be", anchor="end", colour=GREY, size=11)
     rows = []
     for group in bins_of_equal_mass(probability):
         said, n, k = float(probability[group].mean()), len(group), int(truth[group].sum())
@@ -179,7 +181,7 @@ def reliability(truth: np.ndarray, probability: np.ndarray, *, name: str) -> Plo
         f"Reliability of {name}: the share that had it against the probability given; the table below has its numbers."
     )
     return Plot(
-        _svg(body, alt=alt),
+        svg(body, alt=alt),
         ("said", "was so", "95 % interval", "cases"),
         tuple(rows),
         "Does 30 % mean 30 of 100? Points on the dotted line do. Bars: Wilson, 95 %.",
@@ -201,17 +203,17 @@ def distribution(truth: np.ndarray, probability: np.ndarray, *, threshold: float
         body += f'<rect x="{x:.1f}" y="{middle:.1f}" width="{bar - 1.5:.1f}" height="{d:.1f}" fill="{BLUE}"/>'
     body += f'<line x1="{_x(0)}" x2="{_x(1)}" y1="{middle:.1f}" y2="{middle:.1f}" stroke="{INK}"/>'
     for v in (0, 0.25, 0.5, 0.75, 1):
-        body += _text(_x(v), _y(0) + 17, percent(v), anchor="middle", colour=GREY, size=11)
-    body += _text(_x(0.5), HEIGHT - 8, "probability the model gave", anchor="middle")
+        body += text(_x(v), _y(0) + 17, percent(v), anchor="middle", colour=GREY, size=11)
+    body += text(_x(0.5), HEIGHT - 8, "probability the model gave", anchor="middle")
     if threshold is not None:
         t = _x(min(max(threshold, 0), 1))
         body += f'<line x1="{t:.1f}" x2="{t:.1f}" y1="{TOP}" y2="{_y(0):.1f}" stroke="{INK}" stroke-dasharray="5 3"/>'
         left = threshold > 0.6
-        body += _text(
+        body += text(
             t + (-5 if left else 5), _y(0) - 5, f"threshold {threshold:.3f}", anchor="end" if left else "start", size=11
         )
-    body += _text(_x(0.02), TOP + 10, f"with it ({up.sum():,})", colour=ORANGE)
-    body += _text(_x(0.98), _y(0) - 22, f"without it ({down.sum():,})", anchor="end", colour=BLUE)
+    body += text(_x(0.02), TOP + 10, f"with it ({up.sum():,})", colour=ORANGE)
+    body += text(_x(0.98), _y(0) - 22, f"without it ({down.sum():,})", anchor="end", colour=BLUE)
     rows = [
         (f"{percent(edges[i])}–{percent(edges[i + 2])}", str(up[i] + up[i + 1]), str(down[i] + down[i + 1]))
         for i in range(0, 20, 2)
@@ -220,7 +222,7 @@ def distribution(truth: np.ndarray, probability: np.ndarray, *, threshold: float
         f"Score distribution of {name}: cases with it above the line, cases without it below; the table has the counts."
     )
     return Plot(
-        _svg(body, alt=alt),
+        svg(body, alt=alt),
         ("probability", "with it", "without it"),
         tuple(rows),
         "How far apart the two groups are; each side is drawn to its own total.",
@@ -251,12 +253,12 @@ def ladder(rows: Sequence[tuple[str, Mapping]], *, name: str, chance: float = 0.
     body = ""
     for v in np.arange(start, 1.0001, 0.1):
         body += f'<line x1="{at(v):.1f}" x2="{at(v):.1f}" y1="6" y2="{height - 26}" stroke="#E5E7EB"/>'
-        body += _text(at(v), height - 10, f"{v:.1f}", anchor="middle", colour=GREY, size=11)
+        body += text(at(v), height - 10, f"{v:.1f}", anchor="middle", colour=GREY, size=11)
     c = at(chance)
     body += f'<line x1="{c:.1f}" x2="{c:.1f}" y1="6" y2="{height - 26}" stroke="{GREY}" stroke-dasharray="2 4"/>'
     for i, (who, e) in enumerate(known):
         y, colour = 6 + line * (i + 0.5), BLUE if i == 0 else GREY
-        body += _text(left - 14, y + 4, who, anchor="end", extra='font-weight="600"' if i == 0 else "", size=13)
+        body += text(left - 14, y + 4, who, anchor="end", extra='font-weight="600"' if i == 0 else "", size=13)
         if e["low"] is not None:
             x1, x2 = at(e["low"]), at(e["high"])
             body += f'<line x1="{x1:.1f}" x2="{x2:.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2.5"/>'
@@ -265,9 +267,9 @@ def ladder(rows: Sequence[tuple[str, Mapping]], *, name: str, chance: float = 0.
             if i == 0
             else f'<rect x="{at(e["value"]) - 4.5:.1f}" y="{y - 4.5}" width="9" height="9" fill="{colour}"/>'
         )
-        body += shape + _text(width - right + 18, y + 4, told(e), size=12, colour=INK if i == 0 else GREY)
+        body += shape + text(width - right + 18, y + 4, told(e), size=12, colour=INK if i == 0 else GREY)
     alt = f"{name}: " + "; ".join(f"{who} {told(e)}" for who, e in known)
-    return Plot(_svg(body, alt=alt, width=width, height=height), (), (), "")
+    return Plot(svg(body, alt=alt, width=width, height=height), (), (), "")
 
 
 def told(estimate: Mapping | None, digits: int = 3) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from importlib import resources
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from overread.pages import plots
+from overread.domain.canonical import plain
+from overread.domain.human import HUMAN
+from overread.pages import checklist_words, plots
+from overread.pages.checklist import known_of, rows_of
 from overread.pages.plots import percent, told
+from overread.pages.report_labels import label_part, levels_part, overview, short
 from overread.pages.report_words import (
     ALWAYS_LIMITS,
     COUNTED_BY_IMAGE,
@@ -21,52 +25,63 @@ from overread.pages.report_words import (
     SAME_SOURCE,
     USES,
 )
-from overread.stats.referral import REASONS
+from overread.pages.sections import sections_of
+
+FEW_LABELS = 3
+"""Of more labels than this the curves are folded away, and a table tells of all of them first."""
 
 
-def render_report(evaluation: Mapping[str, Any]) -> str:
-    """Return the report as one HTML file that fetches nothing.
+def render_report(evaluation: Mapping[str, Any], answers: Mapping[str, str] | None = None) -> str:
+    """Return the report as one HTML file that fetches nothing: `page_of`, then `fill`."""
+    return fill(page_of(evaluation), answers or {})
+
+
+def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the report shows, as plain words, tables and drawings: all that `fill` needs but a human's answers.
 
     Parameters
     ----------
     evaluation : mapping
-        What ``steps.evaluate`` gathers: ``unit``, ``labels``, ``floors``, ``split``, ``operating_points``,
-        ``calibration`` and ``subgroups`` as in ``metrics.json``; ``name``, ``task``, ``network``, ``cohorts``, ``card``,
-        ``card_fingerprint``, ``strata`` (``strata_known``: False when the training archive is not here), ``curves``
-        (label → truth, probability, beside), ``gallery``, ``warnings``, ``reads``, ``measured_before``, ``apart`` (no
-        image was in its training), ``now``, ``external``, ``overread``.
-
-    Returns
-    -------
-    str
+        What ``steps.evaluate`` gathers: everything of ``metrics.json``; and ``name``, ``task``, ``network``,
+        ``cohorts``, ``card``, ``card_fingerprint``, ``strata`` (``strata_known``: False when the training archive is
+        not here), ``curves`` (label → truth, probability, beside), ``gallery``, ``warnings``, ``reads``,
+        ``measured_before``, ``apart`` (no image was in its training), ``now``, ``external``, ``overread``.
     """
     name, task, labels = evaluation["name"], evaluation["task"], evaluation["labels"]
     levels = task["kind"] in ("multiclass", "ordinal")
     page = {
-        "style": resources.files("overread.pages").joinpath("templates/report.css").read_text("utf-8"),
         "overread": evaluation["overread"],
         "title": _title(evaluation),
         "made": _day(evaluation["now"]),
         "answer": _answer(evaluation),
+        "with_overlaps": _with_overlaps(evaluation),
         "warnings": evaluation["warnings"],
         "asked": _asked(evaluation),
         "split_told": _split_told(evaluation),
+        "flow_told": _flow_told(evaluation),
         "reads_told": _reads_told(evaluation),
         "unit_told": f"{_whom(evaluation['unit']['images'], evaluation['unit']['patients'])}, counted by image",
         "cohorts": _cohorts(evaluation),
         "cohort_names": list(evaluation["cohorts"]),
-        "cohort_labels": [_short(label, task) for label in task["labels"]],
+        "cohort_labels": [short(label, task) for label in task["labels"]],
         "strata": evaluation["strata"],
         "strata_known": evaluation["strata_known"],
         "tested_on": "other archive" if evaluation["external"] else "testing cohort",
         "several": len(labels) > 1,
         "several_labels": len(task["labels"]) > 1,
         "many_labels": len(task["labels"]) > 1 and not levels,
+        "folded": len(task["labels"]) > FEW_LABELS and not levels,
         "name": name,
         **_beside(evaluation),
+        "overview": overview(evaluation, "label") if len(task["labels"]) > FEW_LABELS and not levels else None,
         "methods": _methods(labels[name]),
-        "parts": _levels_part(evaluation) if levels else [_label_part(evaluation, n) for n in task["labels"]],
+        "claims": [
+            claim["in_words"][0].upper() + claim["in_words"][1:] + "." for claim in evaluation.get("claims", [])
+        ],
+        "seeds": _seeds(evaluation.get("seed_spread")),
+        "parts": levels_part(evaluation) if levels else [label_part(evaluation, n) for n in task["labels"]],
         "subgroups": _subgroups(evaluation),
+        "sections": sections_of(evaluation),
         "gallery": _gallery(evaluation),
         "limits": [
             *(w for w in evaluation["card"]["limits"] if w not in evaluation["warnings"]),
@@ -74,9 +89,31 @@ def render_report(evaluation: Mapping[str, Any]) -> str:
             OTHER_ARCHIVE if evaluation["external"] else SAME_SOURCE,
             *ALWAYS_LIMITS,
         ],
+        "made_by": [
+            ("images", checklist_words.identities(evaluation)),
+            ("preprocessing", _steps(evaluation)),
+            ("network", checklist_words.network(evaluation)),
+            ("training", checklist_words.training(evaluation)),
+        ],
         "repeat": _repeat(evaluation),
+        "known": known_of(evaluation),
     }
-    page["contents"] = _contents(page)
+    return plain({**page, "contents": _contents(page)})
+
+
+def fill(page: Mapping[str, Any], answers: Mapping[str, str], *, printed: bool = False) -> str:
+    """Return the HTML of a report from what it shows (`page_of`) and what a human wrote.
+
+    Parameters
+    ----------
+    page : mapping
+    answers : mapping of str to str
+        From ``answers.toml``; what is missing stamps the report INCOMPLETE, by name.
+    printed : bool
+        True for paper: everything that a reader could unfold is open.
+    """
+    rows = rows_of(page["known"], answers)
+    missing = [key for row in rows for key in row.blank]
     shelf = Environment(
         loader=PackageLoader("overread.pages"),
         autoescape=True,
@@ -84,7 +121,24 @@ def render_report(evaluation: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return shelf.get_template("report.html").render(page)
+    template = shelf.get_template("report.html")
+    style = resources.files("overread.pages").joinpath("templates/report.css").read_text("utf-8")
+    given = {
+        **page,
+        "style": style,
+        "human": [(item.words, answers.get(key, "")) for key, item in HUMAN.items() if item.needed or answers.get(key)],
+        "missing": [HUMAN[key].words for key in missing],
+        "unmeasured": [row.item.text for row in rows if row.state == "not measured"],
+        "checklist": rows,
+    }
+    html = _sure_links(template.render(given))
+    return re.sub(r"<details(?! open)", "<details open", html) if printed else html
+
+
+def _sure_links(html: str) -> str:
+    """Let a link within the page that leads nowhere (a section that this report lacks) lead to the limits."""
+    there = set(re.findall(r'\bid="([^"]+)"', html))
+    return re.sub(r'href="#([^"]+)"', lambda m: m.group(0) if m.group(1) in there else 'href="#limits"', html)
 
 
 def _day(moment: str) -> str:
@@ -97,11 +151,6 @@ def _day(moment: str) -> str:
     """
     at = datetime.fromisoformat(moment)
     return f"{at.day} {at:%B %Y, %H:%M} {at.tzname() or ''}".strip()
-
-
-def _short(label: str, task: Mapping[str, Any]) -> str:
-    """Return a level without the label's name before it."""
-    return label.removeprefix(task["name"] + "=")
 
 
 def _title(evaluation: Mapping[str, Any]) -> str:
@@ -126,7 +175,7 @@ def _reads_told(evaluation: Mapping[str, Any]) -> str:
 
 
 def _answer(evaluation: Mapping[str, Any]) -> str:
-    """Return the result in one sentence, with how it stands against the floor."""
+    """Return the result in one sentence, with how it stands against chance and against the floor."""
     name, figures = evaluation["name"], evaluation["labels"][evaluation["name"]]
     auroc = figures["auroc"]
     whom = _whom(auroc["n"], auroc["n_patients"])
@@ -134,6 +183,9 @@ def _answer(evaluation: Mapping[str, Any]) -> str:
     if auroc["value"] is None:
         return f"On {whom} nothing can be said: the AUROC is {auroc['method']}."
     span = f"{auroc['value']:.3f} (95 % interval {auroc['low']:.3f} to {auroc['high']:.3f})"
+    if auroc["low"] <= 0.5:
+        worse = "worse than" if auroc["high"] < 0.5 else "no better than"
+        return f"On {whom}{unseen}, it is {worse} chance: its AUROC is {span}, and a coin has 0.5."
     if "confusion" in figures and "tp" in figures["confusion"]:
         found, cleared = figures["sensitivity"], figures["specificity"]
         first = (
@@ -142,16 +194,36 @@ def _answer(evaluation: Mapping[str, Any]) -> str:
         )
     else:
         first = f"On {whom}{unseen}, it called {_share(figures['accuracy'])} of the images rightly; its mean AUROC is {span}."
-    floor = evaluation["floors"].get("logistic_thumbnails", {}).get(name, {}).get("auroc")
-    if not floor or floor["value"] is None:
-        return first
+    return " ".join([first, *_against_floor(evaluation, auroc)])
+
+
+def _with_overlaps(evaluation: Mapping[str, Any]) -> str:
+    """Say the other number, where testing cases were left out because they stand in training, too."""
+    other = (evaluation.get("with_overlaps") or {}).get(evaluation["name"], {}).get("auroc")
+    if not other or other["value"] is None:
+        return ""
+    left_out = other["n"] - evaluation["labels"][evaluation["name"]]["auroc"]["n"]
+    return (
+        f"Left out of that are {left_out:,} images that also stand in another cohort; with them, as a published table "
+        f"would count, the AUROC is {told(other)}."
+    )
+
+
+def _against_floor(evaluation: Mapping[str, Any], auroc: Mapping[str, Any]) -> list[str]:
+    """Say how the AUROC stands against the best floor that learns from thumbnails."""
+    there = [
+        (FLOORS[k], evaluation["floors"].get(k, {}).get(evaluation["name"], {}).get("auroc"))
+        for k in ("logistic_thumbnails", "nearest_thumbnail")
+    ]
+    known = [(who, floor) for who, floor in there if floor and floor["value"] is not None]
+    if not known:
+        return []
+    who, floor = max(known, key=lambda f: f[1]["value"])
     if auroc["low"] > floor["high"]:
         against = "clearly above"
-    elif auroc["value"] > floor["value"]:
-        against = "not clearly above"
     else:
-        against = "no better than"
-    return f"{first} That is {against} a logistic regression on thumbnails ({floor['value']:.3f})."
+        against = "not clearly above" if auroc["value"] > floor["value"] else "no better than"
+    return [f"That is {against} the best that thumbnails alone can do ({who}: {floor['value']:.3f})."]
 
 
 def _asked(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -162,17 +234,12 @@ def _asked(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
         "multiclass": "which of these",
         "ordinal": "which of these, in their order",
     }
-    answers = ", ".join(_short(label, task) for label in task["labels"])
+    answers = ", ".join(short(label, task) for label in task["labels"])
     return [
         ("question", f"{task['name'].replace(',', ', ')}: {kinds[task['kind']]}"),
         *([("answers", answers)] if len(task["labels"]) > 1 else []),
         ("images", task["modality"].replace("+", ", ") or "pictures that do not say their modality"),
         ("network", _network(evaluation)),
-        (
-            "reference standard",
-            "the labels as they were given; who read them, and how well they agree, is not recorded",
-        ),
-        ("intended use", task["intended_use"] or "not written yet: a human must say for whom and for what"),
     ]
 
 
@@ -189,6 +256,16 @@ def _split_told(evaluation: Mapping[str, Any]) -> str:
     both = split["overlap"]
     shared = ", ".join(f"{both[k]:,} {k}" for k in ("patients", "studies", "images"))
     return f"Divided {unit} ({split['source']}). In more than one cohort: {shared} (counted, not assumed)."
+
+
+def _flow_told(evaluation: Mapping[str, Any]) -> str:
+    counts = evaluation.get("flow")
+    if not counts:
+        return ""
+    return (
+        f"Of {counts['studies']:,} studies in the archive, {counts['labelled']:,} have a known answer and "
+        f"{counts['divided']:,} stand in the four cohorts. Files that could not be read are counted by overread inspect."
+    )
 
 
 def _cohorts(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -238,142 +315,44 @@ def _methods(figures: Mapping[str, Any]) -> str:
     return f"How the intervals were found: {told_so}. Patients are resampled, not images."
 
 
-def _curves(evaluation: Mapping[str, Any], label: str) -> list[tuple[str, plots.Plot]]:
-    """Return ROC, reliability and score distribution of one label; empty where one answer is missing."""
-    curve = evaluation["curves"][label]
-    y, p = np.asarray(curve["truth"], float), np.asarray(curve["probability"], float)
-    known = ~np.isnan(y)
-    if not 0 < y[known].sum() < known.sum():
-        return []
-    point = evaluation["operating_points"].get(label)  # of several levels the most probable is called: no threshold
-    threshold = point["threshold"] if point else None
-    beside = {}
-    for who, (other_y, other_p) in curve["beside"].items():
-        other_y = np.asarray(other_y, float)
-        beside[who] = (other_y[~np.isnan(other_y)], np.asarray(other_p, float)[~np.isnan(other_y)])
-    y, p = y[known], p[known]
-    return [
-        ("Ranking (ROC)", plots.roc(y, p, threshold=threshold, name=label, beside=beside)),
-        ("Honesty of the probabilities", plots.reliability(y, p, name=label)),
-        ("Spread of the scores", plots.distribution(y, p, threshold=threshold, name=label)),
-    ]
-
-
-def _label_part(evaluation: Mapping[str, Any], label: str) -> dict[str, Any]:
-    """Return the section of one yes-or-no label."""
-    figures, point = evaluation["labels"][label], evaluation["operating_points"][label]
-    counts = figures["confusion"]
-    natural = []
-    for key, of, verb in (
-        ("sensitivity", "100 images with it", "found"),
-        ("specificity", "100 images without it", "cleared"),
-        ("ppv", "100 images that it calls", "truly have it"),
-    ):
-        e = figures[key]
-        if e["value"] is not None and e["low"] is not None:
-            natural.append(
-                f"Of {of}, about {e['value'] * 100:.0f} {'are ' if verb != 'truly have it' else ''}{verb} "
-                f"({e['low'] * 100:.0f} to {e['high'] * 100:.0f})."
-            )
-    return {
-        "heading": f"{label}: at work, and across thresholds",
-        "point": f"Threshold {point['threshold']:.3f}: {point['rule']}. Testing only applied it.",
-        "natural": natural,
-        "confusion": {k: f"{counts[k]:,}" for k in ("tp", "fp", "fn", "tn")},
-        "three_way": _three_way(figures["three_way"]),
-        "plots": _curves(evaluation, label),
-        "table": None,
-        "matrix": None,
-        "more": None,
-    }
-
-
-def _three_way(account: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row that says what is answered, what is referred, and how good the answers are."""
-
-    def part(count: int) -> str:
-        return f"{count:,} ({percent(count / account['all'], 1)})" if account["all"] else "0"
-
-    share = account["share_referred"]
-    span = (
-        f" (95 % interval {percent(share['low'], 1)} to {percent(share['high'], 1)})"
-        if share["low"] is not None
-        else ""
+def _seeds(spread: Mapping[str, Any] | None) -> str:
+    if not spread:
+        return ""
+    return (
+        f"Over {spread['seeds']} seeds the AUROC is {spread['mean']:.3f} ± {spread['sd']:.3f} (lowest "
+        f"{spread['low']:.3f}, highest {spread['high']:.3f}): so far chance alone moves it."
     )
-    figures = [key for key in ("sensitivity", "specificity", "accuracy") if key in account]
-    return {
-        "columns": ("all images", "answered", "referred to the doctor", *(f"{key} of the answers" for key in figures)),
-        "cells": (
-            f"{account['all']:,}",
-            part(account["answered"]),
-            part(account["referred"]),
-            *(told(account[key]) for key in figures),
-        ),
-        "caption": f"What it answers at work. An image is {account['rule']}: {percent(share['value'] or 0, 1)} of "
-        f"them{span}.{_whys(account['reasons'])}",
-    }
-
-
-def _whys(reasons: Mapping[str, int]) -> str:
-    """Return how many images were referred for which reason, the commonest first."""
-    told = [f"{n:,} because {REASONS[code]}" for code, n in sorted(reasons.items(), key=lambda r: -r[1])]
-    return f" Here {'; '.join(told)}." if told else ""
-
-
-def _levels_part(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the section of a label with several levels: the table of calls, and each level against the rest."""
-    name, task = evaluation["name"], evaluation["task"]
-    counts = evaluation["labels"][name]["confusion"]["counts"]
-    shown = [_short(level, task) for level in task["labels"]]
-    matrix = {
-        "levels": shown,
-        "rows": [
-            {"level": level, "cells": [{"count": f"{n:,}", "share": round(n / max(sum(row), 1), 2)} for n in row]}
-            for level, row in zip(shown, counts, strict=True)
-        ],
-    }
-    rows = []
-    for level in task["labels"]:
-        f = evaluation["labels"][level]
-        rows.append((_short(level, task), percent(f['prevalence']['value'], 1) if f["prevalence"]["value"] is not None else "–",
-                     told(f["auroc"]), told(f["sensitivity"], 2), told(f["specificity"], 2), told(f["brier_skill"], 2)))  # fmt: skip
-    return [
-        {
-            "heading": f"{name}: level by level",
-            "caption": "Each level against the rest; a level is called where it is the most probable one.",
-            "table": {
-                "columns": ("level", "share of images", "AUROC", "sensitivity", "specificity", "Brier skill"),
-                "rows": rows,
-            },
-            "matrix": matrix,
-            "three_way": _three_way(evaluation["labels"][name]["three_way"]),
-            "confusion": None,
-            "plots": None,
-            "more": [(_short(level, task), _curves(evaluation, level)) for level in task["labels"]],
-        }
-    ]
 
 
 def _subgroups(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for g in evaluation["subgroups"]:
         share = g["prevalence"]
+        gaps = [g["gap"].get(key) if g.get("gap") else None for key in ("auroc", "sensitivity", "specificity")]
+        cells = [] if g["few"] else [told(g[key], 2) for key in ("auroc", "sensitivity", "specificity")]
         rows.append(
             {
                 "group": f"{g['stratum']}: {g['value']}",
                 "label": g["label"],
                 "few": g["few"],
-                "cells": [
+                "whom": [
                     f"{share['n_patients']:,}" if share["n_patients"] is not None else "–",
                     f"{share['n']:,}",
                     f"{round((share['value'] or 0) * share['n']):,}",
-                    told(g["auroc"], 2),
-                    told(g["sensitivity"], 2),
-                    told(g["specificity"], 2),
                 ],
+                "cells": [{"value": value, "gap": _gap(gap)} for value, gap in zip(cells, gaps, strict=False)],
             }
         )
     return rows
+
+
+def _gap(gap: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the distance of a group to all others, and whether its interval leaves out 0."""
+    if not gap or gap["value"] is None or gap["low"] is None:
+        return None
+    sure = gap["low"] > 0 or gap["high"] < 0
+    words = f"{gap['value']:+.2f} ({gap['low']:+.2f} to {gap['high']:+.2f})".replace("-", "−")
+    return {"told": words, "sure": sure}
 
 
 def _gallery(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -385,6 +364,20 @@ def _gallery(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
         shown = f"{len(cases)} of {group['total']:,}" if group["total"] else ""
         groups.append({**group, "cases": cases, "told": shown})
     return groups
+
+
+def _steps(evaluation: Mapping[str, Any]) -> str:
+    """Return what happens to an image before it is read, step by step."""
+    steps = evaluation["card"]["recipe"].get("steps", [])
+    told_so = [
+        step["name"] + (f" ({', '.join(f'{k} {_cell(v)}' for k, v in step['args'].items())})" if step["args"] else "")
+        for step in steps
+    ]
+    return "; ".join(told_so)
+
+
+def _cell(value: Any) -> str:
+    return " × ".join(str(v) for v in value) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _repeat(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -401,7 +394,8 @@ def _repeat(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _contents(page: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [("asked", "What was asked"), ("whom", "Of whom"), ("well", "How well")]
-    rows += [(f"label-{i}", part["heading"].split(":")[0]) for i, part in enumerate(page["parts"], 1)]
-    rows += [("groups", "Subgroups")] if page["subgroups"] else []
-    rows += [("cases", "Cases")] if page["gallery"] else []
-    return [*rows, ("limits", "Limits"), ("repeat", "How to repeat it")]
+    rows += [(f"label-{i}", part["short"]) for i, part in enumerate(page["parts"], 1)]
+    rows.append(("groups", "Subgroups"))
+    rows += [(section["id"], section["words"]) for section in page["sections"]]
+    rows.append(("cases", "Cases"))
+    return [*rows, ("limits", "Limits"), ("repeat", "How to repeat it"), ("checklist", "Forty items")]

@@ -19,12 +19,18 @@ FIGURES = (
     ("accuracy", "accuracy", "share of images called rightly; look at the majority's before praising it"),
     ("accuracy_at_half", "accuracy at 0.5", "only for comparison with published tables"),
     ("balanced_accuracy", "balanced accuracy", "mean share of right calls over the answers"),
+    ("mcc", "Matthews' correlation", "of call and truth: 1 is perfect, 0 is chance, whatever the prevalence"),
     ("kappa_quadratic", "quadratic kappa", "agreement on an ordered scale, beyond chance"),
     ("brier", "Brier score", "error of the probabilities; smaller is better"),
     ("brier_skill", "Brier skill", "what is saved against always saying the prevalence; below 0 is worse"),
 )
 
-FLOORS = {"majority": "commonest answer", "logistic_thumbnails": "logistic on thumbnails", "nearest_thumbnail": "nearest thumbnail", "simple-cnn": "simple-cnn"}
+FLOORS = {
+    "majority": "commonest answer",
+    "logistic_thumbnails": "logistic on thumbnails",
+    "nearest_thumbnail": "nearest thumbnail",
+    "simple-cnn": "simple-cnn",
+}
 
 SAME_SOURCE = (
     "The testing patients come from the same source as the training patients. Another hospital, scanner or time may "

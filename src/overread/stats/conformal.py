@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from overread.domain import Estimate
 from overread.domain.canonical import plain
-from overread.stats.resample import Cases, cases
+from overread.stats.resample import Cases, cases, proportion
 
 COVERAGE = 0.9
 
@@ -106,6 +107,44 @@ def fit(
     c = cases(truth, np.asarray(probabilities, float), patients)
     found = [_limit(c, answer, coverage) for answer in range(np.shape(probabilities)[1])]
     return Sets(coverage, tuple(limit for limit, _ in found), tuple(n for _, n in found))
+
+
+def realised(
+    sets: Sets, probabilities: np.ndarray, truth: Sequence, patients: Sequence[str | None] | None = None, *, rng
+) -> tuple[list[Estimate], list[int]]:
+    """Return how often the true answer was in its set in new cases, by answer, and how many sets are of each size.
+
+    Parameters
+    ----------
+    sets : Sets
+    probabilities : ndarray, (n, answers)
+    truth : sequence of float, (n,)
+        Index of the answer; NaN is unknown and left out.
+    patients : sequence of str or None, (n,)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    covered : list of Estimate
+        One an answer.
+    sizes : list of int
+        Cases whose set holds 0, 1, … answers.
+
+    Examples
+    --------
+    >>> p = np.array([[0.5, 0.5], [0.1, 0.9], [0.8, 0.2]])
+    >>> covered, sizes = realised(Sets(0.9, (0.6, 0.3), (50, 50)), p, [1, 1, 0], rng=np.random.default_rng(0))
+    >>> [e.value for e in covered], sizes
+    ([1.0, 0.5], [0, 3, 0])
+    """
+    c = cases(truth, np.asarray(probabilities, float), patients)
+    possible = sets.possible(c.score) if len(c.truth) else np.zeros((0, len(sets.limits)), bool)
+    held = possible[np.arange(len(c.truth)), c.truth]
+    covered = [
+        proportion(c, held, c.truth == answer, rng=rng, nobody="no case with this answer")
+        for answer in range(len(sets.limits))
+    ]
+    return covered, np.bincount(possible.sum(1), minlength=len(sets.limits) + 1).tolist()
 
 
 def _limit(c: Cases, answer: int, coverage: float) -> tuple[float, int]:

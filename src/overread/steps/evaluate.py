@@ -17,14 +17,13 @@ from overread.domain.canonical import plain
 from overread.errors import CohortError, RunError
 from overread.learn.predict import Model
 from overread.learn.saliency import DEFAULT
-from overread.pages.card import render_card
 from overread.pages.plots import told
-from overread.pages.report import render_report
 from overread.stats import calibration as calibrating
 from overread.stats.splits import Split
 from overread.steps import leakage
 from overread.steps.asked import at_prevalence, check_questions, claims_against
 from overread.steps.beside import floors_of, shorten
+from overread.steps.covered import covered
 from overread.steps.gallery import gallery
 from overread.steps.heatmaps import judge, keep, testing_panel
 from overread.steps.nearest import training_cases
@@ -33,7 +32,8 @@ from overread.steps.progress import progress as bar
 from overread.steps.question import never_learned
 from overread.steps.question import truth as truth_of
 from overread.steps.reads import count as count_reads
-from overread.steps.run import archive_of, read_json, write, write_json
+from overread.steps.report import publish
+from overread.steps.run import archive_of, read_json, write_json
 from overread.steps.scores import Question, Scores, read_scores
 from overread.steps.subgroups import groups_of, told_of
 from overread.store.archive import Archive
@@ -96,8 +96,9 @@ def evaluate(
 ) -> Evaluation:
     """Say how well a run reads the testing cohort, or another archive, and write figures, report and card.
 
-    Writes ``metrics.json``, ``report.html``, ``card.json``, ``card.md``, ``floor.npz`` (what the floors say of it) and
-    ``reads.json`` (how often testing was read) into the run; with ``on``, figures and report go to the folder
+    Writes ``metrics.json``, ``report.html`` (and ``report.json``, what it shows), ``card.json``, ``card.md``,
+    ``card.xml``, ``floor.npz`` (what the floors say of it) and ``reads.json`` (how often testing was read) into the
+    run, and ``answers.toml``, for a human to fill in, where there is none; with ``on``, figures and report go to the folder
     ``on-<fingerprint>`` in it instead. Each read is also recorded in ``reads.jsonl`` in the archive that was read.
 
     Parameters
@@ -181,6 +182,7 @@ def evaluate(
         "operating_points": {} if how.levels else points,
         "calibration": {k: v for k, v in fitted.to_json().items() if k != "refits"},
         "subgroups": subgroups,
+        "sets": covered(how, testing, probability),
         "at_prevalence": at_prevalence(labels, prevalence) if prevalence is not None else {},
         "heatmaps": model.heat_maps,
         "claims": claims_against(labels, published or {}, n=published_n),
@@ -212,6 +214,7 @@ def evaluate(
         "card": plain(card),
         "card_fingerprint": card.fingerprint,
         "strata": _strata(split, studies, task) if home else [],
+        "flow": _flow(studies, split, task) if home else {},
         "strata_known": home is not None,
         "curves": {
             label: {"truth": testing.truth[:, j], "probability": probability[:, j], "beside": beside.get(label, {})}
@@ -226,10 +229,7 @@ def evaluate(
         "external": on is not None,
     }
     write_json(out / "metrics.json", measured)
-    write(out / "report.html", render_report(page))
-    if on is None:
-        write_json(run / "card.json", {**plain(card), "fingerprint": card.fingerprint})
-        write(run / "card.md", render_card(card))
+    publish(out, run, page, card)
     return Evaluation(run, measured, page, out / "report.html")
 
 
@@ -275,6 +275,13 @@ def _strata(split: Split, studies: Mapping[str, Study], task: Task) -> list[dict
                 counts[cohort] += 1
     many = {name for name in {n for n, _ in rows} if sum(1 for n, _ in rows if n == name) > 12}
     return [{"stratum": n, "value": v, "counts": rows[n, v]} for n, v in sorted(rows) if n not in many]
+
+
+def _flow(studies: Mapping[str, Study], split: Split, task: Task) -> dict[str, int]:
+    """Return how many studies the archive holds, how many have a known answer, and how many were divided."""
+    known = ~np.isnan(truth_of(list(studies.values()), task)).all(axis=1)
+    divided = {study for entries in split.cohorts.values() for _, study, _ in entries}
+    return {"studies": len(studies), "labelled": int(known.sum()), "divided": len(divided)}
 
 
 def _unit(testing: Scores) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""Draw what acting on the probability is worth: the decision curve, against acting on everybody and on nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from overread.pages.plots import BLUE, BOTTOM, GREY, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Plot, percent
+from overread.pages.plots import svg as drawn
+from overread.pages.plots import text as written
+
+SHOWN = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
+"""Threshold probabilities in the table."""
+
+
+def decision_plot(curve: Mapping[str, Any], *, name: str) -> Plot:
+    """Draw net benefit against the probability from which a doctor would act, with its 95 % band.
+
+    Parameters
+    ----------
+    curve : mapping
+        What `overread.stats.decisions.decision_curve` found.
+    name : str
+        Of the label.
+    """
+    t, model, everybody = curve["thresholds"], curve["model"], curve["everybody"]
+    top = max(*model, *everybody, 0.01) * 1.08
+    bottom = -0.25 * top  # below that nobody would act, and the line only hides the others
+
+    def x(v: float) -> float:
+        return LEFT + v * (WIDTH - LEFT - RIGHT)
+
+    def y(v: float) -> float:
+        share = (min(max(v, bottom), top) - bottom) / (top - bottom)
+        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+
+    body = _frame(x, y, top, bottom)
+    if curve["low"][0] is not None:
+        there = [*zip(t, curve["high"], strict=True), *reversed([*zip(t, curve["low"], strict=True)])]
+        body += f'<polygon points="{_points(there, x, y)}" fill="{BLUE}" fill-opacity="0.16" stroke="none"/>'
+    body += _line([*zip(t, everybody, strict=True)], x, y, f'stroke="{GREY}" stroke-width="1.8" stroke-dasharray="6 3"')
+    body += f'<line x1="{x(0):.1f}" x2="{x(1):.1f}" y1="{y(0):.1f}" y2="{y(0):.1f}" stroke="{GREY}" stroke-width="1.8" stroke-dasharray="2 3"/>'
+    body += _line([*zip(t, model, strict=True)], x, y, f'stroke="{BLUE}" stroke-width="2.4"')
+    for k, (words, colour) in enumerate(
+        (("— this model", BLUE), ("- - act on everybody", GREY), ("··· act on nobody", GREY))
+    ):
+        body += written(x(0.98), y(top) + 14 + 15 * k, words, anchor="end", colour=colour, size=11)
+    rows = []
+    for shown in SHOWN:
+        k = min(range(len(t)), key=lambda i, s=shown: abs(t[i] - s))
+        low, high = curve["low"][k], curve["high"][k]
+        between = f"{low:.3f} to {high:.3f}".replace("-", "−") if low is not None else "–"
+        rows.append((percent(t[k]), _signed(model[k]), between, _signed(everybody[k])))
+    return Plot(
+        drawn(body, alt=f"Decision curve of {name}: {_range(curve)} The table below has its numbers."),
+        ("act from", "this model", "95 % interval", "everybody"),
+        tuple(rows),
+        f"True alarms per image, less false ones at the rate at which a doctor weighs them. {_range(curve)}",
+    )
+
+
+def _range(curve: Mapping[str, Any]) -> str:
+    """Say where acting on the model is surely better than both simple rules."""
+    if curve["best_from"] is None:
+        return "At no threshold is it surely better than acting on everybody or on nobody."
+    return (
+        "Surely better than acting on everybody or on nobody for those who act from a probability of "
+        f"{percent(curve['best_from'])} to {percent(curve['best_to'])}."
+    )
+
+
+def _frame(x, y, top: float, bottom: float) -> str:
+    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if top / s <= 6)
+    parts = []
+    for k in range(int(bottom / step), int(top / step) + 1):
+        v = k * step
+        parts.append(f'<line x1="{x(0)}" x2="{x(1)}" y1="{y(v):.1f}" y2="{y(v):.1f}" stroke="#E5E7EB"/>')
+        parts.append(written(x(0) - 7, y(v) + 4, f"{v:.2g}".replace("-", "−"), anchor="end", colour=GREY, size=11))
+    for v in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(written(x(v), HEIGHT - BOTTOM + 17, percent(v), anchor="middle", colour=GREY, size=11))
+    parts.append(written(x(0.5), HEIGHT - 8, "probability from which one would act", anchor="middle"))
+    turned = f'transform="translate(13 {(HEIGHT - BOTTOM + TOP) / 2:.1f}) rotate(-90)"'
+    return "".join([*parts, written(0, 0, "net benefit", anchor="middle", extra=turned)])
+
+
+def _points(pairs: Sequence[tuple[float, float]], x, y) -> str:
+    return " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in pairs)
+
+
+def _line(pairs: Sequence[tuple[float, float]], x, y, style: str) -> str:
+    return f'<polyline points="{_points(pairs, x, y)}" fill="none" stroke-linejoin="round" {style}/>'
+
+
+def _signed(v: float) -> str:
+    return f"{v:.3f}".replace("-", "−")

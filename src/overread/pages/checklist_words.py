@@ -1,0 +1,232 @@
+"""What the program says of each of the forty items, in one line each, from the figures of the report and nothing else.
+
+Every function takes what the report was made from and returns words, or "" where the thing was not measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from overread.pages.plots import percent, told
+
+E = Mapping[str, Any]
+
+
+def _first(e: E) -> Mapping[str, Any]:
+    """Return the figures of the label asked for."""
+    return e["labels"][e["name"]]
+
+
+def _levels(e: E) -> bool:
+    return e["task"]["kind"] in ("multiclass", "ordinal")
+
+
+def identity(e: E) -> str:
+    have = [name for name in ("model.onnx", "weights.keras", "code", "lock", "split") if name in e["card"]["hashes"]]
+    absent = "" if "lock" in have else "; no lock file: overread was installed as a package"
+    return f"{e['card']['name']}, version {e['card']['version']}; SHA-256 of {', '.join(have)}{absent}"
+
+
+def sources(e: E) -> str:
+    names = sorted({row["stratum"] for row in e["strata"]})
+    modality = e["task"]["modality"].replace("+", ", ") or "pictures that do not say their modality"
+    return f"{modality}; the source tells {', '.join(names)}" if names else f"{modality}; the source tells nothing more"
+
+
+def flow(e: E) -> str:
+    counts = e.get("flow")
+    if not counts:
+        return ""
+    return (
+        f"{counts['studies']:,} studies in the archive, {counts['labelled']:,} with a known answer, "
+        f"{counts['divided']:,} in the four cohorts"
+    )
+
+
+def standard(e: E) -> str:
+    unknown = sum(c["labels"][label]["unknown"] for c in e["cohorts"].values() for label in e["task"]["labels"])
+    return f"the labels as they were given, {unknown:,} of them unknown"
+
+
+def strata(e: E) -> str:
+    names = sorted({row["stratum"] for row in e["strata"]})
+    whom = ", ".join(names) if names else "none of sex, age, site or scanner is told by the source"
+    return f"prevalence and unknown labels by cohort; {whom}"
+
+
+def identities(e: E) -> str:
+    return (
+        "an archive holds pixels and pseudonyms: names, dates and free text do not enter it; writing burned into "
+        "pixels is looked for by overread inspect, and what it misses remains"
+    )
+
+
+def recipe(e: E) -> str:
+    return ", ".join(step["name"] for step in e["card"]["recipe"].get("steps", [])) or "no step"
+
+
+def split(e: E) -> str:
+    s = e["split"]
+    return f"by {s['unit']}, {s['source']}; hash {s['hash'][:12]}; frozen with version {e['card']['version']}"
+
+
+def overlaps(e: E) -> str:
+    both = e["split"]["overlap"]
+    shared = ", ".join(f"{both[k]:,} {k}" for k in ("patients", "studies", "images"))
+    looked = (e.get("leakage") or {}).get("near_duplicates") == "looked for"
+    return f"in more than one cohort: {shared}" + ("" if looked else "; near copies were not looked for")
+
+
+def sizes(e: E) -> str:
+    figure = _first(e)["auroc"]
+    wide = "" if figure["low"] is None else f"; the AUROC's interval is {figure['high'] - figure['low']:.3f} wide"
+    patients = "patients unknown" if figure["n_patients"] is None else f"{figure['n_patients']:,} patients"
+    return f"{figure['n']:,} images, {patients} in testing{wide}"
+
+
+def elsewhere(e: E) -> str:
+    return "yes: another archive" if e["external"] else "no: testing patients come from the same source"
+
+
+def network(e: E) -> str:
+    n = e["card"]["network"]
+    size = " × ".join(str(v) for v in n.get("input_shape", ()))
+    numbers = f", {n['parameters']:,} parameters" if "parameters" in n else ""
+    return f"{n.get('name', e['network'])} on {size}{numbers}, start: {n.get('start', 'not recorded')}"
+
+
+def training(e: E) -> str:
+    plan = e["card"]["training"].get("plan", {})
+    if "optimiser" not in plan:
+        return ""
+    moved = ", ".join(k for k, v in plan.get("augmentation", {}).items() if v) or "the default of the kind of image"
+    seconds = e["card"]["training"].get("seconds")
+    return (
+        f"{plan['optimiser']['name']}, {plan['epochs']} epochs of batches of {plan['batch']}, seed {plan['seed']}, "
+        f"augmentation: {moved}{f', {seconds:,.0f} s' if seconds else ''}; energy was not metered"
+    )
+
+
+def selection(e: E) -> str:
+    return f"no choice was made on testing: the weights are those after the last epoch; it is {e['measured_before']}"
+
+
+def reads(e: E) -> str:
+    return {1: "once by this run", 2: "twice by this run"}.get(e["reads"], f"{e['reads']:,} times by this run")
+
+
+def ranking(e: E) -> str:
+    figures = _first(e)
+    ap = f"; AP {told(figures['ap'])} at a prevalence of {percent(figures['prevalence']['value'], 1)}" if "ap" in figures else ""  # fmt: skip
+    return f"AUROC {told(figures['auroc'])}{ap}"
+
+
+def point(e: E) -> str:
+    if _levels(e):
+        return "the most probable level is called; sensitivity and specificity by level"
+    p = e["operating_points"][e["task"]["labels"][0]]
+    return f"threshold {p['threshold']:.3f}, fixed on the {p['cohort']} cohort; figures with intervals"
+
+
+def calls(e: E) -> str:
+    account = _first(e).get("three_way") if _levels(e) else e["labels"][e["task"]["labels"][0]].get("three_way")
+    return f"{account['answered']:,} answered, {account['referred']:,} referred of {account['all']:,}" if account else "all images; nothing is referred"  # fmt: skip
+
+
+def predictive(e: E) -> str:
+    if not e.get("at_prevalence"):
+        return ""
+    stated = next(iter(e["at_prevalence"].values()))["prevalence"]
+    return f"here, and at a prevalence of {percent(stated, 1)}"
+
+
+def agreement(e: E) -> str:
+    names = {"mcc": "Matthews", "kappa_quadratic": "quadratic kappa", "balanced_accuracy": "balanced accuracy"}
+    return ", ".join(f"{words} {told(_first(e)[key])}" for key, words in names.items() if key in _first(e))
+
+
+def seeds(e: E) -> str:
+    s = e.get("seed_spread")
+    return f"{s['mean']:.3f} ± {s['sd']:.3f} over {s['seeds']} seeds" if s else ""
+
+
+def floors(e: E) -> str:
+    there = [k for k, figures in e["floors"].items() if "absent" not in figures]
+    claims = (
+        f"; {len(e['claims'])} published figures held against" if e.get("claims") else "; no published figure given"
+    )
+    return f"{len(there)} of {len(e['floors'])} floors measured{claims}"
+
+
+def reliability(e: E) -> str:
+    figures = e["labels"][e["task"]["labels"][0]]
+    slope = (
+        f"slope {told(figures['slope'], 2)}, intercept {told(figures['intercept'], 2)}, " if "slope" in figures else ""
+    )
+    skill = f"Brier skill {told(figures['brier_skill'], 2)}" if "brier_skill" in figures else ""
+    return slope + skill
+
+
+def benefit(e: E) -> str:
+    curve = e["labels"][e["task"]["labels"][0]].get("decision_curve")
+    if not curve:
+        return ""
+    if curve["best_from"] is None:
+        return "at no threshold surely better than treating all or none"
+    return f"surely better than treating all or none from {percent(curve['best_from'])} to {percent(curve['best_to'])}"
+
+
+def distribution(e: E) -> str:
+    return "drawn for each label, with its table"
+
+
+def sets(e: E) -> str:
+    found = e.get("sets")
+    if not found:
+        return ""
+    first = next(iter(found.values()))
+    parts = ", ".join(f"{answer} {told(estimate, 2)}" for answer, estimate in first["covered"].items())
+    return f"asked {percent(first['coverage'])}; found: {parts}; one answer left in {percent(first['one_left'], 1)}"
+
+
+def gate(e: E) -> str:
+    name = e["name"] if _levels(e) else e["task"]["labels"][0]
+    account = e["labels"][name].get("three_way")
+    if not account:
+        return ""
+    unlike = account["reasons"].get("unlike", 0)
+    share = percent(unlike / account["all"], 1) if account["all"] else "none"
+    return f"distance of look, features and quality from the training images; {unlike:,} images ({share}) refused"
+
+
+def corruptions(e: E) -> str:
+    return f"{len(e['corruptions'])} corruptions" if e.get("corruptions") else ""
+
+
+def subgroups(e: E) -> str:
+    rows = e["subgroups"]
+    return f"{len(rows)} rows, {sum(r['few'] for r in rows)} of them too few to say" if rows else ""
+
+
+def shortcuts(e: E) -> str:
+    found = e.get("shortcuts")
+    return f"{len(found)} looked for" if found else ""
+
+
+def failures(e: E) -> str:
+    shown = sum(len(group["cases"]) for group in e["gallery"])
+    return f"{shown:,} cases, the wrong ones being the surest mistakes" if shown else ""
+
+
+def maps(e: E) -> str:
+    found = e.get("heatmaps")
+    return f"{len(found)} methods, each with its tests" if found else ""
+
+
+def privacy(e: E) -> str:
+    return str(e.get("privacy") or "")
+
+
+def limits(e: E) -> str:
+    return f"{len(e['card']['limits']):,} found by the program, and those of every report"

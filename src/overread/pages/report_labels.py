@@ -1,0 +1,256 @@
+"""The part of a report that tells of one label: at work, in odds, across thresholds, and what is left to the doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from overread.pages import plots
+from overread.pages.benefit import decision_plot
+from overread.pages.plots import percent, told
+from overread.stats.referral import REASONS
+
+E = Mapping[str, Any]
+
+
+def label_part(evaluation: E, label: str) -> dict[str, Any]:
+    """Return the section of one yes-or-no label."""
+    figures, point = evaluation["labels"][label], evaluation["operating_points"][label]
+    counts = figures["confusion"]
+    return {
+        "heading": f"{label}: at work, and across thresholds",
+        "short": label,
+        "point": f"Threshold {point['threshold']:.3f}, chosen on the {point['cohort']} cohort: {point['rule']}. "
+        "Testing only applied it.",
+        "promise": promise(point, figures),
+        "natural": [*natural(figures), *odds(figures), *elsewhere(evaluation.get("at_prevalence", {}).get(label))],
+        "confusion": {k: f"{counts[k]:,}" for k in ("tp", "fp", "fn", "tn")},
+        "three_way": three_way(figures["three_way"]),
+        "sets": sets_told(evaluation.get("sets", {}).get(label)),
+        "honest": honest(figures),
+        "plots": curves(evaluation, label),
+        "table": None,
+        "matrix": None,
+        "more": None,
+    }
+
+
+def levels_part(evaluation: E) -> list[dict[str, Any]]:
+    """Return the section of a label with several levels: the table of calls, and each level against the rest."""
+    name, task = evaluation["name"], evaluation["task"]
+    counts = evaluation["labels"][name]["confusion"]["counts"]
+    shown = [short(level, task) for level in task["labels"]]
+    matrix = {
+        "levels": shown,
+        "rows": [
+            {"level": level, "cells": [{"number": f"{n:,}", "share": round(n / max(sum(row), 1), 2)} for n in row]}
+            for level, row in zip(shown, counts, strict=True)
+        ],
+    }
+    return [
+        {
+            "heading": f"{name}: level by level",
+            "short": name,
+            "caption": "Each level against the rest; a level is called where it is the most probable one.",
+            "table": overview(evaluation, "level"),
+            "matrix": matrix,
+            "three_way": three_way(evaluation["labels"][name]["three_way"]),
+            "sets": sets_told(evaluation.get("sets", {}).get(name)),
+            "honest": [],
+            "confusion": None,
+            "plots": None,
+            "more": [(short(level, task), curves(evaluation, level)) for level in task["labels"]],
+        }
+    ]
+
+
+def overview(evaluation: E, what: str) -> dict[str, Any]:
+    """Return a table with a row for each label or level."""
+    rows = []
+    for label in evaluation["task"]["labels"]:
+        f = evaluation["labels"][label]
+        share = f["prevalence"]["value"]
+        figures = [told(f[key], 2) for key in ("auroc", "sensitivity", "specificity", "lr_plus", "lr_minus", "brier_skill") if key in f]  # fmt: skip
+        rows.append((short(label, evaluation["task"]), percent(share, 1) if share is not None else "–", *figures))
+    odds = ("LR+", "LR−") if rows and len(rows[0]) == 8 else ()
+    columns = (what, "share of images", "AUROC", "sensitivity", "specificity", *odds, "Brier skill")
+    return {"columns": columns, "rows": rows}
+
+
+def short(label: str, task: E) -> str:
+    """Return a level without the label's name before it."""
+    return label.removeprefix(task["name"] + "=")
+
+
+def natural(figures: E) -> list[str]:
+    """Say sensitivity, specificity and predictive value as so many of a hundred."""
+    lines = []
+    for key, of, verb in (
+        ("sensitivity", "100 images with it", "are found"),
+        ("specificity", "100 images without it", "are cleared"),
+        ("ppv", "100 images that it calls", "truly have it"),
+        ("npv", "100 images that it clears", "are truly free of it"),
+    ):
+        e = figures[key]
+        if e["value"] is not None and e["low"] is not None:
+            lines.append(
+                f"Of {of}, about {e['value'] * 100:.0f} {verb} ({e['low'] * 100:.0f} to {e['high'] * 100:.0f})."
+            )
+    return lines
+
+
+def odds(figures: E) -> list[str]:
+    """Say what an answer does to the odds: the likelihood ratios in words.
+
+    Examples
+    --------
+    >>> odds({"lr_plus": {"value": 5.2, "low": 3.1, "high": 8.8}, "lr_minus": {"value": 0.08, "low": 0.04, "high": 0.2}})
+    ['A positive answer multiplies the odds by 5.2 (3.1 to 8.8), a negative one divides them by 12 (5 to 25).']
+    >>> odds({"lr_plus": {"value": None, "low": 9.5, "high": 400}, "lr_minus": {"value": 0.0, "low": 0.0, "high": 0.2}})
+    ['A positive answer multiplies the odds by at least 9.5, a negative one divides them by at least 5.']
+    """
+    plus, minus = figures.get("lr_plus"), figures.get("lr_minus")
+    if not plus or not minus or plus["low"] is None or minus["high"] is None:
+        return []
+    if plus["value"] is None or plus["high"] is None:
+        up = f"at least {_number(plus['low'])}"
+    else:
+        up = f"{_number(plus['value'])} ({_number(plus['low'])} to {_number(plus['high'])})"
+    if not minus["value"] or not minus["low"]:
+        down = f"at least {_number(1 / minus['high'])}" if minus["high"] else "more than can be said"
+    else:
+        down = f"{_number(1 / minus['value'])} ({_number(1 / minus['high'])} to {_number(1 / minus['low'])})"
+    lines = [f"A positive answer multiplies the odds by {up}, a negative one divides them by {down}."]
+    if plus["low"] <= 1 <= (plus["high"] or np.inf):
+        lines.append("As 1 lies in that interval, a positive answer may say nothing.")
+    return lines
+
+
+def _number(v: float) -> str:
+    return f"{v:.1f}" if v < 10 and round(v, 1) != round(v) else f"{v:,.0f}"
+
+
+def elsewhere(stated: E | None) -> list[str]:
+    """Say the predictive values where the finding is as common as stated."""
+    if not stated or stated["ppv"]["value"] is None or stated["npv"]["value"] is None:
+        return []
+
+    def of(e: E, hundred: float) -> str:
+        value, low, high = (min(e[k], 1.0) * hundred for k in ("value", "low", "high"))
+        return f"{value:.0f} ({low:.0f} to {high:.0f})"
+
+    share = 100 * stated["prevalence"]
+    return [
+        f"Where {share:g} of 100 have it: of 100 that it calls, about {of(stated['ppv'], 100)} truly have it; of 1,000 "
+        f"that it clears, about {of(stated['npv'], 1000)} are free of it."
+    ]
+
+
+def promise(point: E, figures: E) -> str:
+    """Say what was promised of the operating point on the calibration cohort, and whether testing kept it."""
+    given = point.get("promise")
+    if not given:
+        return ""
+    if given["threshold"] is None:
+        return f"Nothing is promised: {given['in_words']}."
+    found = figures["sensitivity"]
+    if found["value"] is None:
+        return f"Promised: {given['in_words']}."
+    if found["high"] is not None and found["high"] < given["sensitivity"]:
+        kept = "testing did not keep it: these patients are not like those of calibration"
+    elif found["value"] < given["sensitivity"]:
+        kept = "testing came out lower, within its interval"
+    else:
+        kept = "testing kept it"
+    return f"Promised: {given['in_words']}; {kept} (sensitivity {told(found)})."
+
+
+def honest(figures: E) -> list[str]:
+    """Say in words whether the probabilities mean what they say: slope and intercept.
+
+    Examples
+    --------
+    >>> honest({"slope": {"value": 0.8, "low": 0.7, "high": 0.9}, "intercept": {"value": 0.1, "low": -0.1, "high": 0.3}})
+    ['Slope 0.80 (0.70–0.90): the probabilities are too extreme.', 'Intercept 0.10 (−0.10 to 0.30): no sign that they are too high or too low on the whole.']
+    """
+    slope, intercept = figures.get("slope"), figures.get("intercept")
+    lines = []
+    if slope and slope["low"] is not None:
+        says = _aside(slope, 1, "the probabilities are too extreme", "the probabilities are too timid", "no sign that they are too extreme or too timid")  # fmt: skip
+        lines.append(f"Slope {told(slope, 2)}: {says}.")
+    if intercept and intercept["low"] is not None:
+        says = _aside(intercept, 0, "they are too high: the finding is rarer than they say", "they are too low: the finding is commoner than they say", "no sign that they are too high or too low on the whole")  # fmt: skip
+        lines.append(f"Intercept {told(intercept, 2)}: {says}.")
+    if slope and slope["low"] is None and slope.get("method", "").startswith("not defined"):
+        lines.append(f"Slope and intercept: {slope['method']}.")
+    return lines
+
+
+def _aside(e: E, ideal: float, below: str, above: str, within: str) -> str:
+    return below if e["high"] < ideal else above if e["low"] > ideal else within
+
+
+def three_way(account: E) -> dict[str, Any]:
+    """Return the row that says what is answered, what is referred and why, and how good the answers are."""
+
+    def part(number: int) -> str:
+        return f"{number:,} ({percent(number / account['all'], 1)})" if account["all"] else "0"
+
+    share = account["share_referred"]
+    span = (
+        f" (95 % interval {percent(share['low'], 1)} to {percent(share['high'], 1)})"
+        if share["low"] is not None
+        else ""
+    )
+    figures = [key for key in ("sensitivity", "specificity", "accuracy") if key in account]
+    return {
+        "columns": ("all images", "answered", "referred to the doctor", *(f"{key} of the answers" for key in figures)),
+        "cells": (
+            f"{account['all']:,}",
+            part(account["answered"]),
+            part(account["referred"]),
+            *(told(account[key]) for key in figures),
+        ),
+        "caption": f"What it answers at work; {percent(share['value'] or 0, 1)} are referred{span}.",
+        "rule": f"An image is {account['rule']}.",
+        "reasons": [
+            (REASONS.get(code, code), f"{n:,}") for code, n in sorted(account["reasons"].items(), key=lambda r: -r[1])
+        ],
+    }
+
+
+def sets_told(found: E | None) -> str:
+    """Say whether the sets of possible answers held the right one as often as stated."""
+    if not found:
+        return ""
+    parts = "; ".join(f"{answer} {told(e, 2)}" for answer, e in found["covered"].items())
+    return (
+        f"Sets of possible answers: {percent(found['coverage'])} of each answer were to be in theirs; here: {parts}. "
+        f"One answer was left in {percent(found['one_left'], 1)} of the images."
+    )
+
+
+def curves(evaluation: E, label: str) -> list[tuple[str, plots.Plot]]:
+    """Return ROC, reliability, decision curve and score distribution of one label; empty where one answer is missing."""
+    curve = evaluation["curves"][label]
+    y, p = np.asarray(curve["truth"], float), np.asarray(curve["probability"], float)
+    known = ~np.isnan(y)
+    if not 0 < y[known].sum() < known.sum():
+        return []
+    point = evaluation["operating_points"].get(label)  # of several levels the most probable is called: no threshold
+    threshold = point["threshold"] if point else None
+    beside = {}
+    for who, (other_y, other_p) in curve["beside"].items():
+        other_y = np.asarray(other_y, float)
+        beside[who] = (other_y[~np.isnan(other_y)], np.asarray(other_p, float)[~np.isnan(other_y)])
+    y, p = y[known], p[known]
+    drawn = [
+        ("Ranking (ROC)", plots.roc(y, p, threshold=threshold, name=label, beside=beside)),
+        ("Honesty of the probabilities", plots.reliability(y, p, name=label)),
+    ]
+    benefit = evaluation["labels"][label].get("decision_curve")
+    if benefit:
+        drawn.append(("Worth of acting on it (decision curve)", decision_plot(benefit, name=label)))
+    return [*drawn, ("Spread of the scores", plots.distribution(y, p, threshold=threshold, name=label))]

@@ -1,0 +1,41 @@
+"""Whether the sets of possible answers held the right one as often as stated, on the cases that were evaluated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from overread.stats import conformal
+from overread.steps.scores import Question, Scores
+
+
+def covered(how: Question, cases: Scores, probability: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Return, by label: coverage (as stated), covered (answer → Estimate), sizes, and one_left, the share with one answer.
+
+    Parameters
+    ----------
+    how : Question
+        With the sets that were learned on the calibration cohort; a run without them gives nothing.
+    cases : Scores
+    probability : ndarray, (n, outputs)
+    """
+    found = {}
+    for name, sets in how.sets.items():
+        if how.levels:
+            p, answers = probability, [label.removeprefix(f"{name}=") for label in how.task.labels]
+            unknown = np.isnan(cases.truth).any(1)
+            truth = np.where(unknown, np.nan, np.nan_to_num(cases.truth).argmax(1))
+        else:
+            j = how.task.labels.index(name)
+            p, answers = np.stack([1 - probability[:, j], probability[:, j]], axis=1), ["absent", "present"]
+            truth = cases.truth[:, j]
+        rng = np.random.default_rng(how.seed)
+        held, sizes = conformal.realised(sets, p, truth, cases.patients, rng=rng)
+        found[name] = {
+            "coverage": sets.coverage,
+            "covered": dict(zip(answers, held, strict=True)),
+            "sizes": sizes,
+            "one_left": sizes[1] / sum(sizes) if sum(sizes) else 0.0,
+        }
+    return found
