@@ -253,12 +253,27 @@ def _figure(word: str) -> tuple[str, float]:
 def _compare(p):
     p.add_argument("runs", nargs="+", metavar="RUN")
     p.add_argument("--label", metavar="NAME", help="which label, where the runs have several")
+    p.add_argument("--out", metavar="HTML", help="write a page with the table and a forest plot of the differences")
     _json(p)
 
     def run(o):
         from overread.steps.compare import compare
 
-        return compare(*o.runs, label=o.label, progress=not o.quiet)
+        return compare(*o.runs, label=o.label, out=o.out, progress=not o.quiet)
+
+    return run
+
+
+def _report(p):
+    p.add_argument("run_folder", metavar="RUN")
+    p.add_argument("--pdf", metavar="FILE", help="print it as PDF (needs Chromium, Chrome or Edge on this machine)")
+    p.add_argument("--browser", metavar="NAME|PATH", help="which browser prints")
+    _json(p)
+
+    def run(o):
+        from overread.steps.report import report
+
+        return report(o.run_folder, pdf=o.pdf, browser=o.browser)
 
     return run
 
@@ -274,6 +289,7 @@ def _explain(p):
         help="grad-cam, grad-cam++, integrated-gradients, occlusion, rise (default: grad-cam and occlusion)",
     )
     p.add_argument("--test", action="store_true", help="test the methods first; the verdict is kept with the run")
+    p.add_argument("--lesions", metavar="CSV", help="known lesions (file, row, column, radius): play the pointing game")
     p.add_argument("--label", metavar="NAME")
     _json(p)
 
@@ -287,6 +303,7 @@ def _explain(p):
             methods=o.method or ("grad-cam", "occlusion"),
             label=o.label,
             test=o.test,
+            lesions=o.lesions,
             progress=not o.quiet,
         )
 
@@ -428,6 +445,7 @@ COMMANDS: dict[str, tuple[str, Make]] = {
     "inspect": ("say what an archive holds", _inspect),
     "train": ("train a network to answer one question, and report how well it does", _train),
     "evaluate": ("measure a run on its testing cohort, or on another archive", _evaluate),
+    "report": ("write a run's report and card again with what a human has written since; print it as PDF", _report),
     "compare": ("put runs side by side on the same testing images, with paired intervals", _compare),
     "explain": ("show where in the image an answer came from", _explain),
     "predict": ("answer for new images, with draft DICOM reports", _predict),

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from overread import __version__
 from overread.domain import Estimate, Task
 from overread.domain.canonical import plain
 from overread.errors import RunError
 from overread.learn.predict import check_manifest
+from overread.pages.compare_page import render_compare
 from overread.stats import claims
 from overread.stats.calibration import Calibration
 from overread.stats.metrics import weighted_auroc
 from overread.stats.resample import Cases, cases
 from overread.steps.progress import bar
-from overread.steps.run import read_json
+from overread.steps.run import read_json, write
 from overread.steps.scores import Scores, read_scores
 
 FIGURES = ("auroc", "sensitivity", "specificity", "brier")
@@ -44,6 +46,8 @@ class Comparison:
     spread : mapping
         Mean, standard deviation, lowest and highest AUROC over the runs; of meaning where they differ by seed alone.
     notes : tuple of str
+    page : Path or None
+        Where the page was written.
     """
 
     runs: tuple[str, ...]
@@ -54,10 +58,11 @@ class Comparison:
     differences: tuple[dict[str, Estimate], ...]
     spread: dict[str, Any]
     notes: tuple[str, ...] = ()
+    page: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison for ``--json``."""
-        return plain(self.__dict__)
+        return plain({**self.__dict__, "page": None if self.page is None else str(self.page)})
 
     def __str__(self) -> str:
         whom = f" of {self.patients:,} patients" if self.patients is not None else " (patients unknown)"
@@ -74,10 +79,13 @@ class Comparison:
                 f"AUROC over {self.spread['seeds']} runs: {self.spread['mean']:.3f} ± {self.spread['sd']:.3f} "
                 f"(lowest {self.spread['low']:.3f}, highest {self.spread['high']:.3f})"
             )
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        where = [f"page: {self.page}"] if self.page else []
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes), *where])
 
 
-def compare(*runs: str | Path, label: str | None = None, progress: bool = False) -> Comparison:
+def compare(
+    *runs: str | Path, label: str | None = None, out: str | Path | None = None, progress: bool = False
+) -> Comparison:
     """Return how several runs fare on the testing images that all of them have in common.
 
     Each keeps its own probabilities and its own operating point, as it would be used. No new image is read: the raw
@@ -89,6 +97,8 @@ def compare(*runs: str | Path, label: str | None = None, progress: bool = False)
         Two or more finished runs of the same yes-or-no label.
     label : str, optional
         Which one, where the runs have several.
+    out : path, optional
+        Write a page with the table and the differences as a forest plot there.
     progress : bool
 
     Raises
@@ -122,7 +132,7 @@ def compare(*runs: str | Path, label: str | None = None, progress: bool = False)
             if k:
                 differences.append(_against(c, call, *parts[0], line.update))
     first = parts[0][0]
-    return Comparison(
+    found = Comparison(
         runs=tuple(str(run) for run in runs),
         label=label,
         images=len(first.truth),
@@ -132,6 +142,10 @@ def compare(*runs: str | Path, label: str | None = None, progress: bool = False)
         spread=claims.spread([f["auroc"].value for f in figures]),
         notes=notes,
     )
+    if out is None:
+        return found
+    write(Path(out), render_compare(found.to_json(), overread=__version__))
+    return replace(found, page=Path(out))
 
 
 class _Read:
