@@ -12,6 +12,7 @@ PROMISED = (
     "inspect",
     "train",
     "evaluate",
+    "report",
     "explain",
     "predict",
     "export",
