@@ -12,6 +12,8 @@ PROMISED = (
     "inspect",
     "train",
     "evaluate",
+    "find",
+    "compare",
     "report",
     "explain",
     "predict",

@@ -36,11 +36,13 @@ def decision_plot(curve: Mapping[str, Any], *, name: str) -> Plot:
 
     body = _frame(x, y, top, bottom)
     if curve["low"][0] is not None:
-        there = [*zip(t, curve["high"], strict=True), *reversed([*zip(t, curve["low"], strict=True)])]
+        seen = len(_seen(t, model, bottom))
+        there = [*zip(t, curve["high"], strict=True)][:seen]
+        there += reversed([*zip(t, curve["low"], strict=True)][:seen])
         body += f'<polygon points="{_points(there, x, y)}" fill="{BLUE}" fill-opacity="0.16" stroke="none"/>'
-    body += _line([*zip(t, everybody, strict=True)], x, y, f'stroke="{GREY}" stroke-width="1.8" stroke-dasharray="6 3"')
+    body += _line(_seen(t, everybody, bottom), x, y, f'stroke="{GREY}" stroke-width="1.8" stroke-dasharray="6 3"')
     body += f'<line x1="{x(0):.1f}" x2="{x(1):.1f}" y1="{y(0):.1f}" y2="{y(0):.1f}" stroke="{GREY}" stroke-width="1.8" stroke-dasharray="2 3"/>'
-    body += _line([*zip(t, model, strict=True)], x, y, f'stroke="{BLUE}" stroke-width="2.4"')
+    body += _line(_seen(t, model, bottom), x, y, f'stroke="{BLUE}" stroke-width="2.4"')
     for k, (words, colour) in enumerate(
         (("— this model", BLUE), ("- - act on everybody", GREY), ("··· act on nobody", GREY))
     ):
@@ -81,6 +83,12 @@ def _frame(x, y, top: float, bottom: float) -> str:
     parts.append(written(x(0.5), HEIGHT - 8, "probability from which one would act", anchor="middle"))
     turned = f'transform="translate(13 {(HEIGHT - BOTTOM + TOP) / 2:.1f}) rotate(-90)"'
     return "".join([*parts, written(0, 0, "net benefit", anchor="middle", extra=turned)])
+
+
+def _seen(t: Sequence[float], values: Sequence[float], bottom: float) -> list[tuple[float, float]]:
+    """Return the points of a line up to where it leaves the drawing at the bottom."""
+    end = next((k for k, v in enumerate(values) if v < bottom), len(values))
+    return [*zip(t, values, strict=True)][: end + 1]
 
 
 def _points(pairs: Sequence[tuple[float, float]], x, y) -> str:

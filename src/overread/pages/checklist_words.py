@@ -57,8 +57,8 @@ def strata(e: E) -> str:
 
 def identities(e: E) -> str:
     return (
-        "an archive holds pixels and pseudonyms: names, dates and free text do not enter it; writing burned into "
-        "pixels is looked for by overread inspect, and what it misses remains"
+        "pixels and pseudonyms only: names, dates and free text never enter an archive; writing burned into pixels is "
+        "looked for by overread inspect"
     )
 
 

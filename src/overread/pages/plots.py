@@ -15,6 +15,9 @@ import numpy as np
 from overread.stats.resample import wilson
 
 BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#6B7280", "#111827"
+WRITTEN = {ORANGE: "#B34700"}
+"""Colours that are too light for words on white (4.5 : 1), and what is written in their stead."""
+
 WIDTH, HEIGHT = 380, 340
 LEFT, RIGHT, TOP, BOTTOM = 52, 24, 14, 46
 
@@ -42,6 +45,7 @@ def text(
 ) -> str:
     """Return words on a plot, legible over any line."""
     halo = 'stroke="white" stroke-width="3" paint-order="stroke" stroke-linejoin="round"'
+    colour = WRITTEN.get(colour, colour)
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size}"'
     return f"<text {place} {halo} {extra}>{escape(words)}</text>"
 

@@ -15,7 +15,8 @@ from overread.domain.human import HUMAN
 from overread.pages import checklist_words, plots
 from overread.pages.checklist import known_of, rows_of
 from overread.pages.plots import percent, told
-from overread.pages.report_labels import label_part, levels_part, overview, short
+from overread.pages.report_groups import subgroup_rows
+from overread.pages.report_labels import alarms, label_part, levels_part, overview, short
 from overread.pages.report_words import (
     ALWAYS_LIMITS,
     COUNTED_BY_IMAGE,
@@ -55,7 +56,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "made": _day(evaluation["now"]),
         "answer": _answer(evaluation),
         "with_overlaps": _with_overlaps(evaluation),
-        "warnings": evaluation["warnings"],
+        "warnings": [*alarms(evaluation), *evaluation["warnings"]],
         "asked": _asked(evaluation),
         "split_told": _split_told(evaluation),
         "flow_told": _flow_told(evaluation),
@@ -80,7 +81,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "seeds": _seeds(evaluation.get("seed_spread")),
         "parts": levels_part(evaluation) if levels else [label_part(evaluation, n) for n in task["labels"]],
-        "subgroups": _subgroups(evaluation),
+        "subgroups": subgroup_rows(evaluation),
         "sections": sections_of(evaluation),
         "gallery": _gallery(evaluation),
         "limits": [
@@ -126,7 +127,7 @@ def fill(page: Mapping[str, Any], answers: Mapping[str, str], *, printed: bool =
     given = {
         **page,
         "style": style,
-        "human": [(item.words, answers.get(key, "")) for key, item in HUMAN.items() if item.needed or answers.get(key)],
+        "human": [(item.words, answers[key]) for key, item in HUMAN.items() if answers.get(key)],
         "missing": [HUMAN[key].words for key in missing],
         "unmeasured": [row.item.text for row in rows if row.state == "not measured"],
         "checklist": rows,
@@ -295,7 +296,7 @@ def _beside(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     rows = [
         {
             "name": words,
-            "cells": [told(figures.get(key)) if key in figures else "–" for _, figures in columns],
+            "cells": [_apart(told(figures[key]) if key in figures else "–") for _, figures in columns],
             "says": says,
         }
         for key, words, says in FIGURES
@@ -303,6 +304,12 @@ def _beside(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     ]
     ladder = plots.ladder([(who, figures["auroc"]) for who, figures in columns], name="AUROC").svg
     return {"ladder": ladder, "absent": absent, "columns": [who for who, _ in columns], "figures": rows}
+
+
+def _apart(words: str) -> dict[str, str]:
+    """Return a figure and its interval apart, so that they can stand below each other."""
+    value, _, between = words.partition(" (")
+    return {"value": value if between else words, "between": f"({between}" if between else ""}
 
 
 def _methods(figures: Mapping[str, Any]) -> str:
@@ -322,37 +329,6 @@ def _seeds(spread: Mapping[str, Any] | None) -> str:
         f"Over {spread['seeds']} seeds the AUROC is {spread['mean']:.3f} ± {spread['sd']:.3f} (lowest "
         f"{spread['low']:.3f}, highest {spread['high']:.3f}): so far chance alone moves it."
     )
-
-
-def _subgroups(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = []
-    for g in evaluation["subgroups"]:
-        share = g["prevalence"]
-        gaps = [g["gap"].get(key) if g.get("gap") else None for key in ("auroc", "sensitivity", "specificity")]
-        cells = [] if g["few"] else [told(g[key], 2) for key in ("auroc", "sensitivity", "specificity")]
-        rows.append(
-            {
-                "group": f"{g['stratum']}: {g['value']}",
-                "label": g["label"],
-                "few": g["few"],
-                "whom": [
-                    f"{share['n_patients']:,}" if share["n_patients"] is not None else "–",
-                    f"{share['n']:,}",
-                    f"{round((share['value'] or 0) * share['n']):,}",
-                ],
-                "cells": [{"value": value, "gap": _gap(gap)} for value, gap in zip(cells, gaps, strict=False)],
-            }
-        )
-    return rows
-
-
-def _gap(gap: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return the distance of a group to all others, and whether its interval leaves out 0."""
-    if not gap or gap["value"] is None or gap["low"] is None:
-        return None
-    sure = gap["low"] > 0 or gap["high"] < 0
-    words = f"{gap['value']:+.2f} ({gap['low']:+.2f} to {gap['high']:+.2f})".replace("-", "−")
-    return {"told": words, "sure": sure}
 
 
 def _gallery(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -14,6 +14,9 @@ from overread.stats.referral import REASONS
 
 E = Mapping[str, Any]
 
+FAR = 1.0
+"""Intercept from which probabilities are called far off: the odds are wrong by a factor of e."""
+
 
 def label_part(evaluation: E, label: str) -> dict[str, Any]:
     """Return the section of one yes-or-no label."""
@@ -22,9 +25,7 @@ def label_part(evaluation: E, label: str) -> dict[str, Any]:
     return {
         "heading": f"{label}: at work, and across thresholds",
         "short": label,
-        "point": f"Threshold {point['threshold']:.3f}, chosen on the {point['cohort']} cohort: {point['rule']}. "
-        "Testing only applied it.",
-        "promise": promise(point, figures),
+        "point": f"Threshold {point['threshold']:.3f}: {point['rule']}. {promise(point, figures)}",
         "natural": [*natural(figures), *odds(figures), *elsewhere(evaluation.get("at_prevalence", {}).get(label))],
         "confusion": {k: f"{counts[k]:,}" for k in ("tp", "fp", "fn", "tn")},
         "three_way": three_way(figures["three_way"]),
@@ -118,8 +119,12 @@ def odds(figures: E) -> list[str]:
         up = f"at least {_number(plus['low'])}"
     else:
         up = f"{_number(plus['value'])} ({_number(plus['low'])} to {_number(plus['high'])})"
-    if not minus["value"] or not minus["low"]:
-        down = f"at least {_number(1 / minus['high'])}" if minus["high"] else "more than can be said"
+    if not minus["high"]:
+        down = "more than can be said"
+    elif not minus["value"]:
+        down = f"at least {_number(1 / minus['high'])}"
+    elif not minus["low"]:
+        down = f"{_number(1 / minus['value'])} ({_number(1 / minus['high'])} or more)"
     else:
         down = f"{_number(1 / minus['value'])} ({_number(1 / minus['high'])} to {_number(1 / minus['low'])})"
     lines = [f"A positive answer multiplies the odds by {up}, a negative one divides them by {down}."]
@@ -139,7 +144,7 @@ def elsewhere(stated: E | None) -> list[str]:
 
     def of(e: E, hundred: float) -> str:
         value, low, high = (min(e[k], 1.0) * hundred for k in ("value", "low", "high"))
-        return f"{value:.0f} ({low:.0f} to {high:.0f})"
+        return f"{value:,.0f} ({low:,.0f} to {high:,.0f})"
 
     share = 100 * stated["prevalence"]
     return [
@@ -149,22 +154,54 @@ def elsewhere(stated: E | None) -> list[str]:
 
 
 def promise(point: E, figures: E) -> str:
-    """Say what was promised of the operating point on the calibration cohort, and whether testing kept it."""
-    given = point.get("promise")
-    if not given:
-        return ""
+    """Say whether testing kept what the operating point promised on the calibration cohort."""
+    given, found = point.get("promise"), figures["sensitivity"]
+    applied = f"It was chosen on the {point['cohort']} cohort; testing only applied it"
+    if not given or found["value"] is None:
+        return applied + "."
     if given["threshold"] is None:
-        return f"Nothing is promised: {given['in_words']}."
-    found = figures["sensitivity"]
-    if found["value"] is None:
-        return f"Promised: {given['in_words']}."
-    if found["high"] is not None and found["high"] < given["sensitivity"]:
-        kept = "testing did not keep it: these patients are not like those of calibration"
-    elif found["value"] < given["sensitivity"]:
-        kept = "testing came out lower, within its interval"
-    else:
-        kept = "testing kept it"
-    return f"Promised: {given['in_words']}; {kept} (sensitivity {told(found)})."
+        return f"{applied}. Nothing is promised: {given['in_words']}."
+    if kept(point, figures) is False:
+        return f"{applied}, and the promise was not kept: sensitivity {told(found)}."
+    if found["value"] < given["sensitivity"]:
+        return f"{applied}: sensitivity {told(found)}, lower than promised, but within its interval."
+    return f"{applied}, and the promise was kept: sensitivity {told(found)}."
+
+
+def kept(point: E, figures: E) -> bool | None:
+    """Return False where testing surely fell short of what was promised; None where nothing was promised."""
+    given, found = point.get("promise"), figures["sensitivity"]
+    if not given or given["threshold"] is None or found["high"] is None:
+        return None
+    return found["high"] >= given["sensitivity"]
+
+
+def alarms(evaluation: E) -> list[str]:
+    """Say what a reader must know before the figures: promises of the calibration cohort that testing did not keep."""
+    lines, name = [], evaluation["name"]
+    for label, point in evaluation["operating_points"].items():
+        figures = evaluation["labels"][label]
+        if kept(point, figures) is False:
+            lines.append(f"{label}: the sensitivity promised was not kept ({told(figures['sensitivity'], 2)}).")
+    for label, found in evaluation.get("sets", {}).items():
+        short_of = [
+            f"{answer} {told(e, 2)}"
+            for answer, e in found["covered"].items()
+            if e["high"] is not None and e["high"] < found["coverage"]
+        ]
+        if short_of:
+            lines.append(
+                f"{label}: sets that were to hold the right answer in {percent(found['coverage'])} did not: "
+                f"{', '.join(short_of)}. These images are not like those of the calibration cohort, and what is "
+                "answered and what is referred is less sure than it says."
+            )
+    off = evaluation["labels"][name].get("intercept")
+    if off and off["low"] is not None and not -FAR < off["value"] < FAR and off["low"] * off["high"] > 0:
+        way = "low" if off["value"] > 0 else "high"
+        lines.append(
+            f"The probabilities are far too {way} on these images (intercept {told(off, 1)}): do not read them as chances."
+        )
+    return lines
 
 
 def honest(figures: E) -> list[str]:
@@ -252,5 +289,5 @@ def curves(evaluation: E, label: str) -> list[tuple[str, plots.Plot]]:
     ]
     benefit = evaluation["labels"][label].get("decision_curve")
     if benefit:
-        drawn.append(("Worth of acting on it (decision curve)", decision_plot(benefit, name=label)))
+        drawn.append(("Worth of acting on it", decision_plot(benefit, name=label)))
     return [*drawn, ("Spread of the scores", plots.distribution(y, p, threshold=threshold, name=label))]
