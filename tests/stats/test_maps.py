@@ -78,7 +78,6 @@ def test_a_good_map_passes():
         ({"gain": -0.5}, "insertion"),
         ({"stable": 0.5}, "stability"),
         ({"border": 0.8}, "border"),
-        ({"pointing": {"map": 0.0, "others": 0.3, "overlap": 0.0}}, "pointing"),
     ],
 )
 def test_each_fault_alone_fails_and_is_named(fault, name):
@@ -105,7 +104,10 @@ def test_too_few_cases_say_nothing():
     assert judged(trials(maps.FEWEST))["passed"]
 
 
-def test_pointing_is_told_beside_other_cases_maps():
-    found = judged(trials(60, pointing={"map": 1.0, "others": 0.25, "overlap": 0.4}))
-    assert found["passed"] and found["pointing"]["hits"].value == 1.0
-    assert any("in 100 of 100 cases; with another case's map in 25" in c["told"] for c in found["checks"])
+def test_pointing_is_told_beside_other_cases_maps_and_decides_too():
+    rng = np.random.default_rng(0)
+    good = maps.pointed(judged(trials(60)), [{"map": 1.0, "others": 0.25, "overlap": 0.4}] * 30, rng)
+    assert good["passed"] and good["pointing"]["hits"].value == 1.0 and good["why"].startswith("It passed all 7")
+    assert any("in 100 of 100 cases; with another case's map in 25" in c["told"] for c in good["checks"])
+    blind = maps.pointed(good, [{"map": float(i % 4 == 0), "others": 0.25, "overlap": 0.0} for i in range(40)], rng)
+    assert not blind["passed"] and [c["name"] for c in blind["checks"]].count("pointing") == 1

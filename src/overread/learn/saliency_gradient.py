@@ -240,9 +240,9 @@ def _mean_pool(tape: _Tape, node, slope: str) -> None:
 
 def _spread(tape: _Tape, node, slope: str, weight: str, kernel, *, group: int, dilations=None) -> None:
     """Pass slopes back through a sliding window: each is spread over the window it came from."""
-    how, size = _settings(node), tape.space(node.input[0])[1:]
-    nd = len(size)
+    how, nd = _settings(node), len(kernel)
     strides = list(how.get("strides", [1] * nd))
+    size = tape.space(node.input[0])[1:] if set(strides) != {1} or "auto_pad" in how else kernel  # of no account at 1
     pads = _pads(how, size, kernel, strides)
     left = [(n + pads[i] + pads[i + nd] - k) % s for i, (n, k, s) in enumerate(zip(size, kernel, strides, strict=True))]
     more = {"dilations": list(dilations)} if dilations else {}
@@ -277,23 +277,28 @@ def _largest(tape: _Tape, node, slope: str) -> None:
 
 
 def _whole_mean(tape: _Tape, node, slope: str) -> None:
-    count = np.prod(tape.space(node.input[0])[1:])
-    share = tape.add("Div", slope, tape.constant(np.array([count], np.float32)))
-    tape.passes(node.input[0], tape.add("Expand", share, tape.add("Shape", node.input[0])))
+    tape.passes(node.input[0], _shared(tape, node, slope))
+
+
+def _shared(tape: _Tape, node, slope: str) -> str:
+    """Share the slope of a mean among the values behind it, however many there are."""
+    many = tape.add("Div", tape.add("Size", node.input[0]), tape.add("Size", node.output[0]))
+    share = tape.add("Div", slope, tape.add("Cast", many, to=1))
+    return tape.add("Expand", share, tape.add("Shape", node.input[0]))
 
 
 def _mean(tape: _Tape, node, slope: str) -> None:
     how, shape = _settings(node), tape.shapes.get(node.input[0], [])
     axes = how.get("axes") or (tape.weights[node.input[1]].tolist() if len(node.input) > 1 else range(1, len(shape)))
     axes = sorted(a % len(shape) for a in axes)
-    if 0 in axes or 0 in [shape[a] for a in axes]:
+    if 0 in axes:
         raise _unknown("ReduceMean over the images")
-    kept = [1 if i in axes else 0 for i in range(len(shape))]  # 0: as it is, in a Reshape
     if how.get("keepdims", 1) == 0:
-        sizes = [-1 if i == 0 else 1 if k else shape[i] for i, k in enumerate(kept)]
+        sizes = [-1 if i == 0 else 1 if i in axes else n for i, n in enumerate(shape)]
+        if 0 in sizes:
+            raise _unknown("ReduceMean of a free size")
         slope = tape.add("Reshape", slope, tape.constant(np.array(sizes, np.int64)))
-    share = tape.add("Div", slope, tape.constant(np.array([np.prod([shape[a] for a in axes])], np.float32)))
-    tape.passes(node.input[0], tape.add("Expand", share, tape.add("Shape", node.input[0])))
+    tape.passes(node.input[0], _shared(tape, node, slope))
 
 
 def _unknown(what: str) -> ExportError:

@@ -193,7 +193,15 @@ def _on_phantom(out, *, data, file, seed, patients, budget, progress, now, story
     story.step(f"{NEW_PATIENTS} new patients arrive, whom the machine has never seen. Where does it look?")
     new = phantom(out / "new", patients=NEW_PATIENTS, first=patients + 1, seed=seed, now=now, progress=progress)
     with_nodules = [new.folder / name for name in _files(new.labels, lambda row: row["nodule"] == "1")]
-    maps = explain(run, *with_nodules, out=out / "maps", methods=("grad-cam",), label="nodule", progress=progress)
+    maps = explain(
+        run,
+        *with_nodules,
+        out=out / "maps",
+        methods=("grad-cam",),
+        label="nodule",
+        lesions=new.lesions,
+        progress=progress,
+    )
     game = pointing_game(maps, truth=new.lesions, folder=new.folder)
     story.tell(f"{game}\npictures: {out / 'maps'}")
 

@@ -25,7 +25,7 @@ from overread.steps.asked import at_prevalence, check_questions, claims_against
 from overread.steps.beside import floors_of, shorten
 from overread.steps.covered import covered
 from overread.steps.gallery import gallery
-from overread.steps.heatmaps import judge, keep, testing_panel
+from overread.steps.heatmaps import judge, keep, panel_of
 from overread.steps.nearest import training_cases
 from overread.steps.progress import bar as moved_bar
 from overread.steps.progress import progress as bar
@@ -167,7 +167,7 @@ def evaluate(
         subgroups = told_of(testing, probability, groups, how, tick=meter.update)
         meter.close()
         if home and on is None:
-            panel = testing_panel(model, home, seed=how.seed)
+            panel = panel_of(model, home, seed=how.seed)
             model.heat_maps = keep(run, {DEFAULT: judge(model, panel, seed=how.seed, progress=progress)})
         pictures = []
         if archive:

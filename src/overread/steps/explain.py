@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from overread.formats import door
 from overread.learn import saliency
 from overread.learn.predict import Model
 from overread.pages import overlay
-from overread.stats.maps import CAUTION
-from overread.steps.heatmaps import failing, judge, keep, testing_panel
+from overread.stats.maps import CAUTION, pointed
+from overread.steps.heatmaps import failing, judge, keep, panel_of
+from overread.steps.pointing import pointing_game
 from overread.steps.progress import bar
 from overread.steps.run import archive_of, read_json, write, write_json
 from overread.store.archive import Archive
@@ -75,6 +76,7 @@ def explain(
     methods: Sequence[str] = METHODS,
     label: str | None = None,
     test: bool = False,
+    lesions: str | Path | None = None,
     progress: bool = True,
 ) -> Explained:
     """Write heat-maps for every image in the sources: a PNG overlay and the raw map as ``.npy``.
@@ -94,6 +96,9 @@ def explain(
         One output; by default a yes-or-no question's label, or the leading class of each image.
     test : bool
         Test the methods first, on the run's testing cohort; its archive must be here. The verdict is kept with the run.
+    lesions : path, optional
+        A table of lesions whose place is known (file, row, column, radius; files named from its folder): the pointing
+        game is played on the maps, and joins the verdict of the methods that have one.
     progress : bool
 
     Raises
@@ -127,8 +132,10 @@ def explain(
                 refused.append((item.origin.files[0], getattr(error, "code", "refused"), str(error)))
     if not maps and not refused:
         raise NothingToDo("no files", expected="images in the sources", do="name a folder or files that hold some")
-    tested = {m: model.heat_maps[m] for m in methods if m in model.heat_maps}
-    result = Explained(out, tuple(maps), tuple(refused), tested)
+    result = Explained(out, tuple(maps), tuple(refused))
+    if lesions is not None:
+        model.heat_maps = keep(model.run, _pointed(model, result, Path(lesions), methods))
+    result = replace(result, verdicts={m: model.heat_maps[m] for m in methods if m in model.heat_maps})
     write_json(out / "maps.json", result.to_json())
     return result
 
@@ -183,8 +190,16 @@ def _tested(model: Model, methods: Sequence[str], *, progress: bool) -> dict[str
         )
     with Archive.open(where) as store:
         seed = int(plan.get("seed", 0))
-        panel = testing_panel(model, store, seed=seed)
+        panel = panel_of(model, store, seed=seed)
         return {m: judge(model, panel, method=m, seed=seed, progress=progress) for m in methods}
+
+
+def _pointed(model: Model, made: Explained, lesions: Path, methods: Sequence[str]) -> dict[str, Any]:
+    """Return the verdicts of the methods that have been tested, with the pointing game on these maps."""
+    tested = [m for m in methods if model.heat_maps.get(m, {}).get("tested")]
+    games = {m: pointing_game(made, truth=lesions, folder=lesions.parent, method=m) for m in tested}
+    rng = np.random.default_rng(0)
+    return {m: pointed(model.heat_maps[m], game.cases, rng) for m, game in games.items()}
 
 
 def _leading(model: Model, findings):

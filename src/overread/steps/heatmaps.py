@@ -82,7 +82,7 @@ class Panel:
     truth: np.ndarray
 
 
-def testing_panel(model: Model, archive: Archive, *, seed: int) -> Panel:
+def panel_of(model: Model, archive: Archive, *, seed: int) -> Panel:
     """Return what the maps of a run are tested on, from its testing cohort."""
     rng = np.random.default_rng(seed)
     scores = read_scores(model.run / "scores.csv", model.task.labels).of("testing")

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from overread.errors import OverreadError
-from overread.steps.explain import Explained
+
+if TYPE_CHECKING:
+    from overread.steps.explain import Explained
 
 REACH = 1.5
 """A point counts as on the lesion within this many radii: maps are coarser than films."""
@@ -34,12 +38,16 @@ class Pointing:
     by_exchange : float
         Share of hits when each map is laid on every other film: what a map that always looks at the same places, and
         knows the place of no lesion, would reach. The harder of the two to beat.
+    cases : tuple of dict
+        By film: ``map`` 1 for a hit, ``others`` the share of other films' maps that would hit, ``overlap`` of the map's
+        hottest places with the lesions (intersection over union; as many places as the lesions cover).
     """
 
     hits: int
     films: int
     by_area: float
     by_exchange: float
+    cases: tuple[dict[str, float], ...] = ()
 
     def __str__(self) -> str:
         return (
@@ -48,7 +56,7 @@ class Pointing:
         )
 
 
-def pointing_game(maps: Explained, *, truth: Path, folder: Path) -> Pointing:
+def pointing_game(maps: Explained, *, truth: Path, folder: Path, method: str | None = None) -> Pointing:
     """Play the pointing game on all maps of films that have lesions.
 
     Parameters
@@ -59,6 +67,8 @@ def pointing_game(maps: Explained, *, truth: Path, folder: Path) -> Pointing:
         ``lesions.csv``: file, slice, row, column, radius (pixels of the film).
     folder : Path
         The folder that the table's files are named from.
+    method : str, optional
+        Play it with the maps of one method only.
 
     Raises
     ------
@@ -66,23 +76,52 @@ def pointing_game(maps: Explained, *, truth: Path, folder: Path) -> Pointing:
         If no film has both a map and a lesion.
     """
     lesions = _lesions(truth, folder)
-    points, discs, areas = [], [], []
+    points, discs, areas, overlaps = [], [], [], []
     played: set[Path] = set()
     for entry in maps.maps:
         file = Path(entry["file"]).resolve()
-        if file not in lesions or file in played:
+        if file not in lesions or file in played or method not in (None, entry.get("method")):
             continue
         played.add(file)
         heat = np.load(maps.out / entry["map"])[0]
         points.append(hottest(heat))
         discs.append(lesions[file])
         areas.append(covered_share(lesions[file], heat.shape))
+        overlaps.append(overlap(heat, lesions[file]))
     if not points:
         raise OverreadError("maps of films without known lesions", expected="at least one film with both")
     table = np.array([[_hit(point, disc) for disc in discs] for point in points])
     others = table[~np.eye(len(points), dtype=bool)]
     exchanged = float(others.mean()) if others.size else float("nan")
-    return Pointing(int(np.trace(table)), len(points), float(np.mean(areas)), exchanged)
+    cases = _cases(table, overlaps)
+    return Pointing(int(np.trace(table)), len(points), float(np.mean(areas)), exchanged, cases)
+
+
+def _cases(table: np.ndarray, overlaps: Sequence[float]) -> tuple[dict[str, float], ...]:
+    """Return each film's part: its own map's hit, and how often the other films' maps hit its lesions."""
+    n = len(table)
+    others = (table.sum(axis=0) - np.diag(table)) / max(n - 1, 1)
+    return tuple({"map": float(table[i, i]), "others": float(others[i]), "overlap": overlaps[i]} for i in range(n))
+
+
+def overlap(heat: np.ndarray, lesions: np.ndarray) -> float:
+    """Return the intersection over union of the lesions and as many of the hottest places.
+
+    Examples
+    --------
+    >>> heat = np.zeros((20, 20))
+    >>> heat[4:7, 4:7] = 1
+    >>> overlap(heat, np.array([[5.0, 5, 1.5]])), overlap(heat, np.array([[15.0, 15, 1.5]]))
+    (1.0, 0.0)
+    """
+    rows, columns = np.indices(heat.shape)
+    there = np.zeros(heat.shape, bool)
+    for row, column, radius in lesions:
+        there |= np.hypot(rows - row, columns - column) <= radius
+    hot = np.zeros(heat.size, bool)
+    hot[np.argsort(-heat, axis=None, kind="stable")[: int(there.sum())]] = True
+    hot = hot.reshape(heat.shape)
+    return float((hot & there).sum() / max((hot | there).sum(), 1))
 
 
 def hottest(heat: np.ndarray) -> tuple[float, float]:

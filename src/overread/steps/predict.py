@@ -15,7 +15,9 @@ from overread.domain.canonical import plain
 from overread.errors import NothingToDo, OverreadError, UnreadableFile
 from overread.formats import door
 from overread.learn.predict import Model
+from overread.learn.saliency import DEFAULT
 from overread.steps.draft import Read, in_words, on_disk, pieces, report_of, weight
+from overread.steps.heatmaps import failing
 from overread.steps.progress import bar
 from overread.steps.run import write, write_json
 from overread.store.objects import content_hash
@@ -76,7 +78,8 @@ class Predictions:
             lines.append(f"  … and {len(self.refused) - 10} more in {self.out / 'predictions.csv'}")
         if self.evidence:
             lines.append(f"{len(self.evidence)} DICOM objects (draft SR, Secondary Capture) in {self.out / 'evidence'}")
-        lines += [f"  answered, but no DICOM object for {f}: {why}" for f, _, why in self.notes[:10]]
+        for file, code, why in self.notes[:10]:
+            lines.append(f"  {why}" if code == "no-heat-map" else f"  answered, but no DICOM object for {file}: {why}")
         if len(self.notes) > 10:
             lines.append(f"  … and {len(self.notes) - 10} more in {self.out / 'predictions.json'}")
         lines.append(f"answers: {self.out / 'predictions.csv'}   a second reader's opinion: the doctor decides")
@@ -194,6 +197,10 @@ def _with_evidence(
         for name, content in contents.items():
             write(home / name, content)
             written.append(name)
+    left_out = failing(model.heat_maps)
+    if left_out and written:
+        why = f"no heat-map is filed: this model's {DEFAULT} {left_out} (overread explain --test)"
+        notes.add((model.run.name, "no-heat-map", why))
     return replace(result, evidence=tuple(sorted(written)), notes=tuple(sorted(notes)))
 
 

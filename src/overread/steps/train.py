@@ -241,7 +241,11 @@ def _keep(fitted, plan, out: Path, material: Material, *, archive: Path, progres
 
     _say(progress, "export the graph, and check it against the network on real images")
     with natives_to(out / "framework.log"):
-        worst = export.export(fitted.built, out / "model.onnx", examples=np.asarray(material.inputs["tuning"][:16]))
+        examples = np.asarray(material.inputs["tuning"][:16])
+        worst = export.export(fitted.built, out / "model.onnx", examples=examples)
+        no_slopes = export.export_slopes(fitted.built, out / "model.onnx", out / "gradient.onnx", examples=examples)
+    if no_slopes:
+        _say(progress, f"no integrated gradients for this run: {no_slopes}")
     part = out / "weights.part.keras"
     fitted.built.trained.save(part)
     part.replace(out / "weights.keras")
