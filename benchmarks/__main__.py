@@ -28,6 +28,7 @@ NAMES = (
     "dicom_traps",
     "near_duplicates",
     "lettering",
+    "heat_maps",
 )
 OUT = Path("bench-out")
 
