@@ -90,6 +90,7 @@ def template(answers: Mapping[str, str]) -> str:
             parts.append("# The rest is wanted by the model card (card.xml) and may stay blank.\n")
         for key, item in HUMAN.items():
             if item.needed is needed:
-                said = json.dumps(answers.get(key) or "", ensure_ascii=False)  # a JSON string is a TOML string
+                text = (answers.get(key) or "").replace("\x7f", " ")  # but for this character,
+                said = json.dumps(text, ensure_ascii=False)  # a JSON string is a TOML string
                 parts.append(f"# {item.words}: {item.hint}\n{key} = {said}\n")
     return "\n".join(parts)
