@@ -171,3 +171,49 @@ def test_a_published_testing_part_without_labels_is_carved_from_training_and_tol
     ]
     with pytest.raises(CohortError, match="without a training cohort; expected rows named train, with labels"):
         divide(hidden, labels=["mass"], seed=0, published="published")
+
+
+def test_near_copies_stay_on_one_side_as_a_patient_does():
+    studies = [study(i, {"mass": i % 2 == 0}, patient=i % 3 > 0) for i in range(200)]
+    pairs = [(studies[i].images[0], studies[i + 100].images[0]) for i in range(0, 100, 3)]
+    alike = {image: pair[0] for pair in pairs for image in pair}
+
+    def apart(split):
+        side = {e[0]: cohort for cohort, rows in split.cohorts.items() for e in rows}
+        return sum(side[a] != side[b] for a, b in pairs)
+
+    assert apart(divide(studies, labels=["mass"], seed=0, alike=alike)) == 0
+    assert apart(divide(studies, labels=["mass"], seed=0)) > 10  # the twin: without being told, they are torn apart
+
+
+def test_published_tuning_cases_that_stand_elsewhere_are_set_aside_and_told():
+    def part(i):
+        return "train" if i < 150 else "val" if i < 190 else "test"
+
+    studies = [
+        Study(f"S{i}", (f"{i:064x}",), patient=f"P{i - 150 if 150 <= i < 158 else i}", labels={"mass": i % 2 == 0},
+              splits={"p": part(i)}) for i in range(260)
+    ]  # fmt: skip
+    alike = {studies[160].images[0]: "g", studies[200].images[0]: "g"}  # a tuning film that is a testing one
+    split = divide(studies, labels=["mass"], seed=0, published="p", alike=alike)
+    assert len(split.aside["tuning"]) == 9 and len(split.cohorts["tuning"]) == 31
+    assert len(split.cohorts["testing"]) == 70  # testing keeps its cases
+    assert any(w.startswith("9 of 40 studies of the published tuning part were set aside") for w in split.warnings)
+    assert split.overlap == {"patients": 0, "studies": 0, "images": 0}
+    assert Split.from_json(json.loads(json.dumps(split.to_json()))) == split
+
+
+def test_a_published_tuning_part_that_is_all_copies_is_carved_from_training_instead():
+    studies = [
+        Study(f"S{i}", (f"{i:064x}",), patient=f"P{i % 200}", labels={"mass": i % 2 == 0},
+              splits={"p": "train" if i < 200 else "val" if i < 240 else "test"}) for i in range(300)
+    ]  # fmt: skip
+    only = [s for s in studies if s.splits["p"] != "test"] + [
+        Study(f"T{i}", (f"{i + 5000:064x}",), patient=f"Q{i}", labels={"mass": i % 2 == 0}, splits={"p": "test"})
+        for i in range(60)
+    ]
+    split = divide(only, labels=["mass"], seed=0, published="p")
+    assert len(split.aside["tuning"]) == 40 and "tuning and calibration carved from training" in split.source
+    kept = {e[2] for e in split.cohorts["tuning"]}
+    assert kept and not kept & {e[2] for c in ("training", "calibration", "testing") for e in split.cohorts[c]}
+    assert any("carved from training instead" in w for w in split.warnings)

@@ -1,0 +1,246 @@
+"""Leaks that were put in are named and do not count; what is no leak is left alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from scipy import ndimage
+from small_run import NOW, fill, small_run, spots
+
+from overread.domain import Image, Study
+from overread.errors import CohortError
+from overread.formats.raster import read_picture
+from overread.stats import splits
+from overread.steps import leakage
+from overread.steps.evaluate import evaluate
+from overread.steps.run import write_json
+from overread.store.archive import Archive
+from overread.store.objects import content_hash
+
+
+def films(n: int, seed: int = 0) -> np.ndarray:
+    """Pictures that share an outline and differ in what lies in it, (n, 96, 96), 8 bits."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[-1:1:96j, -1:1:96j]
+    body = 150 * np.exp(-(((x / 0.8) ** 2 + (y / 0.9) ** 2) ** 3))
+    parts = [sum(ndimage.gaussian_filter(rng.normal(size=(96, 96)), s) * s * 40 for s in (1.5, 4)) for _ in range(n)]
+    return np.array([np.clip(body + body / 150 * p + 20, 0, 255) for p in parts]).astype(np.uint8)
+
+
+def jpeg(film):
+    held = io.BytesIO()
+    Picture.fromarray(film).save(held, "JPEG", quality=60)
+    return np.asarray(Picture.open(held))
+
+
+COPIES = {
+    "exact": lambda f: f.copy(),
+    "re-encoded": jpeg,
+    "rescaled": lambda f: np.asarray(Picture.fromarray(f).resize((64, 64), Picture.Resampling.BICUBIC)),
+    "mirrored": lambda f: f[:, ::-1].copy(),
+    "brighter": lambda f: np.clip(f.astype(int) + 35, 0, 255).astype(np.uint8),
+    "less contrast": lambda f: (f * 0.6 + 30).astype(np.uint8),
+}
+
+
+def archive_of(path, pictures, parts, *, patients=None, labels=None) -> Archive:
+    archive = Archive.create(path)
+    for i, picture in enumerate(pictures):
+        name = archive.put(Image(picture[None], full_range=(0, 255)))
+        patient = f"P{i:012x}" if patients is None else patients[i]
+        mass = bool(i % 2) if labels is None else labels[i]
+        archive.add(Study(f"S{i:012x}", (name,), patient=patient, labels={"mass": mass}, splits={"part": parts[i]}))
+    return archive
+
+
+def certificate(archive: Archive, *, published=None):
+    studies = list(archive.studies())
+    copies = leakage.find_copies(archive)
+    split = splits.divide(studies, labels=["mass"], seed=0, published=published, alike=copies.near)
+    return split, leakage.certify(split, copies, studies=studies, labels=["mass"])
+
+
+@pytest.fixture(scope="module")
+def injected(tmp_path_factory):
+    """200 films to train and 100 to test on; of ten training films each, a copy of every kind under another patient."""
+    known = films(300)
+    copies = [change(known[10 * k + i]) for k, change in enumerate(COPIES.values()) for i in range(10)]
+    with archive_of(tmp_path_factory.mktemp("injected") / "a", [*known, *copies], [""] * 360) as archive:
+        return list(archive.studies()), leakage.find_copies(archive)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1])
+@pytest.mark.parametrize("kind", COPIES)
+def test_copies_of_training_films_in_testing_are_all_named_and_nothing_else_is(kind, share, injected):
+    """Injected under other patients, 1 and 10 of 100 testing films; none of the 100 true testing films is blamed."""
+    studies, copies = injected
+    first = 300 + 10 * list(COPIES).index(kind)
+    put = range(first, first + round(100 * share))
+    chosen = sorted((s for s in studies if int(s.pseudonym[1:], 16) in {*range(300), *put}), key=lambda s: s.pseudonym)
+    parts = ["train"] * 200 + ["test"] * (100 + len(put))
+    split = splits.divide(chosen, labels=["mass"], seed=0, published=parts, alike=copies.near)
+    found = leakage.certify(split, copies, studies=chosen, labels=["mass"])
+    assert {row["study"] for row in found["excluded"]["testing"]} == {f"S{i:012x}" for i in put}
+    pairs = found["overlaps"]
+    exact = sum(pairs[f"{c}|testing"]["exact"] for c in ("training", "tuning", "calibration"))
+    near = sum(pairs[f"{c}|testing"]["near"] for c in ("training", "tuning", "calibration"))
+    assert (exact, near) == ((len(put), 0) if kind == "exact" else (0, len(put)))
+    assert leakage.clean(found)
+
+
+def test_films_that_only_look_alike_are_not_called_copies(tmp_path):
+    with archive_of(tmp_path / "a", films(200), ["train"] * 200) as archive:
+        assert leakage.find_copies(archive).near == {}
+
+
+def test_an_archive_of_things_that_all_look_the_same_is_not_one_patient(tmp_path):
+    """One object, a little noise: likeness says nothing of them, and a split can still be drawn."""
+    rng = np.random.default_rng(0)
+    base = films(1)[0].astype(float)
+    pictures = [np.clip(base + rng.normal(0, 6, base.shape), 0, 255).astype(np.uint8) for _ in range(80)]
+    with archive_of(tmp_path / "a", [*pictures, pictures[3]], ["x"] * 81) as archive:
+        split, found = certificate(archive)
+    assert found["within"][next(c for c in split.cohorts if found["within"][c]["exact"])]["exact"] == 1
+    assert len(split.cohorts["testing"]) >= 14
+
+
+def test_one_patient_under_two_ids_is_kept_on_one_side_by_the_pixels(tmp_path):
+    known = films(120)
+    again = [COPIES["brighter"](film) for film in known[:30]]
+    patients = [f"P{i:012x}" for i in range(150)]  # every film has a patient of its own, also the thirty copies
+    with archive_of(tmp_path / "a", [*known, *again], ["x"] * 150, patients=patients) as archive:
+        split, found = certificate(archive)
+    side = {study: cohort for cohort, rows in split.cohorts.items() for _, study, _ in rows}
+    assert all(side[f"S{i:012x}"] == side[f"S{120 + i:012x}"] for i in range(30))
+    assert found["near_duplicates_kept_together"] == 30 and found["source"] == "drawn"
+
+
+def test_the_same_pixels_in_another_container_are_an_exact_copy(tmp_path):
+    """A different spacing gives another hash; the picture is the same, and is counted as such."""
+    pictures = films(40)
+    with archive_of(tmp_path / "a", pictures, ["x"] * 40) as archive:
+        name = archive.put(Image(pictures[7][None], full_range=(0, 255), spacing_mm=(1, 0.2, 0.2)))
+        archive.add(Study("Sagain", (name,), labels={"mass": True}))
+        copies = leakage.find_copies(archive)
+    assert len(copies.exact) == 2 and name in copies.exact
+
+
+def test_a_conflict_of_labels_is_named(tmp_path):
+    pictures = films(60)
+    labels = [bool(i % 2) for i in range(60)] + [True]
+    with archive_of(tmp_path / "a", [*pictures, jpeg(pictures[0])], ["x"] * 61, labels=labels) as archive:
+        _, found = certificate(archive)
+    (conflict,) = found["label_conflicts"]
+    assert conflict["answers"] == ["no", "yes"] and conflict["studies"] == [f"S{0:012x}", f"S{60:012x}"]
+    assert any("two answers to one label" in w for w in leakage.warnings(found))
+
+
+def test_a_split_that_leaves_nothing_to_test_on_is_refused_before_training(tmp_path):
+    known = films(90)
+    with archive_of(tmp_path / "a", [*known, *known[:40]], ["train"] * 90 + ["test"] * 40) as archive:
+        split, found = certificate(archive, published="part")
+    with pytest.raises(
+        CohortError, match=r"40 of the 40 testing images .* also stand in training.*0 patients are left"
+    ):
+        leakage.refuse_too_little(found, split)
+
+
+@pytest.fixture(scope="module")
+def leaky(tmp_path_factory):
+    """A finished run on a published split in which 30 testing pictures are training ones under other names."""
+    home = tmp_path_factory.mktemp("leaky")
+    pictures, there = spots(360, seed=1, contrast=60)
+    pictures = np.concatenate([pictures, pictures[:30]])
+    there = np.concatenate([there, there[:30]])
+    parts = ["train"] * 240 + ["test"] * 150
+    archive = fill(home / "archive", pictures, [{"spot": bool(t)} for t in there], splits_as=parts)
+    run = small_run(home, archive, "spot", published="split")
+    split = splits.Split.from_json(json.loads((run / "split.json").read_text()))
+    write_json(
+        run / leakage.NAME, leakage.certify(split, leakage.find_copies(archive), studies=list(archive.studies()))
+    )
+    archive.close()
+    return run
+
+
+def test_what_overlaps_does_not_count_in_the_headline_and_both_figures_stand(leaky):
+    figures = evaluate(leaky, now=NOW).metrics
+    headline, other = figures["labels"]["spot"]["auroc"], figures["with_overlaps"]["spot"]["auroc"]
+    assert (headline["n"], other["n"]) == (120, 150)
+    assert figures["leakage"]["overlaps"]["training|testing"]["exact"] == 30
+    assert sum(figures["leakage"]["excluded"]["testing"].values()) == 30
+    assert figures["floors"]["majority"]["spot"]["auroc"]["n"] == 120
+    page = (leaky / "report.html").read_text()
+    assert "30 of 150 testing images also stand in what the network learned from" in page
+    assert "headline (120 images)" in page and "with overlaps (150 images)" in page
+
+
+def test_a_run_without_a_certificate_is_judged_by_what_its_split_says(leaky):
+    (leaky / leakage.NAME).rename(leaky / "away")
+    try:
+        figures = evaluate(leaky, now=NOW).metrics
+    finally:
+        (leaky / "away").rename(leaky / leakage.NAME)
+    assert figures["labels"]["spot"]["auroc"]["n"] == 120  # the same hashes on both sides need no comparing
+    assert figures["leakage"]["near_duplicates"] == "not looked for"
+
+
+# --- real images ------------------------------------------------------------------------------------------------------
+
+
+def read_folder(archive: Archive, folder, *, labels) -> None:
+    for i, path in enumerate(sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))):
+        raw = path.read_bytes()
+        kind = "png" if raw[:4] == b"\x89PNG" else "jpeg"
+        name = archive.put(read_picture(raw, kind=kind))
+        archive.add(Study(f"S{i:012x}", (name,), labels={"mass": labels(path)}))
+
+
+def test_the_25_extra_copies_of_brain_mri_are_found_and_kept_on_one_side(shared_data, tmp_path):
+    with Archive.create(tmp_path / "a") as archive:
+        read_folder(archive, shared_data / "brain_mri", labels=lambda path: path.parent.name == "yes")
+        split, found = certificate(archive)
+    assert sum(c["exact"] for c in found["within"].values()) == 25
+    assert sum(c["near"] for c in found["within"].values()) >= 15  # stored again, with loss
+    assert not any(count for pair in found["overlaps"].values() for count in pair.values())
+    assert not split.patients_known and "patient identity unknown" in split.warnings[0]
+
+
+def test_the_copies_in_the_official_split_of_pneumoniamnist(shared_data):
+    """18 inside training, 3 inside testing; 8 of 524 tuning pictures are training ones, and are not tuned on."""
+    studies = []
+    with np.load(shared_data / "medmnist" / "pneumoniamnist.npz") as held:
+        for part in ("train", "val", "test"):
+            for picture, label in zip(held[f"{part}_images"], held[f"{part}_labels"], strict=True):
+                name = content_hash(Image(picture[None], full_range=(0, 255)))
+                study = {"labels": {"mass": bool(label[0])}, "splits": {"part": part}}
+                studies.append(Study(f"S{len(studies):012x}", (name,), **study))
+    split = splits.divide(studies, labels=["mass"], seed=0, published="part")
+    found = leakage.certify(split, leakage.NONE, studies=studies, labels=["mass"])
+    assert found["overlaps"]["training|tuning"]["exact"] == 8 and found["images"]["tuning"] == 524
+    assert len(split.cohorts["tuning"]) == 516 and not found["overlaps_left"]["training|tuning"]["exact"]
+    inside = found["within"]
+    assert inside["training"]["exact"] + inside["calibration"]["exact"] == 18 and inside["testing"]["exact"] == 3
+    assert found["overlaps"]["training|testing"]["exact"] == 0
+
+
+def test_the_paired_views_of_mammography_are_one_patient_on_either_side_of_a_bad_split(shared_data):
+    """Left breasts to train, right ones to test, as a careless split would: all 161 patients stand in both."""
+    with open(shared_data / "mammography" / "labels.csv", newline="") as table:
+        rows = list(csv.DictReader(table))
+    studies = [
+        Study(f"S{i:012x}", (f"{i:064x}",), patient=row["patient"], labels={"mass": row["label"] != "normal"},
+              splits={"part": {"L": "train", "R": "test"}[row["side_by_readme"]]}) for i, row in enumerate(rows)
+    ]  # fmt: skip
+    split = splits.divide(studies, labels=["mass"], seed=0, published="part")
+    found = leakage.certify(split, leakage.NONE, studies=studies, labels=["mass"])
+    assert found["overlaps"]["training|testing"]["patients"] == 161
+    with pytest.raises(CohortError, match="161 of the 161 testing images"):
+        leakage.refuse_too_little(found, split)
+    drawn = splits.divide(studies, labels=["mass"], seed=0)
+    assert not any(c for pair in leakage.certify(drawn, leakage.NONE)["overlaps"].values() for c in pair.values() if c)
