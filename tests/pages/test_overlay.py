@@ -139,3 +139,16 @@ def test_the_picture_stands_upright_on_a_white_page_beside_its_scale():
 def test_words_are_written_crisply_in_black():
     page = imread(overlay_png(picture(np.zeros((1, 9, 9), np.uint8)), np.zeros((1, 9, 9)), title="pneumonia – γ"))
     assert page[15:40, 25:200].min() < 40
+
+
+def test_a_map_that_has_not_passed_has_no_colour_no_scale_and_says_so():
+    y, x = np.mgrid[:64, :64]
+    heat = (np.exp(-((y - 20) ** 2 + (x - 40) ** 2) / 90) - 0.4)[None]
+    image = picture(np.full((1, 64, 64), 120, np.uint8))
+    spread = lambda v: (v.max(-1).astype(int) - v.min(-1)).max()
+    assert spread(overlay_rgb(image, heat)) > 60 and spread(overlay_rgb(image, heat, failed=True)) == 0
+    grey = overlay_rgb(image, heat, failed=True)[..., 0]
+    assert grey[20, 30:50].max() > 125 and (grey[20, 30:50] == 120).any()  # hatched, not a veil
+    passed, failed = (imread(overlay_png(image, heat, title="t", failed=w)) for w in ("", "did not pass its tests"))
+    assert spread(passed) > 60 and spread(failed) == 0
+    assert passed.shape == failed.shape

@@ -83,7 +83,7 @@ def explain(
 
     The raw map is float32 (slices, rows, columns) on the pixel grid of the image as it came, in the unit that
     ``maps.json`` names: positive speaks for the label, negative against it. For DICOM ``maps.json`` also holds the
-    affine from (column, row, slice) to millimetres of the patient, and the slices' files in order.
+    affine from (slice, row, column) to millimetres of the patient, and the slices' files in order.
 
     Parameters
     ----------
