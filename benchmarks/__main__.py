@@ -28,6 +28,7 @@ NAMES = (
     "dicom_traps",
     "near_duplicates",
     "lettering",
+    "report_speed",
     "heat_maps",
 )
 OUT = Path("bench-out")

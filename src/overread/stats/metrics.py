@@ -43,16 +43,19 @@ def delong(truth: np.ndarray, score: np.ndarray) -> tuple[float, float]:
 
 def weighted_auroc(truth: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from weights (replicates, n) to weighted AUROCs (replicates,); ties count one half."""
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
-    positive = (truth[order] == 1).astype(float)
+    present, absent = np.flatnonzero(truth == 1), np.flatnonzero(truth != 1)
+    absent = absent[np.argsort(score[absent], kind="stable")]
+    low = np.searchsorted(score[absent], score[present], side="left")  # negatives below each positive
+    high = np.searchsorted(score[absent], score[present], side="right")  # and those that tie with it
+    tied = bool((low != high).any())
 
     def figure(w: np.ndarray) -> np.ndarray:
-        w = w[:, order]
-        pos = np.add.reduceat(w * positive, starts, axis=1)
-        neg = np.add.reduceat(w * (1 - positive), starts, axis=1)
-        below = np.cumsum(neg, axis=1) - neg / 2
-        return (pos * below).sum(1) / (pos.sum(1) * neg.sum(1))
+        below = np.zeros((len(w), len(absent) + 1))
+        np.cumsum(np.take(w, absent, axis=1), axis=1, out=below[:, 1:])
+        pos, under = np.take(w, present, axis=1), np.take(below, low, axis=1)
+        if tied:
+            under = (under + np.take(below, high, axis=1)) / 2
+        return np.einsum("ij,ij->i", pos, under) / (pos.sum(1) * below[:, -1])
 
     return figure
 
@@ -60,15 +63,17 @@ def weighted_auroc(truth: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray
 def weighted_ap(truth: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from weights (replicates, n) to weighted average precisions (replicates,)."""
     order = np.argsort(-score, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) < 0])
-    positive = (truth[order] == 1).astype(float)
+    present = np.flatnonzero(truth[order] == 1)
+    last = np.searchsorted(-score[order], -score[order][present], side="right") - 1  # of the cases that score the same
+    found = np.searchsorted(present, last, side="right") - 1  # the last positive among them
 
     def figure(w: np.ndarray) -> np.ndarray:
-        w = w[:, order]
-        pos = np.add.reduceat(w * positive, starts, axis=1)
-        seen = np.cumsum(np.add.reduceat(w, starts, axis=1), axis=1)
-        precision = np.divide(np.cumsum(pos, axis=1), seen, out=np.zeros(seen.shape), where=seen > 0)
-        return (pos * precision).sum(1) / pos.sum(1)
+        w = np.take(w, order, axis=1)
+        pos = np.take(w, present, axis=1)
+        hits = np.take(np.cumsum(pos, axis=1), found, axis=1)
+        seen = np.take(np.cumsum(w, axis=1), last, axis=1)
+        precision = np.divide(hits, seen, out=np.zeros(seen.shape), where=seen > 0)
+        return np.einsum("ij,ij->i", pos, precision) / pos.sum(1)
 
     return figure
 
