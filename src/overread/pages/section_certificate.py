@@ -188,11 +188,10 @@ def _shortcut_row(name: str, s: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 
 def _one_sided(found: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
-    """Say which values have one answer only: rare, but strange."""
+    """Say which values of facts that are not warned of have nearly one answer only: rare, but strange."""
     for name, s in found.items():
-        for value, share, n in s.get("one_sided", ())[:3]:
-            what = "all" if share else "none"
-            yield f"{name} {value}: of {n:,} images {what} {'are' if share else 'is'} {s['label']}."
+        for value, share, n in () if s["warns"] else s.get("one_sided", ())[:3]:
+            yield f"Strange, though rare: {name} {value}, {percent(share, 0)} of {n:,} images with {s['label']}."
 
 
 def probes_section(evaluation: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from scipy.stats import binom
 
 from overread.domain import Estimate
 from overread.stats.metrics import auroc
@@ -27,8 +28,8 @@ BINS = 8
 WORTH_A_WARNING = 0.6
 """A fact is warned of when even the lower end of its interval is above this."""
 
-SURPRISING = 0.01
-"""A value whose cases all have one answer is told of when chance alone would bring that less often than this."""
+SURPRISING, NEARLY_ALL = 0.01, 0.8
+"""A value with (nearly) one answer only is told of when chance alone would bring that less often than this."""
 
 UNKNOWN = "not said"
 
@@ -48,8 +49,8 @@ class Shortcut:
     values : tuple of (value, share with the label, n)
         The commonest values of the fact, for a reader.
     one_sided : tuple of (value, share with the label, n)
-        Values whose cases all have the label, or none has: too rare, perhaps, to tell the label of many, but no less
-        strange.
+        Values (words, not ranges of numbers) of whose cases nearly all have the label, or nearly none: too rare,
+        perhaps, to tell the label of many, but no less strange.
     """
 
     name: str
@@ -122,8 +123,10 @@ def _one(name, label, said, truth, patients, *, rng, replicates) -> Shortcut | N
     each = [e for e in each if np.isfinite(e.value)]
     if not each:
         return None
-    shares = _shares(values, c.truth, numbers=[v for v in kept if _is_number(v)])
-    return Shortcut(name, label, _together(c, each), shares[:8], _one_sided(shares, float(c.truth.mean())))
+    numbers = [v for v in kept if _is_number(v)]
+    shares = _shares(values, c.truth, numbers=numbers)
+    strange = _one_sided(shares, float(c.truth.mean())) if len(set(numbers)) <= BINS else ()
+    return Shortcut(name, label, _together(c, each), shares[:8], strange)
 
 
 def _held_out(c: Cases, said: list, *, fold: np.ndarray) -> Cases | None:
@@ -201,12 +204,22 @@ def _shares(values: list[str], truth: np.ndarray, *, numbers: list) -> tuple[tup
 
 
 def _one_sided(shares: tuple[tuple[str, float, int], ...], prevalence: float) -> tuple[tuple[str, float, int], ...]:
-    """Return the values with one answer only, of which there are too many for chance.
+    """Return the values with nearly one answer only, of which there are too many for chance (exact binomial).
 
     Examples
     --------
-    >>> _one_sided((("JPEG", 0.6, 90), ("PNG", 0.0, 7), ("BMP", 0.0, 2)), 0.6)
-    (('PNG', 0.0, 7),)
+    >>> _one_sided((("JPEG", 0.6, 90), ("PNG", 0.125, 8), ("BMP", 0.0, 2)), 0.6)
+    (('PNG', 0.125, 8),)
     """
-    chance = {0.0: 1 - prevalence, 1.0: prevalence}
-    return tuple(row for row in shares if row[1] in chance and chance[row[1]] ** row[2] < SURPRISING)
+    found = []
+    for value, share, n in shares:
+        with_it = round(share * n)
+        if share <= 1 - NEARLY_ALL:
+            chance = binom.cdf(with_it, n, prevalence)
+        elif share >= NEARLY_ALL:
+            chance = binom.sf(with_it - 1, n, prevalence)
+        else:
+            continue
+        if chance < SURPRISING:
+            found.append((value, share, n))
+    return tuple(found)
