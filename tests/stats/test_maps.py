@@ -111,3 +111,16 @@ def test_pointing_is_told_beside_other_cases_maps_and_decides_too():
     assert any("in 100 of 100 cases; with another case's map in 25" in c["told"] for c in good["checks"])
     blind = maps.pointed(good, [{"map": float(i % 4 == 0), "others": 0.25, "overlap": 0.0} for i in range(40)], rng)
     assert not blind["passed"] and [c["name"] for c in blind["checks"]].count("pointing") == 1
+
+
+def test_a_lost_pointing_game_is_not_forgotten_by_testing_again():
+    rng = np.random.default_rng(0)
+    lost = maps.pointed(judged(trials(60)), [{"map": 0.0, "others": 0.2, "overlap": 0.0}] * 30, rng)
+    again = maps.carried(judged(trials(60, seed=5)), lost)
+    assert not again["passed"] and again["pointing"] == lost["pointing"]
+    assert maps.carried(judged(trials(60)), judged(trials(60)))["passed"]
+
+
+def test_few_known_lesions_are_told_and_decide_nothing():
+    few = maps.pointed(judged(trials(60)), [{"map": 0.0, "others": 0.2, "overlap": 0.0}] * 8, np.random.default_rng(0))
+    assert few["passed"] and few["pointing"]["hits"].value == 0.0

@@ -24,6 +24,9 @@ from overread.stats.resample import bootstrap, cases, interval, per_patient
 FEWEST = 50
 """Cases below which nothing is said of a kind of map."""
 
+FEWEST_POINTED = 20
+"""Images with known lesions below which the pointing game is told, and decides nothing."""
+
 MOST_ALIKE = 0.5
 """Rank correlation with the map of a network with a redrawn head: above, the map does not depend on the answer."""
 
@@ -206,6 +209,20 @@ def pointed(
     rng : numpy.random.Generator
     """
     figures, found = pointing(known, None, rng)
+    if len(known) < FEWEST_POINTED:  # told, and nothing is decided by it
+        return {**verdict, "pointing": figures}
+    return _with_pointing(verdict, found, figures)
+
+
+def carried(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a new verdict with the pointing game of an older one on the same model, which nobody played again."""
+    played = [c for c in old.get("checks", ()) if c["name"] == "pointing"]
+    if not new.get("tested") or not played or "pointing" in new:
+        return dict(new)
+    return _with_pointing(new, played[0], old["pointing"])
+
+
+def _with_pointing(verdict: Mapping[str, Any], found: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, Any]:
     checks = [c for c in verdict["checks"] if c["name"] != "pointing"]
     return {**verdict, **_summed([*checks, found], verdict["cases"]), "pointing": figures}
 

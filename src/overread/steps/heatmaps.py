@@ -147,11 +147,13 @@ def judge(
 def keep(run: Path, verdicts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Write verdicts into the run, beside those of other methods, and seal them; return all.
 
+    A pointing game that was played before stays part of the verdict until it is played again.
+
     At no moment does the manifest name a file that is not the one beside it.
     """
     manifest = read_json(run / "manifest.json")
     known = read_json(run / NAME) if NAME in manifest["files"] and (run / NAME).is_file() else {}
-    every = {**known, **plain(verdicts)}
+    every = {**known, **{m: maps.carried(v, known.get(m, {})) for m, v in plain(verdicts).items()}}
     if every != known:
         files = {name: digest for name, digest in manifest["files"].items() if name != NAME}
         write_json(run / "manifest.json", {**manifest, "files": files})
