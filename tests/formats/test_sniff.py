@@ -23,7 +23,7 @@ from overread.formats.sniff import HEAD, READABLE, sniff
         (b"%PDF-1.7", "a PDF document"),
         (b"PK\x03\x04rest", "zip"),
         (b"\x93NUMPY\x01\x00", "a bare NumPy array"),
-        (gzip.compress(b"hello there"), "a gzip file that holds a text file"),
+        (gzip.compress(b"hello there", mtime=0), "a gzip file that holds a text file"),
         (bytes(range(256)), "bytes of no known image format"),
         (b"BM what a nice day it is today", "a text file"),
         (b"II*\0" + bytes(124) + b"DICM", "dicom"),
