@@ -73,3 +73,46 @@ def test_maps_without_known_lesions_are_refused(tmp_path):
     maps, truth = scene(tmp_path, lambda row, column, i: (row, column))
     with pytest.raises(OverreadError, match="known lesions"):
         pointing_game(maps, truth=truth, folder=tmp_path / "elsewhere")
+
+
+def mammograms(folder: Path, into: Path, *, upside_down: bool) -> tuple[Explained, Path]:
+    """Lay a textbook detector of round masses over real films whose masses were marked by a radiologist.
+
+    The maps stand on a quarter of the films' grid. The source counts rows from the bottom.
+    """
+    from PIL import Image
+    from scipy.ndimage import gaussian_filter
+
+    maps, lines = [], []
+    for words in map(str.split, (folder / "Info.txt").read_text(errors="replace").splitlines()):
+        if len(words) != 7 or not words[0].startswith("mdb") or words[2] != "CIRC":
+            continue
+        (file,) = (folder / "images").glob(f"{words[0]}.*")
+        column, up, radius = (float(v) / 4 for v in words[4:])
+        with Image.open(file) as picture:
+            film = np.asarray(picture.convert("L").resize((256, 256), Image.Resampling.BOX), float)
+        heat = gaussian_filter(film, 6) - gaussian_filter(film, 15)
+        inside = gaussian_filter((film > 20).astype(float), 12) > 0.97  # the breast, without its edge and the labels
+        if f"{words[0]}.npy" not in {m["map"] for m in maps}:
+            np.save(into / f"{words[0]}.npy", np.where(inside, heat, heat.min())[None])
+            maps.append({"file": str(into / f"{words[0]}.pgm"), "map": f"{words[0]}.npy"})
+        lines.append((f"{words[0]}.pgm", 0, up if upside_down else 256 - up, column, radius, 0))
+    truth = into / "lesions.csv"
+    with truth.open("w", newline="") as out:
+        csv.writer(out).writerows([("file", "slice", "row", "column", "radius", "contrast"), *lines])
+    return Explained(into, tuple(maps), ()), truth
+
+
+def test_real_masses_are_pointed_at_where_the_radiologist_marked_them(shared_data, tmp_path):
+    """Its twin reads the rows from the top: the masses are then elsewhere, and a detector does not find them there."""
+    hits = {}
+    for upside_down in (False, True):
+        (into := tmp_path / f"{upside_down}").mkdir()
+        maps, truth = mammograms(shared_data / "mammography", into, upside_down=upside_down)
+        game = pointing_game(maps, truth=truth, folder=into)
+        hits[upside_down] = game
+    right, wrong = hits[False], hits[True]
+    assert right.films >= 15
+    assert right.hits / right.films > 2 * right.by_exchange
+    assert right.hits > wrong.hits
+    assert np.mean([c["overlap"] for c in right.cases]) > np.mean([c["overlap"] for c in wrong.cases])
