@@ -141,7 +141,7 @@ def forest(rows: Sequence[tuple[str, Mapping[str, Any]]], *, figure: str, first:
     body += text(x(far), height - 3, f"{side} →", anchor="end", colour=GREY, size=11)
     for k, (run, e) in enumerate(rows):
         y = 4 + LINE * (k + 0.5)
-        body += text(NAME - 12, y + 4, run if len(run) < 26 else "…" + run[-24:], anchor="end", size=12)
+        body += text(NAME - 12, y + 4, run if len(run) < 23 else "…" + run[-21:], anchor="end", size=12)
         body += text(WIDTH - TOLD + 14, y + 4, signed(e), size=12)
         if e["value"] is None:
             continue
