@@ -97,3 +97,17 @@ def test_a_model_of_noise_is_of_no_use_anywhere():
     y = (r.random(2000) < 0.3).astype(float)
     curve = decision_curve(cases(y, np.full(2000, 0.3) + r.normal(0, 1e-6, 2000)), rng=r)
     assert curve["best_from"] is None
+
+
+def test_an_empty_cell_is_no_certainty_though_patients_have_several_images():
+    truth = np.repeat([1, 0], 40)
+    patients = [f"P{i // 2}" for i in range(80)]  # 20 patients with it, 20 without, two images each
+    plus, minus = likelihood_ratios(
+        cases(truth, truth.astype(float), patients), truth == 1, rng=np.random.default_rng(0)
+    )
+    assert np.isinf(plus.value) and 1 < plus.low < plus.high < np.inf
+    assert minus.value == 0 and minus.low < minus.high < 1 and minus.high > 0.01
+    alone = likelihood_ratios(
+        cases(truth[::2], truth[::2].astype(float)), truth[::2] == 1, rng=np.random.default_rng(0)
+    )
+    assert minus.high == pytest.approx(alone[1].high)  # as many witnesses as patients

@@ -229,3 +229,10 @@ def test_the_figure_to_watch_leaves_out_what_is_unknown_and_what_has_one_answer(
     assert metrics.mean_auroc(truth[:, 0], -score[:, 0]) == 0.0
     assert np.isnan(metrics.mean_auroc(truth[:, 1:], score[:, 1:]))
     assert np.isnan(metrics.mean_auroc(np.empty((0, 2)), np.empty((0, 2))))
+
+
+def test_levels_that_do_not_overlap_are_no_certainty():
+    level = np.repeat([0, 1, 2], 10)
+    p = np.eye(3)[level] * 0.8 + 0.1
+    told = metrics.multiclass_figures(level, p, levels=["a", "b", "c"], rng=np.random.default_rng(0))["auroc"]
+    assert told.value == 1 == told.high and 0.7 < told.low < 0.99

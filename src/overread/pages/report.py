@@ -16,7 +16,7 @@ from overread.pages import checklist_words, plots
 from overread.pages.checklist import known_of, rows_of
 from overread.pages.plots import percent, told
 from overread.pages.report_groups import subgroup_rows
-from overread.pages.report_labels import alarms, label_part, levels_part, overview, short
+from overread.pages.report_labels import alarms, apart, label_part, levels_part, overview, short
 from overread.pages.report_words import (
     ALWAYS_LIMITS,
     COUNTED_BY_IMAGE,
@@ -189,8 +189,10 @@ def _answer(evaluation: Mapping[str, Any]) -> str:
         return f"On {whom}{unseen}, it is {worse} chance: its AUROC is {span}, and a coin has 0.5."
     if "confusion" in figures and "tp" in figures["confusion"]:
         found, cleared = figures["sensitivity"], figures["specificity"]
+        others = len(evaluation["task"]["labels"]) - 1
+        of = f", the first of {others + 1} labels" if others else ""
         first = (
-            f"On {whom}{unseen}, it found {_share(found)} of the images with {name} and cleared {_share(cleared)} "
+            f"On {whom}{unseen}, it found {_share(found)} of the images with {name}{of} and cleared {_share(cleared)} "
             f"of the images without, at a threshold fixed beforehand; its AUROC is {span}."
         )
     else:
@@ -296,7 +298,7 @@ def _beside(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     rows = [
         {
             "name": words,
-            "cells": [_apart(told(figures[key]) if key in figures else "–") for _, figures in columns],
+            "cells": [apart(told(figures[key]) if key in figures else "–") for _, figures in columns],
             "says": says,
         }
         for key, words, says in FIGURES
@@ -304,12 +306,6 @@ def _beside(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     ]
     ladder = plots.ladder([(who, figures["auroc"]) for who, figures in columns], name="AUROC").svg
     return {"ladder": ladder, "absent": absent, "columns": [who for who, _ in columns], "figures": rows}
-
-
-def _apart(words: str) -> dict[str, str]:
-    """Return a figure and its interval apart, so that they can stand below each other."""
-    value, _, between = words.partition(" (")
-    return {"value": value if between else words, "between": f"({between}" if between else ""}
 
 
 def _methods(figures: Mapping[str, Any]) -> str:

@@ -14,6 +14,15 @@ from overread.stats.referral import REASONS
 
 E = Mapping[str, Any]
 
+OVERVIEW = {
+    "auroc": "AUROC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "lr_plus": "LR+",
+    "lr_minus": "LR−",
+    "brier_skill": "Brier skill",
+}
+
 FAR = 1.0
 """Intercept from which probabilities are called far off: the odds are wrong by a factor of e."""
 
@@ -69,15 +78,26 @@ def levels_part(evaluation: E) -> list[dict[str, Any]]:
 
 def overview(evaluation: E, what: str) -> dict[str, Any]:
     """Return a table with a row for each label or level."""
+    keys = [key for key in OVERVIEW if key in evaluation["labels"][evaluation["task"]["labels"][0]]]
     rows = []
     for label in evaluation["task"]["labels"]:
         f = evaluation["labels"][label]
         share = f["prevalence"]["value"]
-        figures = [told(f[key], 2) for key in ("auroc", "sensitivity", "specificity", "lr_plus", "lr_minus", "brier_skill") if key in f]  # fmt: skip
-        rows.append((short(label, evaluation["task"]), percent(share, 1) if share is not None else "–", *figures))
-    odds = ("LR+", "LR−") if rows and len(rows[0]) == 8 else ()
-    columns = (what, "share of images", "AUROC", "sensitivity", "specificity", *odds, "Brier skill")
-    return {"columns": columns, "rows": rows}
+        cells = [apart(percent(share, 1) if share is not None else "–"), *(apart(told(f[key], 2)) for key in keys)]
+        rows.append({"label": short(label, evaluation["task"]), "cells": cells})
+    return {"columns": (what, "share of images", *(OVERVIEW[key] for key in keys)), "rows": rows}
+
+
+def apart(words: str) -> dict[str, str]:
+    """Return a figure and its interval apart, so that they can stand below each other.
+
+    Examples
+    --------
+    >>> apart("0.91 (0.88–0.94)"), apart("not defined")
+    ({'value': '0.91', 'between': '(0.88–0.94)'}, {'value': 'not defined', 'between': ''})
+    """
+    value, _, between = words.partition(" (")
+    return {"value": value, "between": f"({between}" if between else ""}
 
 
 def short(label: str, task: E) -> str:
@@ -178,7 +198,11 @@ def kept(point: E, figures: E) -> bool | None:
 
 def alarms(evaluation: E) -> list[str]:
     """Say what a reader must know before the figures: promises of the calibration cohort that testing did not keep."""
-    lines, name = [], evaluation["name"]
+    lines, name, several = [], evaluation["name"], len(evaluation["task"]["labels"]) > 1
+    low = {label: evaluation["labels"][label]["auroc"]["low"] for label in evaluation["task"]["labels"]}
+    idle = [short(label, evaluation["task"]) for label, limit in low.items() if limit is not None and limit <= 0.5]
+    if several and idle:
+        lines.append(f"No better than chance on these images: {', '.join(idle)}.")
     for label, point in evaluation["operating_points"].items():
         figures = evaluation["labels"][label]
         if kept(point, figures) is False:

@@ -79,10 +79,18 @@ def likelihood_ratios(c: Cases, call: np.ndarray, *, rng, replicates: int = REPL
         return np.stack([(tp / (tp + fn)) / (fp / (fp + tn)), (fn / (tp + fn)) / (tn / (fp + tn))], axis=1)
 
     samples = bootstrap(c, ratio, rng=rng, replicates=replicates, by_patient=True)
-    return tuple(c.estimate(v, *interval(samples[:, j])) for j, v in enumerate(values))  # type: ignore[return-value]
+    ill, well = (len(np.unique(c.patient[x])) for x in (present, ~present))
+    found = []
+    for (k, j), v, drawn in zip(cells, values, samples.T, strict=True):
+        if 0 in (k, j):  # resampling an empty cell says ±0; so many patients, not so many images, bear witness
+            ends = _log_ends(k / m * ill, ill, j / n * well, well)
+            found.append(c.estimate(v, *ends, "log method (Simel) on patients, as no case differs"))
+        else:
+            found.append(c.estimate(v, *interval(drawn)))
+    return found[0], found[1]
 
 
-def _log_ends(k: int, m: int, j: int, n: int) -> tuple[float, float]:
+def _log_ends(k: float, m: float, j: float, n: float) -> tuple[float, float]:
     """Return the 95 % ends of (k / m) / (j / n)."""
     if not k or not j or k == m or j == n:
         k, m, j, n = k + 0.5, m + 1, j + 0.5, n + 1

@@ -343,6 +343,9 @@ def _macro_auroc(c: Cases, k: int, *, rng, replicates: int) -> Estimate:
     def macro(w: np.ndarray) -> np.ndarray:
         return np.mean([figure(w) for figure in figures], axis=0)
 
+    if macro(np.ones((1, len(c.truth))))[0] == 1:  # no replicate can differ: that is not certainty
+        who = [[len(np.unique(c.patient[part])) for part in (c.truth == v, c.truth != v)] for v in there]
+        return c.estimate(1, np.mean([_separated(*w) for w in who]), 1, "mean of Newcombe 2006 (no two levels overlap)")
     low, high, method = interval(bootstrap(c, macro, rng=rng, replicates=replicates))
     missing = "" if len(there) == k else f"; mean over the {len(there)} of {k} levels that occur"
     return c.estimate(macro(np.ones((1, len(c.truth))))[0], low, high, method + missing)
