@@ -190,9 +190,48 @@ def test_a_volume_that_was_stopped_is_told_and_stands() -> None:
 @given(st.floats(0.6, 44.9))
 def test_a_lean_is_measured(degrees: float) -> None:
     aside = 5 * np.tan(np.radians(degrees))
-    frames = [Frame(plane((0, aside * k, 5 * k)), (16, 16, 1)) for k in range(5)]
+    frames = [Frame(plane((0, aside * k, 5 * k), pixel=0.1), (16, 16, 1)) for k in range(5)]
     part = only(arrange(frames, same=NEVER))
     assert np.isclose(part.stack.lean_degrees, degrees, atol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(3, 40), st.floats(0.4, 6), st.integers(0, 10_000), st.floats(0, 0.49))
+def test_a_shift_of_less_than_half_a_pixel_from_end_to_end_is_no_tilt(
+    count: int, step: float, seed: int, pixels: float
+) -> None:
+    """Positions rounded to a tenth of a pixel on a stack that drifts a little: upright, each slice where its file says."""
+    rng = np.random.default_rng(seed)
+    way = rng.normal(size=2)
+    drift = np.outer(np.linspace(0, pixels, count), way / np.linalg.norm(way))
+    drift += rng.uniform(-0.02, 0.02, drift.shape) * (0.5 - pixels)
+    truth = np.column_stack([drift, step * np.arange(count)])
+    part = only(arrange([Frame(plane(tuple(p)), (16, 16, 1)) for p in truth], same=NEVER))
+    assert part.stack.lean_degrees == 0
+    assert geometry.lean_degrees(part.stack.affine) < 1e-6
+    placed = part.stack.affine[:3, 3] + np.outer(np.arange(count), part.stack.affine[:3, 0])
+    assert np.linalg.norm(placed - truth, axis=1).max() < 0.3
+
+
+def test_rounding_is_no_tilt_and_a_shift_of_a_pixel_is_one() -> None:
+    def ends_aside(by: float) -> Part:
+        return only(arrange([Frame(plane((by * k / 2, 0, k)), (16, 16, 1)) for k in range(3)], same=NEVER))
+
+    assert (ends_aside(0.02).stack.lean_degrees, ends_aside(0.02).notes) == (0, ())
+    assert ends_aside(0.49).stack.lean_degrees == 0
+    assert np.isclose(ends_aside(1.0).stack.lean_degrees, np.degrees(np.arctan(0.5)))
+
+
+def test_slices_that_swing_from_side_to_side_are_told_in_pixels_or_refused() -> None:
+    def swinging(by: float) -> Part:
+        frames = [Frame(plane((by * (k % 2), 0, 2.5 * k)), (16, 16, 1)) for k in range(6)]
+        return only(arrange(frames, same=NEVER))
+
+    told = swinging(0.45)
+    assert told.stack.lean_degrees == 0
+    assert "slices-aside: slices lie up to 0.28 mm (0.28 of a pixel)" in told.notes[0]
+    assert swinging(0.05).notes == ()
+    assert "uneven-spacing: slice 2 of 6 lies 0.75 mm" in said_of(swinging(1.2))
 
 
 def test_more_lean_than_a_gantry_has_and_a_slice_aside_are_refused() -> None:
@@ -200,7 +239,7 @@ def test_more_lean_than_a_gantry_has_and_a_slice_aside_are_refused() -> None:
     assert "gantry-tilt: a stack that leans by 50.2°" in said_of(only(arrange(frames, same=NEVER)))
     frames = upright([0, 1, 2, 3, 4])
     frames[2] = replace(frames[2], plane=replace(frames[2].plane, position=(4.0, 0.0, 2.0)))
-    assert "uneven-spacing: slice 3 of 5 lies 4.00 mm from" in said_of(only(arrange(frames, same=NEVER)))
+    assert "uneven-spacing: slice 3 of 5 lies 3.20 mm from" in said_of(only(arrange(frames, same=NEVER)))
 
 
 @pytest.mark.parametrize(

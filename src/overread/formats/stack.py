@@ -15,8 +15,12 @@ COSINE_TOLERANCE = 1e-3
 """Direction cosines may differ by this much within a stack (0.06°): what writing them in text costs."""
 GAP_TOLERANCE_MM, GAP_TOLERANCE = 0.1, 0.05
 """A gap may differ from the median gap by 0.1 mm or by 5 % of it, whichever is larger."""
-LEAN_TOLERANCE_DEGREES = 0.5
-"""The stack may lean this far from the normal of its slices; more is a tilted gantry, and is straightened."""
+LEAN_TOLERANCE_DEGREES, LEAN_TOLERANCE_PIXELS = 0.5, 0.5
+"""A stack is tilted, and is straightened, where it leans further than this from the normal of its slices *and* the lean
+moves its last slice by more than this part of a pixel against its first; a smaller shift is what rounding makes of a
+straight stack, which is then at most a quarter of a pixel from where it is said to be."""
+ASIDE_TOLD_PIXELS = 0.1
+"""Slices that lie further than this part of a pixel to the side of the stack's axis are told (beyond half a pixel: refused)."""
 LARGEST_LEAN_DEGREES = 45.0
 """No gantry tilts further than 30°; what leans more than this was never a scan along one axis."""
 SAME_PLACE_MM = 0.01
@@ -113,12 +117,31 @@ def stack(planes: list[Plane]) -> Stack:
     if (gaps < SAME_PLACE_MM).any():
         raise doubled(len(planes), int((gaps >= SAME_PLACE_MM).sum()) + 1)
     _check_gaps(gaps, [planes[i].number for i in order])
-    step = (positions[order[-1]] - positions[order[0]]) / (len(planes) - 1)
-    _check_even(positions[order], step, orientation, spacing)
-    affine = geometry.plane_affine(
-        positions[order[0]], orientation=orientation, pixel_spacing_mm=spacing, slice_step_mm=step
+    affine, lean, notes = _laid(positions[order], orientation, spacing)
+    return Stack(
+        tuple(int(i) for i in order), affine, lean, (*_contradictions(planes[0], float(np.median(gaps))), *notes)
     )
-    lean = geometry.lean_degrees(affine)
+
+
+def _laid(positions: np.ndarray, orientation: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, float, list[str]]:
+    """Fit an even stack to ordered positions by least squares; one that hardly leans is an upright one.
+
+    Returns
+    -------
+    affine : ndarray, (4, 4)
+    lean_degrees : float
+        0 for a stack that needs no straightening.
+    notes : list of str
+        Slices that lie a little to the side.
+    """
+    index = np.arange(len(positions)) - (len(positions) - 1) / 2
+    step, middle = index @ positions / (index @ index), positions.mean(axis=0)
+    normal, pixel = geometry.normal(orientation), float(spacing.min())
+    upright = normal * float(step @ normal)
+    lean = float(np.degrees(np.arctan2(np.linalg.norm(step - upright), np.linalg.norm(upright))))
+    aside = _check_even(positions - (middle + np.outer(index, step)), upright, pixel)
+    if np.linalg.norm(step - upright) * (len(positions) - 1) <= LEAN_TOLERANCE_PIXELS * pixel:
+        step, lean = upright, 0.0
     if lean > LARGEST_LEAN_DEGREES:
         raise UnreadableFile(
             f"a stack that leans by {lean:.1f}° from the normal of its slices",
@@ -126,12 +149,17 @@ def stack(planes: list[Plane]) -> Stack:
             expected=f"at most {LARGEST_LEAN_DEGREES:.0f}°, which is more than a gantry can tilt",
             do="export the series again; its positions cannot be right",
         )
-    return Stack(
-        tuple(int(i) for i in order),
-        affine,
-        lean if lean > LEAN_TOLERANCE_DEGREES else 0.0,
-        _contradictions(planes[0], float(np.median(gaps))),
+    notes = []
+    if aside > ASIDE_TOLD_PIXELS * pixel:
+        said = (
+            f"slices lie up to {aside:.2f} mm ({aside / pixel:.2f} of a pixel) to the side of the stack's axis; "
+            "they were not shifted"
+        )
+        notes.append(noted("slices-aside", said))
+    affine = geometry.plane_affine(
+        middle + index[0] * step, orientation=orientation, pixel_spacing_mm=spacing, slice_step_mm=step
     )
+    return affine, lean if lean > LEAN_TOLERANCE_DEGREES else 0.0, notes
 
 
 def single(plane: Plane) -> np.ndarray | None:
@@ -170,8 +198,9 @@ def _checked(orientation: np.ndarray) -> np.ndarray:
 
 def _check_gaps(gaps: np.ndarray, numbers: list[int | None]) -> None:
     if len(gaps) < 2:
+        apart = f", {gaps[0]:.2f} mm apart" if len(gaps) else ""
         raise UnreadableFile(
-            f"a series of {len(gaps) + 1} slices, {gaps[0]:.2f} mm apart",
+            f"a series of {len(gaps) + 1} slice{'s' if len(gaps) else ''}{apart}",
             code="missing-slices",
             expected="at least 3 slices, so that even spacing can be seen",
             do="export the whole series, or offer the slices one by one",
@@ -215,19 +244,33 @@ def _is_missing(ratio: float, tolerance: float, before: int | None, after: int |
     return before is None or after is None or abs(after - before) != 1
 
 
-def _check_even(positions: np.ndarray, step: np.ndarray, orientation: np.ndarray, spacing: np.ndarray) -> None:
-    """Refuse a stack in which single slices are shifted, along it or sideways."""
-    even = positions[0] + np.outer(np.arange(len(positions)), step)
-    away = np.linalg.norm(positions - even, axis=1)
-    upright = abs(float(step @ geometry.normal(orientation)))
-    allowed = max(GAP_TOLERANCE_MM, GAP_TOLERANCE * upright, float(spacing.min()) / 2)
-    if away.max() > allowed:
-        raise UnreadableFile(
-            f"slice {int(away.argmax()) + 1} of {len(away)} lies {away.max():.2f} mm from where an even stack would put it",
-            code="uneven-spacing",
-            expected=f"at most {allowed:.2f} mm",
-            do="export an evenly spaced reconstruction",
-        )
+def _check_even(away: np.ndarray, upright: np.ndarray, pixel: float) -> float:
+    """Refuse a stack in which single slices are shifted, along it or sideways; return how far aside the worst one lies.
+
+    Parameters
+    ----------
+    away : ndarray, (slices, 3)
+        From where the even stack that fits best has each slice to where it is, in mm.
+    upright : ndarray, (3,)
+        From one slice to the next along the normal, in mm.
+    pixel : float
+        Its smaller side, in mm.
+    """
+    gap = float(np.linalg.norm(upright))
+    along = away @ upright / gap
+    aside = np.linalg.norm(away - np.outer(along, upright / gap), axis=1)
+    for off, allowed in (
+        (np.abs(along), max(GAP_TOLERANCE_MM, GAP_TOLERANCE * gap)),
+        (aside, max(GAP_TOLERANCE_MM, pixel / 2)),
+    ):
+        if off.max() > allowed:
+            raise UnreadableFile(
+                f"slice {int(off.argmax()) + 1} of {len(off)} lies {off.max():.2f} mm from the even stack that fits best",
+                code="uneven-spacing",
+                expected=f"at most {allowed:.2f} mm",
+                do="export an evenly spaced reconstruction",
+            )
+    return float(aside.max())
 
 
 def _contradictions(plane: Plane, gap: float) -> tuple[str, ...]:
