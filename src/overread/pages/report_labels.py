@@ -83,9 +83,15 @@ def overview(evaluation: E, what: str) -> dict[str, Any]:
     for label in evaluation["task"]["labels"]:
         f = evaluation["labels"][label]
         share = f["prevalence"]["value"]
-        cells = [apart(percent(share, 1) if share is not None else "–"), *(apart(told(f[key], 2)) for key in keys)]
+        cells = [apart(percent(share, 1) if share is not None else "–"), *(apart(_ratio(f[key])) for key in keys)]
         rows.append({"label": short(label, evaluation["task"]), "cells": cells})
     return {"columns": (what, "share of images", *(OVERVIEW[key] for key in keys)), "rows": rows}
+
+
+def _ratio(e: E) -> str:
+    """Return a figure with its interval; a likelihood ratio without a false alarm is above its lower end."""
+    above = e["value"] is None and e["low"] is not None
+    return f"above {e['low']:.2f}" if above else told(e, 2)
 
 
 def apart(words: str) -> dict[str, str]:
@@ -128,9 +134,9 @@ def odds(figures: E) -> list[str]:
     Examples
     --------
     >>> odds({"lr_plus": {"value": 5.2, "low": 3.1, "high": 8.8}, "lr_minus": {"value": 0.08, "low": 0.04, "high": 0.2}})
-    ['A positive answer multiplies the odds by 5.2 (3.1 to 8.8), a negative one divides them by 12 (5 to 25).']
+    ['A positive answer multiplies the odds by 5.2 (3.1 to 8.8), a negative one divides them by 12 (5.0 to 25).']
     >>> odds({"lr_plus": {"value": None, "low": 9.5, "high": 400}, "lr_minus": {"value": 0.0, "low": 0.0, "high": 0.2}})
-    ['A positive answer multiplies the odds by at least 9.5, a negative one divides them by at least 5.']
+    ['A positive answer multiplies the odds by at least 9.5, a negative one divides them by at least 5.0.']
     """
     plus, minus = figures.get("lr_plus"), figures.get("lr_minus")
     if not plus or not minus or plus["low"] is None or minus["high"] is None:
@@ -154,7 +160,7 @@ def odds(figures: E) -> list[str]:
 
 
 def _number(v: float) -> str:
-    return f"{v:.1f}" if v < 10 and round(v, 1) != round(v) else f"{v:,.0f}"
+    return f"{v:.1f}" if v < 9.95 else f"{v:,.0f}"
 
 
 def elsewhere(stated: E | None) -> list[str]:
@@ -180,7 +186,7 @@ def promise(point: E, figures: E) -> str:
     if not given or found["value"] is None:
         return applied + "."
     if given["threshold"] is None:
-        return f"{applied}. Nothing is promised: {given['in_words']}."
+        return f"{applied}: sensitivity {told(found)}."  # the rule has said why nothing is promised
     if kept(point, figures) is False:
         return f"{applied}, and the promise was not kept: sensitivity {told(found)}."
     if found["value"] < given["sensitivity"]:
