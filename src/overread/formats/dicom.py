@@ -37,7 +37,7 @@ def parse(raw: bytes) -> Dataset:
     Raises
     ------
     UnreadableFile
-        ``malformed``, ``no-pixels``, ``unsupported-object``, ``too-large`` (a deflated bomb).
+        ``malformed``, ``truncated``, ``no-pixels``, ``unsupported-object``, ``too-large`` (a deflated bomb).
     """
     check_deflated(raw)
     with refusing("a DICOM file whose header cannot be read"):  # RecursionError of nested sequences among it
@@ -53,6 +53,13 @@ def parse(raw: bytes) -> Dataset:
             code="unsupported-object",
             expected="an image",
             do="leave it out",
+        )
+    if not pixels and " Image Storage" in _class_name(ds):
+        raise UnreadableFile(
+            f"a DICOM image that ends before its pixels ({_class_name(ds)})",
+            code="truncated",
+            expected="its pixels",
+            do="copy it again",
         )
     if not pixels:
         raise UnreadableFile(

@@ -77,8 +77,8 @@ def read_job(job: Job) -> list[Found | Refused]:
     if job.kind == "array":
         return _read_array(job)
     if job.kind == "dicom":
-        refused: list[Found | Refused] = []
-        return series.read_series(_bytes(job.parts, refused)) + refused
+        files = ((part.name, raw) for part, raw, _ in contents(job.parts))
+        return series.read_series(files, lost=job.lost)
     return [one for part, raw, beside in contents(job.parts) for one in _read_one(part, raw, beside)]
 
 
@@ -131,15 +131,6 @@ def read(path: str | os.PathLike) -> list[Image]:
             raise UnreadableFile("a source without files", code="not-an-image", expected="at least one image")
         raise UnreadableFile(passed.reason, code=passed.code)
     return images
-
-
-def _bytes(parts: tuple[Part, ...], refused: list[Found | Refused]) -> Iterator[tuple[str, bytes]]:
-    """Yield name and bytes of each part; what cannot be read goes to ``refused``."""
-    for part, raw, _ in contents(parts):
-        if isinstance(raw, UnreadableFile):
-            refused.append(Refused(part.name, raw.code, str(raw)))
-        else:
-            yield part.name, raw
 
 
 def _read_one(part: Part, raw: bytes | UnreadableFile, beside: sidecar.Beside) -> list[Found | Refused]:

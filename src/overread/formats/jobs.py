@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from overread.formats.arrays import Chunk
 from overread.formats.found import Refused
@@ -53,12 +54,15 @@ class Job:
         For "array".
     refusal : Refused or None
         For "refused": what the walk alone could tell.
+    lost : int
+        For "dicom": files of the same folders that could not be read, and do not say which series they are of.
     """
 
     kind: str
     parts: tuple[Part, ...] = ()
     chunk: Chunk | None = None
     refusal: Refused | None = None
+    lost: int = 0
 
 
 class Jobs:
@@ -85,11 +89,12 @@ class Jobs:
             CREATE TABLE parts (job INTEGER, n INTEGER, kind TEXT, name BLOB, path BLOB, member BLOB, more TEXT,
                 PRIMARY KEY (job, n)) WITHOUT ROWID;
             CREATE TABLE series (key BLOB PRIMARY KEY, job INTEGER) WITHOUT ROWID;
+            CREATE TABLE lost (folder BLOB PRIMARY KEY, files INTEGER) WITHOUT ROWID;
             BEGIN;
             """
         )
         self._rows: list[tuple] = []
-        self._count = self.parts = self.ignored = 0
+        self._count = self.parts = self.ignored = self._lost = 0
         self._together = ("", 0, 0, 0)  # archive, members, bytes and number of the last job of pictures
 
     def __len__(self) -> int:
@@ -100,11 +105,11 @@ class Jobs:
         gathered: list[tuple] = []
         for row in self._stored():
             if gathered and (row[0] != gathered[0][0] or (row[2] == "ignored" and len(gathered) == _AT_ONCE)):
-                yield _job(gathered)
+                yield self._doubted(_job(gathered))
                 gathered = []
             gathered.append(row)
         if gathered:
-            yield _job(gathered)
+            yield self._doubted(_job(gathered))
 
     def close(self) -> None:
         """Delete the list."""
@@ -141,6 +146,23 @@ class Jobs:
         self._count += 1
         self._put(self._count, "refused", part, [part.name, code, reason])
 
+    def lose(self, part: Part, *, rest: bool = False) -> None:
+        """Remember a file that may be of any DICOM series of its folder, and cannot be read; or the rest of an archive."""
+        self._lost += 1
+        self._db.execute(
+            "INSERT INTO lost VALUES (?, 1) ON CONFLICT (folder) DO UPDATE SET files = files + 1",
+            (_blob(part.path) if rest else _folder(part),),
+        )
+
+    def _doubted(self, job: Job) -> Job:
+        """Tell the job of a series how many files were lost beside it."""
+        if not self._lost or job.kind != "dicom":
+            return job
+        ask = "SELECT files FROM lost WHERE folder = ?"
+        places = {_folder(part) for part in job.parts} | {_blob(part.path) for part in job.parts if part.member}
+        found = (self._db.execute(ask, (place,)).fetchone() for place in places)
+        return replace(job, lost=sum(row[0] for row in found if row))
+
     def ignore(self, part: Part) -> None:
         """Add a hidden file, or what an operating system leaves behind; they are the last jobs, a thousand in each."""
         self.ignored += 1
@@ -169,6 +191,12 @@ class Jobs:
         ).fetchall():
             yield from rows
             last = rows[-1][:2]
+
+
+def _folder(part: Part) -> bytes:
+    """Return the folder a file lies in, on disk or inside its archive."""
+    member = part.member.replace("\\", "/")
+    return _blob(f"{part.path}\0{os.path.dirname(member)}" if member else os.path.dirname(part.path))
 
 
 def _size(part: Part) -> int:

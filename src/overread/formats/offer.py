@@ -9,7 +9,7 @@ from typing import BinaryIO
 from overread.errors import UnreadableFile
 from overread.formats import sidecar
 from overread.formats.jobs import Jobs, Part
-from overread.formats.series_key import series_key
+from overread.formats.series_key import is_cut_short, series_key
 from overread.formats.sidecar import Beside
 from overread.formats.sniff import HEAD, READABLE, sniff
 
@@ -103,8 +103,11 @@ def _offer_dicom(part: Part, head: bytes, stream: BinaryIO, harvest: Harvest) ->
         key = series_key(stream, head)
     except UnreadableFile as error:
         harvest.jobs.refuse(part, error.code, str(error))
+        harvest.jobs.lose(part)
         return
     if key is None:
         harvest.jobs.add("dicom", part)
+        if is_cut_short(stream):
+            harvest.jobs.lose(part)
     else:
         harvest.jobs.add_to_series(key, part)

@@ -73,6 +73,7 @@ def _zip_member(whole: Part, member: zipfile.ZipInfo, archive: zipfile.ZipFile, 
                     offer.offer(part, head, stream, harvest, beside=beside_in_zip(archive))
         except ZIP_FAULTS:
             harvest.refuse(part, "malformed", "a damaged zip member", do="copy or pack the archive again")
+            harvest.jobs.lose(part)
 
 
 def read_directory(
@@ -133,6 +134,7 @@ def unpack_tar(part: Part, harvest: Harvest) -> None:
                 _tar_member(part, member, stream, harvest)
     except UnreadableFile as error:
         harvest.jobs.refuse(part, error.code, str(error))
+        harvest.jobs.lose(part, rest=True)
         return
     if not seen:
         harvest.refuse(part, "empty-file", "an empty tar archive", expected="images", do="pack it again")

@@ -55,7 +55,7 @@ class _Put:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_series(files: Iterable[tuple[str, bytes]]) -> list[Found | Refused]:
+def read_series(files: Iterable[tuple[str, bytes | UnreadableFile]], *, lost: int = 0) -> list[Found | Refused]:
     """Read the files of one series; every file is in at least one of the results, and in one only unless it holds several volumes.
 
     Localizers, frames that do not say where they lie, and pictures (CR, DX, MG, US, …) become one image each; an
@@ -63,7 +63,10 @@ def read_series(files: Iterable[tuple[str, bytes]]) -> list[Found | Refused]:
 
     Parameters
     ----------
-    files : iterable of (name, bytes)
+    files : iterable of (name, bytes or UnreadableFile)
+        The error says why a file of the series could not be fetched from its disk or archive.
+    lost : int
+        Files beside these that could not be read, and do not say which series they are of.
 
     Returns
     -------
@@ -75,6 +78,8 @@ def read_series(files: Iterable[tuple[str, bytes]]) -> list[Found | Refused]:
     seen: set[str] = set()
     for name, raw in files:
         try:
+            if isinstance(raw, UnreadableFile):
+                raise raw
             file = _parse(name, raw)
             if file.digest in seen:
                 raise UnreadableFile("the same file a second time in its series", code="copy", do="leave it out")
@@ -85,18 +90,19 @@ def read_series(files: Iterable[tuple[str, bytes]]) -> list[Found | Refused]:
                 out += _tried(_alone, file)
         except UnreadableFile as error:
             out.append(Refused(name, error.code, str(error)))
-    return out + [_doubted(result, out) for result in _classic(slices)]
+    return out + [_doubted(result, out, lost) for result in _classic(slices)]
 
 
-def _doubted(result: Found | Refused, others: list[Found | Refused]) -> Found | Refused:
+def _doubted(result: Found | Refused, others: list[Found | Refused], beside: int) -> Found | Refused:
     """Say on a volume that files of its series could not be read: a slice at one of its ends may be missing."""
-    lost = sum(
-        isinstance(r, Refused) and r.code in ("truncated", "malformed", "too-large", "no-pixels") for r in others
-    )
-    if isinstance(result, Refused) or not lost:
+    if isinstance(result, Refused):
         return result
-    said = f"{lost} more file{'s' if lost > 1 else ''} of this series could not be read; the volume may be cut short"
-    return _with(result, noted("files-lost", said))
+    lost = sum(isinstance(r, Refused) and r.code != "copy" for r in others)
+    for count, whose in ((lost, "of this series"), (beside, "beside it, of a series that is not known,")):
+        if count:
+            said = f"{count} more file{'s' if count > 1 else ''} {whose} could not be read; the volume may be cut short"
+            result = _with(result, noted("files-lost", said))
+    return result
 
 
 def _with(found: Found, *notes: str) -> Found:

@@ -37,6 +37,18 @@ def series_key(stream: BinaryIO, head: bytes) -> tuple[str, str, str] | None:
     return words if words is not None and words[2] else None
 
 
+def is_cut_short(stream: BinaryIO) -> bool:
+    """True for a DICOM file without a series that ends, or cannot be followed, before it says how large its image is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with refusing("a damaged DICOM header"):
+                stream.seek(0)
+                return "Rows" not in read_dataset(stream, stop_before_pixels=True, specific_tags=("Rows",))
+        except UnreadableFile:
+            return True
+
+
 def _words(values: Mapping[str, bytes]) -> tuple[str, str, str] | None:
     """Return the values as text; None where they are anything but one plain word each."""
     words = [values.get(keyword, b"").rstrip(b" \0") for keyword in _KEY]

@@ -152,6 +152,7 @@ def _offer(part: Part, source: Path, harvest: Harvest) -> None:
             f"a {'folder' if part.path.endswith(os.sep) else 'file'} that cannot be opened",
             do="check its permissions, and whether a link points to nothing",
         )
+        harvest.jobs.lose(part)
         return
     (unpack_zip if kind == "zip" else unpack_tar)(part, harvest)
 
