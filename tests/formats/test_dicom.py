@@ -96,6 +96,7 @@ def test_monochrome1_is_inverted_and_its_window_with_it() -> None:
     assert inverted.attributes["WindowCenter"] == "3095"
     assert float(inverted.attributes["WindowWidth"]) == 500
     assert "inverted" in map(code_of, inverted.notes)
+    assert inverted.attributes["PhotometricInterpretation"] == "MONOCHROME2"  # who asks it to turn them over must not
 
 
 def test_hounsfield_units_are_not_inverted_for_display() -> None:

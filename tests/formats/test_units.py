@@ -19,7 +19,7 @@ from overread.domain import code_of
 from overread.errors import UnreadableFile
 from overread.formats.dicom import parse
 from overread.formats.plain import plain
-from overread.formats.units import Pixels, numbers, physical
+from overread.formats.units import Pixels, finished, numbers, physical
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
 
@@ -57,8 +57,8 @@ def same(one: Pixels, other: Pixels) -> bool:
     return (
         one.voxels.dtype == other.voxels.dtype
         and np.array_equal(one.voxels, other.voxels)
-        and (one.unit, one.full_range, one.notes, one.inverted, one.padding)
-        == (other.unit, other.full_range, other.notes, other.inverted, other.padding)
+        and (one.unit, one.full_range, one.notes, one.dark_is_high, one.padding, one.stored_padding)
+        == (other.unit, other.full_range, other.notes, other.dark_is_high, other.padding, other.stored_padding)
     )
 
 
@@ -67,7 +67,7 @@ def both(ds: Dataset) -> Pixels:
     raw = saved(ds)
     slow, quick = physical(parse(raw)), numbers(raw)
     assert quick is None or same(quick, slow)
-    return slow
+    return finished(slow)
 
 
 RAMP = np.arange(80, dtype=np.uint16).reshape(8, 10)
@@ -122,6 +122,16 @@ def test_each_frame_has_its_own_rescale_and_the_shared_one_fills_in() -> None:
     got = both(ds)
     assert np.array_equal(got.voxels, np.stack([RAMP * 2 + 1, RAMP * 10, RAMP * 4 + 1]))
     assert numbers(saved(ds)) is None
+
+
+def test_a_shared_rescale_alone_counts_for_every_frame() -> None:
+    shared, item = Dataset(), Dataset()
+    item.RescaleSlope, item.RescaleIntercept, item.RescaleType = 2, -1024, "HU"
+    shared.PixelValueTransformationSequence = Sequence([item])
+    for values in (RAMP, np.stack([RAMP, RAMP + 1])):
+        got = both(made(values, Modality="CT", SharedFunctionalGroupsSequence=Sequence([shared])))
+        assert np.array_equal(got.voxels, values.reshape(-1, *RAMP.shape) * 2.0 - 1024)
+        assert got.unit == "HU"
 
 
 @pytest.mark.parametrize("stored", [4, 7, 8, 10, 12, 15, 16])
@@ -218,6 +228,32 @@ def test_padding_is_kept_and_told_in_the_images_own_unit() -> None:
     got = both(ds)
     assert got.padding == (0, 95)
     assert np.array_equal(got.voxels[0], 4095 - RAMP)
+
+
+def test_padding_goes_through_the_modality_table_too() -> None:
+    lut = Dataset()
+    lut.add_new("LUTDescriptor", "US", [80, 0, 16])
+    lut.add_new("LUTData", "US", [int(v) for v in 1000 - 3 * np.arange(80)])
+    ds = made(RAMP, ModalityLUTSequence=Sequence([lut]))
+    ds.add_new("PixelPaddingValue", "US", 70)
+    ds.add_new("PixelPaddingRangeLimit", "US", 75)
+    got = both(ds)
+    assert got.padding == (1000 - 225, 1000 - 210)
+    assert any("padding" in n and "775 to 790" in n for n in got.notes)
+
+
+def test_frames_with_rescales_of_their_own_tell_the_stored_padding() -> None:
+    groups = []
+    for slope in (1, 2):
+        item, group = Dataset(), Dataset()
+        item.RescaleSlope, item.RescaleIntercept, item.RescaleType = slope, 0, "US"
+        group.PixelValueTransformationSequence = Sequence([item])
+        groups.append(group)
+    ds = made(np.stack([RAMP, RAMP]), PerFrameFunctionalGroupsSequence=Sequence(groups))
+    ds.add_new("PixelPaddingValue", "US", 3)
+    got = both(ds)
+    assert got.padding is None
+    assert [code_of(n) for n in got.notes if "stored as 3 are padding" in n] == ["padding"]
 
 
 def test_window_and_voi_table_are_not_applied() -> None:

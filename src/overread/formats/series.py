@@ -22,7 +22,7 @@ from overread.formats.found import Found, Origin, Refused
 from overread.formats.limits import check_bytes, check_place, one_channel, refusing, smallest_integer_or_float
 from overread.formats.planes import Plane, is_localizer, planes
 from overread.formats.stack import single
-from overread.formats.units import Pixels, inverted_window, numbers, physical
+from overread.formats.units import Pixels, finished, finished_together, inverted_window, numbers, physical
 from overread.imaging import geometry
 
 VOLUMES = ("CT", "MR", "PT", "NM", "OT", "")
@@ -206,15 +206,14 @@ def _volume(files: list[_File], part: Part) -> list[Found | Refused]:
             expected="one unit",
             do="export each reconstruction as its own series",
         )
-    ranges = [p.full_range for p in parts]
-    full_range = None if None in ranges else (min(r[0] for r in ranges), max(r[1] for r in ranges))
+    parts = finished_together(parts)
+    full_range = parts[0].full_range
     voxels = np.concatenate([p.voxels for p in parts])  # NumPy widens to a dtype that holds them all
     if voxels.ndim == 3 and full_range is not None and voxels.dtype.kind in "iu":
         voxels = smallest_integer_or_float(voxels, full_range)
     voxels = voxels.astype(np.float32) if voxels.dtype == np.float64 else voxels
-    pixels = replace(parts[0], full_range=full_range)
     notes = tuple(note for p in parts for note in p.notes)
-    return [_found(files, _stacked(_Put(voxels, pixels, notes=notes), part, files[0]))]
+    return [_found(files, _stacked(_Put(voxels, parts[0], notes=notes), part, files[0]))]
 
 
 def _stacked(put: _Put, part: Part, file: _File) -> _Put:
@@ -276,7 +275,7 @@ def _alone(file: _File) -> list[Found | Refused]:
     """One file: a picture, a single slice, or a multi-frame object."""
     frames_alone.check_whole(file.ds)
     parts, refused = _enhanced(file)
-    pixels = _numbers(file)
+    pixels = finished(_numbers(file))
     if parts:
         many = [_found([file], _of_frames(file, pixels, part)) for part in parts]
         return [_with(found, *refused) for found in many]
@@ -347,6 +346,7 @@ def _found(files: list[_File], put: _Put) -> Found:
     attributes = {**said.attributes, **put.attributes}
     if pixels.inverted and pixels.full_range is not None:
         attributes = inverted_window(attributes, pixels.full_range)
+        attributes["PhotometricInterpretation"] = "MONOCHROME2"  # of these voxels; the note says what the file had
     if pixels.padding is not None:
         attributes["PixelPadding"] = "\\".join(f"{v:g}" for v in pixels.padding)
     affine = put.affine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -24,16 +24,20 @@ RESCALE_TYPES = ("HU", "HU_MOD", "OD", "MGML", "Z_EFF", "ED", "EDW", "PCT")
 class Pixels:
     """The numbers of one DICOM object in physical units: voxels (frames, rows, columns[, 3]) and what they mean.
 
-    ``inverted``: MONOCHROME1 was turned into MONOCHROME2 within ``full_range``, so its window has to be turned too.
+    ``dark_is_high``: MONOCHROME1; ``finished`` turns such values over, once all frames of an image are together.
+    ``inverted``: they were turned over within ``full_range``, so their window has to be turned too.
     ``padding``: lowest and highest of the values, as they now are, that are not anatomy; they were not changed.
+    ``stored_padding``: the same as stored; where it stands alone, the frames differ in what it has become.
     """
 
     voxels: np.ndarray
     unit: str
     full_range: tuple[float, float] | None
     notes: tuple[str, ...]
+    dark_is_high: bool = False
     inverted: bool = False
     padding: tuple[float, float] | None = None
+    stored_padding: tuple[float, float] | None = None
 
 
 def numbers(raw: bytes) -> Pixels | None:
@@ -53,7 +57,8 @@ def numbers(raw: bytes) -> Pixels | None:
 def physical(ds: Header) -> Pixels:
     """Return an object's numbers in physical units: HU for CT, SUV for PET, else the values after the header's rescale.
 
-    MONOCHROME1 (low values shown bright) is inverted to MONOCHROME2 unless the numbers are HU.
+    MONOCHROME1 (low values shown bright) is told, and left to ``finished``: frames with slopes of their own would each
+    be turned over about another middle.
     No window and no VOI LUT is applied: they are for the eye.
 
     Parameters
@@ -78,25 +83,93 @@ def physical(ds: Header) -> Pixels:
     if ds.get("Modality") == "PT":
         unit, factor, told = suv(ds)
         slopes, intercepts, notes = slopes * factor, intercepts * factor, notes + told
-    padding = _padding(ds)
+    stored_padding = padding = _padding(ds)
     if table:
-        voxels, full_range, unit, padding = *_looked_up(ds, values, table[0]), None
+        voxels, full_range, unit, padding = _looked_up(ds, values, table[0], padding)
     else:
         voxels, full_range = _rescaled(ds, values, slopes, intercepts)
         padding = _moved(padding, slopes, intercepts)
-    inverted = False
-    if ds.get("PhotometricInterpretation") == "MONOCHROME1":
-        if unit == "HU":
-            notes.append(noted("shown-inverted", "shown inverted by the header (MONOCHROME1); the HU were kept"))
-        elif full_range is not None:
-            turned = sum(full_range) - voxels.astype(np.float64)
-            voxels, inverted = smallest_integer_or_float(turned, full_range), True
-            padding = None if padding is None else (sum(full_range) - padding[1], sum(full_range) - padding[0])
-            notes.append(noted("inverted", "MONOCHROME1 inverted to MONOCHROME2"))
+    dark_is_high = ds.get("PhotometricInterpretation") == "MONOCHROME1"
+    return Pixels(
+        finite(voxels),
+        unit,
+        full_range,
+        tuple(notes),
+        dark_is_high=dark_is_high,
+        padding=padding,
+        stored_padding=stored_padding,
+    )
+
+
+def finished(pixels: Pixels) -> Pixels:
+    """Turn MONOCHROME1 over into MONOCHROME2 within the full range of the whole image, and tell of that and of padding.
+
+    Only a number without a meaning is turned over: HU, SUV, Bq/ml or an optical density stay what they are.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        All frames of one image, as ``physical`` returned them.
+
+    References
+    ----------
+    DICOM PS3.3 C.7.6.3.1.2 (Photometric Interpretation), C.7.5.1.1.2 (Pixel Padding).
+
+    Examples
+    --------
+    >>> dark = Pixels(np.array([[[0, 4000]]], np.int16), "stored", (0.0, 4095.0), (), dark_is_high=True)
+    >>> finished(dark).voxels.tolist(), finished(dark).notes
+    ([[[4095, 95]]], ('inverted: MONOCHROME1 inverted to MONOCHROME2',))
+    """
+    notes, padding, full_range = list(pixels.notes), pixels.padding, pixels.full_range
+    voxels, inverted = pixels.voxels, False
+    if pixels.dark_is_high and pixels.unit == "stored" and full_range is not None:
+        voxels, inverted = _turned_over(voxels, full_range), True
+        padding = None if padding is None else (sum(full_range) - padding[1], sum(full_range) - padding[0])
+        notes.append(noted("inverted", "MONOCHROME1 inverted to MONOCHROME2"))
+    elif pixels.dark_is_high:
+        kept = f"the {pixels.unit}" if pixels.unit != "stored" else "the values, which have no range to turn over in,"
+        notes.append(noted("shown-inverted", f"shown inverted by the header (MONOCHROME1); {kept} were kept"))
     if padding is not None:
-        span = f"{padding[0]:g}" if padding[0] == padding[1] else f"{padding[0]:g} to {padding[1]:g}"
-        notes.append(noted("padding", f"pixels of {span} are padding outside the field of view, not anatomy: kept"))
-    return Pixels(finite(voxels), unit, full_range, tuple(notes), inverted, padding)
+        said = f"pixels of {_span(padding)} are padding outside the field of view, not anatomy: kept"
+        notes.append(noted("padding", said))
+    elif pixels.stored_padding is not None:
+        said = (
+            f"pixels stored as {_span(pixels.stored_padding)} are padding outside the field of view, not anatomy: kept"
+        )
+        notes.append(noted("padding", f"{said}; frames with different rescales have made different values of them"))
+    return replace(pixels, voxels=voxels, inverted=inverted, padding=padding, notes=tuple(dict.fromkeys(notes)))
+
+
+def finished_together(parts: list[Pixels]) -> list[Pixels]:
+    """Finish the slices of one volume about the range that they share, not each about its own.
+
+    Parameters
+    ----------
+    parts : list of Pixels
+        What ``physical`` returned of each slice, in one unit.
+    """
+    ranges = [p.full_range for p in parts]
+    full_range = None if None in ranges else (min(r[0] for r in ranges), max(r[1] for r in ranges))
+    padding = parts[0].padding if len({p.padding for p in parts}) == 1 else None
+    stored = next((p.stored_padding for p in parts if p.stored_padding is not None), None)
+    return [finished(replace(p, full_range=full_range, padding=padding, stored_padding=stored)) for p in parts]
+
+
+def _span(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:g}" if ends[0] == ends[1] else f"{ends[0]:g} to {ends[1]:g}"
+
+
+def _turned_over(voxels: np.ndarray, full_range: tuple[float, float]) -> np.ndarray:
+    """Return the values mirrored about the middle of their full range, frame by frame: a volume is not held in float64."""
+    total, dtype = sum(full_range), np.dtype(np.float32)
+    if voxels.dtype.kind in "iu" and total % 1 == 0:
+        ends = total - np.array([voxels.max(), voxels.min()], np.float64)
+        dtype = smallest_integer(ends, *full_range).dtype
+    out = np.empty(voxels.shape, dtype)
+    for into, frame in zip(out, voxels, strict=True):
+        into[...] = total - frame.astype(np.float64)
+    return out
 
 
 def _colour_range(ds: Header, values: np.ndarray) -> tuple[float, float]:
@@ -117,8 +190,7 @@ def _colour_range(ds: Header, values: np.ndarray) -> tuple[float, float]:
 
 def _rescale(ds: Header, count: int, notes: list[str]) -> tuple[np.ndarray, np.ndarray, str | None]:
     """Return each frame's slope and intercept, and the Rescale Type they all have: None where nothing is rescaled."""
-    enhanced = isinstance(ds, Dataset) and bool(ds.get("PerFrameFunctionalGroupsSequence"))
-    items = _transformations(ds, count) if enhanced else [ds]
+    items = _transformations(ds, count) if isinstance(ds, Dataset) else [ds]
     pairs = [(item.get("RescaleSlope"), item.get("RescaleIntercept")) for item in items]
     halves = sum((a in (None, "")) != (b in (None, "")) for a, b in pairs)
     if halves:
@@ -140,8 +212,12 @@ def _rescale(ds: Header, count: int, notes: list[str]) -> tuple[np.ndarray, np.n
 
 
 def _transformations(ds: Dataset, count: int) -> list[Dataset]:
-    """Return, for each frame, the item that rescales it: its own, the shared one, or the object itself."""
-    groups = list(ds.PerFrameFunctionalGroupsSequence)
+    """Return, for each frame, the item that rescales it: its own, the shared one, or the object itself; one for all where all share it."""
+    shared = ds.get("SharedFunctionalGroupsSequence")
+    common = (_transformation(shared[0]) if shared else None) or ds
+    groups = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
+    if not groups:
+        return [common]
     if len(groups) != count:
         raise UnreadableFile(
             f"{len(groups)} frame descriptions",
@@ -149,8 +225,6 @@ def _transformations(ds: Dataset, count: int) -> list[Dataset]:
             expected=f"{count}, one a frame",
             do="export it again",
         )
-    shared = ds.get("SharedFunctionalGroupsSequence")
-    common = (_transformation(shared[0]) if shared else None) or ds
     return [_transformation(group) or common for group in groups]
 
 
@@ -239,8 +313,10 @@ def stored_range(ds: Header) -> tuple[int, int]:
 # -- modality LUT and padding ------------------------------------------------------------------------------------------
 
 
-def _looked_up(ds: Dataset, values: np.ndarray, lut: Dataset) -> tuple[np.ndarray, tuple[float, float], str]:
-    """Apply a Modality LUT; its type is the unit.
+def _looked_up(
+    ds: Dataset, values: np.ndarray, lut: Dataset, padding: tuple[float, float] | None
+) -> tuple[np.ndarray, tuple[float, float], str, tuple[float, float] | None]:
+    """Apply a Modality LUT, to the padding too; its type is the unit.
 
     References
     ----------
@@ -255,9 +331,14 @@ def _looked_up(ds: Dataset, values: np.ndarray, lut: Dataset) -> tuple[np.ndarra
     signed = ds.get("PixelRepresentation") == 1
     first = first - 65536 if signed and first > 32767 else first & 0xFFFF if not signed else first
     entries = table_of(lut.LUTData, count & 0xFFFF or 1 << 16, bits, little=ds.original_encoding[1] is not False)
-    out = entries[np.clip(values.astype(np.int64) - first, 0, len(entries) - 1)]
+    last = len(entries) - 1
+    out = entries[np.clip(values.astype(np.int64) - first, 0, last)]
+    if padding is not None:
+        low, high = (int(np.clip(end - first, 0, last)) for end in padding)
+        padding = float(entries[low : high + 1].min()), float(entries[low : high + 1].max())
     kind = str(lut.get("ModalityLUTType") or "").strip().upper()
-    return smallest_integer(out), (0.0, float(2**bits - 1)), kind if kind in RESCALE_TYPES else "stored"
+    unit = kind if kind in RESCALE_TYPES else "stored"
+    return smallest_integer(out), (0.0, float(2**bits - 1)), unit, padding
 
 
 def _padding(ds: Header) -> tuple[float, float] | None:
