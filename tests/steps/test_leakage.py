@@ -190,6 +190,21 @@ def test_a_run_without_a_certificate_is_judged_by_what_its_split_says(leaky):
     assert figures["leakage"]["near_duplicates"] == "not looked for"
 
 
+def test_another_archive_is_measured_without_what_the_run_has_learned_from(leaky, tmp_path):
+    """Forty new pictures, ten training ones as they are, ten brighter: the last twenty do not count."""
+    new, there = spots(40, seed=9, contrast=60)
+    old, known = spots(360, seed=1, contrast=60)
+    again = np.concatenate([old[40:50], np.clip(old[50:60].astype(int) + 15, 0, 255).astype(np.uint8)])
+    labels = [{"spot": bool(t)} for t in (*there, *known[40:60])]
+    fill(tmp_path / "other", np.concatenate([new, again]), labels).close()
+    evaluation = evaluate(leaky, on=tmp_path / "other", now=NOW)
+    auroc = evaluation.metrics["labels"]["spot"]["auroc"]
+    split = splits.Split.from_json(json.loads((leaky / "split.json").read_text()))
+    learned = {e[0] for c, rows in split.cohorts.items() if c != "testing" for e in rows}
+    assert len(learned) == 240 and auroc["n"] == 40
+    assert any(w.startswith("20 of these images were seen in training") for w in evaluation.page["warnings"])
+
+
 # --- real images ------------------------------------------------------------------------------------------------------
 
 

@@ -151,7 +151,7 @@ def evaluate(
             archive = stack.enter_context(Archive.open(on))
             there = {s.pseudonym: s for s in archive.studies()}
             testing = _read(archive, there, model, task, progress=progress)
-            testing, seen = leakage.seen_before(testing, split)
+            testing, seen = leakage.seen_before(testing, split, archive=archive, home=home, progress=progress)
             warnings += [told for told in (never_learned(list(there.values()), task), *seen) if told]
         how = Question(task, split, points, int(plan["seed"]), model.sets)
         probability = fitted.probabilities(testing.logits)
