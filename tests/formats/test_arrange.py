@@ -79,6 +79,7 @@ def test_volumes_that_share_positions_are_told_apart_by_one_fact(slices: int, ma
     order = rng.permutation(len(frames))
     parts = arrange([frames[i] for i in order], same=NEVER)
     assert len(parts) == many
+    assert not any(p.counted or "counted" in map(code_of, p.notes) for p in parts)
     attribute = {"echo time": "EchoTime", "diffusion b-value": "DiffusionBValue"}[fact]
     assert sorted(float(p.attributes[attribute]) for p in parts) == values.tolist()
     for part in parts:
@@ -102,6 +103,7 @@ def test_time_points_are_counted_by_instance_numbers_where_nothing_else_tells(
     parts = arrange([frames[i] for i in order], same=NEVER)
     assert [{frames[order[i]].said["true"] for i in p.frames} for p in parts] == [{t} for t in range(many)]
     assert all("order of the instance numbers" in " ".join(p.notes) for p in parts)
+    assert all(p.counted and "counted" in map(code_of, p.notes) for p in parts)
 
 
 def test_counting_is_refused_where_a_firm_fact_would_change_within_a_volume() -> None:
@@ -178,6 +180,46 @@ def test_two_acquisitions_laid_into_one_another_are_two_volumes() -> None:
     ]
     assert "uneven" in said_of(only(arrange([replace(f, said={}) for f in frames], same=NEVER)))
     assert [p.attributes["AcquisitionNumber"] for p in arrange(frames, same=NEVER)] == ["1", "2"]
+
+
+@pytest.mark.parametrize("heights", [[4], [0], [9], [2, 3], [0, 9]])
+@pytest.mark.parametrize("fact", ["acquisition number", "echo time"])
+def test_slices_scanned_again_are_pictures_beside_the_volume(heights: list[int], fact: str) -> None:
+    again = [replace(f, said=f.said | {"instance number": 50.0 + n}) for n, f in enumerate(upright(heights))]
+    again = [replace(f, said=f.said | {fact: 2.0}) for f in again]
+    frames = [*upright(list(range(10)), **{fact: 1.0}), *again]
+    volume, *pictures = arrange(frames, same=NEVER)
+    assert (volume.frames, volume.refusal) == (tuple(range(10)), None)
+    assert [(p.frames, p.stack, p.refusal) for p in pictures] == [((10 + n,), None, None) for n in range(len(heights))]
+    assert all(f"{fact}: too few for a volume" in p.notes[0] for p in pictures)
+    nothing_tells = [replace(f, said={}) for f in frames]
+    assert "duplicate-position" in said_of(only(arrange(nothing_tells, same=NEVER)))
+
+
+def test_two_slices_scanned_again_by_themselves_are_two_pictures_and_three_are_not() -> None:
+    def again(*heights: int) -> list[Frame]:
+        return [f for n, z in enumerate(heights) for f in upright([z], **{"acquisition number": 2.0 + n})]
+
+    frames = upright(list(range(10)), **{"acquisition number": 1.0})
+    assert [len(p.frames) for p in arrange([*frames, *again(3, 4)], same=NEVER)] == [10, 1, 1]
+    assert "duplicate-position" in said_of(only(arrange([*frames, *again(3, 4, 5)], same=NEVER)))
+
+
+def test_slices_of_two_frames_of_reference_are_never_one_volume() -> None:
+    def of(*spaces: str) -> list[Frame]:
+        frames = upright(list(range(len(spaces))))
+        return [replace(f, space=s) for f, s in zip(frames, spaces, strict=True)]
+
+    one, two = "1.2.9", "1.2.8"
+    assert only(arrange(of(*[one] * 10), same=NEVER)).stack is not None
+    halves = arrange(of(*[one] * 5, *[two] * 5), same=NEVER)
+    assert [p.frames for p in halves] == [(0, 1, 2, 3, 4), (5, 6, 7, 8, 9)]
+    assert all("and in 2 frames of reference" in p.notes[-1] and one not in p.notes[-1] for p in halves)
+    assert [len(p.frames) for p in arrange(of(*[one] * 9, two), same=NEVER)] == [9, 1]
+    assert only(arrange(of(*[one] * 4, "", *[one] * 5), same=NEVER)).stack is not None  # one did not say it
+    refused = said_of(only(arrange(of("1", "1", "2", "2"), same=NEVER)))
+    assert "mixed-reference: 4 slices in 2 frames of reference" in refused
+    assert "'1.2.9'" not in repr(halves) + repr(of(one))
 
 
 def test_a_volume_that_was_stopped_is_told_and_stands() -> None:

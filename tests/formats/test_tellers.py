@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydicom import Dataset
 
-from overread.formats.tellers import attributes, told, volumes
+from overread.formats.tellers import Division, attributes, told, volumes
 
 
 def private(group: int, creator: str, offset: int, vr: str, value: object, ds: Dataset | None = None) -> Dataset:
@@ -52,7 +52,7 @@ def test_a_frame_s_own_group_comes_before_what_all_share() -> None:
 def test_the_fewest_facts_that_are_enough_are_used() -> None:
     places = np.tile([0, 1, 2], 2)
     said = [{"echo time": e, "echo number": e / 10, "flip angle": 9.0} for e in (10.0, 20.0) for _ in range(3)]
-    assert volumes(places, said) == ([[0, 1, 2], [3, 4, 5]], "echo time")
+    assert volumes(places, said) == Division([[0, 1, 2], [3, 4, 5]], "echo time")
 
 
 def test_nothing_that_tells_is_nothing() -> None:

@@ -20,11 +20,15 @@ from overread.formats.stack import Stack, alike, doubled, places, stack
 
 @dataclass(frozen=True)
 class Frame:
-    """One slice: where it lies, its size in pixels (rows, columns, samples), and what its header says of it."""
+    """One slice: where it lies, its size in pixels (rows, columns, samples), and what its header says of it.
+
+    ``space`` is its Frame of Reference, "" unsaid: positions of two of them cannot be compared. It is never shown.
+    """
 
     plane: Plane
     size: tuple[int, int, int]
     said: Mapping[str, Hashable] = field(default_factory=dict)
+    space: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,9 @@ class Part:
     notes : tuple of str
     copies : tuple of int
         Frames that hold the same pixels at the same place as one of ``frames``.
+    counted : bool
+        True for one of several volumes that no fact tells apart, only the order of times or instance numbers: their
+        pixels have to be compared (``exchanged``).
     """
 
     frames: tuple[int, ...]
@@ -50,13 +57,14 @@ class Part:
     attributes: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     copies: tuple[int, ...] = ()
+    counted: bool = False
 
 
 def arrange(frames: list[Frame], *, same: Callable[[int, int], bool]) -> list[Part]:
     """Say which frames make a volume together, by where they lie and what their headers say; every frame is in one part.
 
-    Frames of another direction or size than the rest are separated: three or more make a stack of their own, one or two
-    (a scout) are single images beside it. Frames that share a position are copies, or volumes that a fact tells apart
+    Frames of another direction, size or frame of reference than the rest are separated: three or more make a stack of
+    their own, one or two (a scout) are single images beside it. Frames that share a position are copies, or volumes that a fact tells apart
     (``tellers``), or refused.
 
     Parameters
@@ -79,7 +87,8 @@ def arrange(frames: list[Frame], *, same: Callable[[int, int], bool]) -> list[Pa
     for group in groups:
         note = noted(
             "separated-geometry",
-            f"{len(group)} of the {len(frames)} slices of this series, which lie in {len(groups)} directions or sizes",
+            f"{len(group)} of the {len(frames)} slices of this series, which lie in {len(groups)} "
+            f"{_apart(frames, 'directions or sizes')}",
         )
         small = len(group) < tellers.SMALLEST_VOLUME
         parts = [Part((i,)) for i in group] if small else _stacks(frames, group, same)
@@ -88,11 +97,21 @@ def arrange(frames: list[Frame], *, same: Callable[[int, int], bool]) -> list[Pa
 
 
 def _parallel(frames: list[Frame]) -> list[list[int]]:
-    """Indices of frames of one size that lie parallel."""
-    by_size: dict[tuple[int, int, int], list[int]] = {}
+    """Indices of frames of one size and frame of reference that lie parallel.
+
+    Where all that say it name one frame of reference, those that do not say it are taken to share it.
+    """
+    several = len({f.space for f in frames} - {""}) > 1
+    by_size: dict[tuple[tuple[int, int, int], str], list[int]] = {}
     for i, frame in enumerate(frames):
-        by_size.setdefault(frame.size, []).append(i)
+        by_size.setdefault((frame.size, frame.space if several else ""), []).append(i)
     return [[of[i] for i in group] for of in by_size.values() for group in alike([frames[i].plane for i in of])]
+
+
+def _apart(frames: list[Frame], words: str) -> str:
+    """Add to what keeps frames apart their frames of reference, where they have several."""
+    spaces = len({f.space for f in frames} - {""})
+    return f"{words}, and in {spaces} frames of reference" if spaces > 1 else words
 
 
 def _mixed(frames: list[Frame], groups: list[list[int]]) -> UnreadableFile:
@@ -107,6 +126,13 @@ def _mixed(frames: list[Frame], groups: list[list[int]]) -> UnreadableFile:
             code="mixed-orientation",
             expected="parallel slices",
             do="export each plane as its own series",
+        )
+    if len({f.space for f in frames} - {""}) > 1:
+        return UnreadableFile(
+            f"{len(frames)} slices in {len({f.space for f in frames})} frames of reference, no three in one",
+            code="mixed-reference",
+            expected="one: positions of two cannot be compared",
+            do="export each scan as its own series",
         )
     spacings = np.array([f.plane.pixel_spacing for f in frames])
     said = " and ".join(f"{r} × {c}" for r, c, _ in sizes[:3])
@@ -131,7 +157,7 @@ def _stacks(frames: list[Frame], group: list[int], same: Callable[[int, int], bo
     division = tellers.volumes(taken, [frames[i].said for i in group])
     if division is None:
         return [Part(tuple(group), refusal=doubled(len(group), len(np.unique(taken))))]
-    return _divided(frames, group, *division)
+    return _divided(frames, group, division)
 
 
 def _even(frames: list[Frame], group: list[int], taken: np.ndarray | None) -> list[Part]:
@@ -142,28 +168,41 @@ def _even(frames: list[Frame], group: list[int], taken: np.ndarray | None) -> li
         return [part]
     said = [{w: v for w, v in frames[i].said.items() if w not in _ALONG} for i in group]
     division = tellers.volumes(taken, said)
-    if division is None or len(division[0]) < 2:
+    if division is None or len(division.volumes) < 2:
         return [part]
-    parts = _divided(frames, group, *division)
-    return parts if all(p.refusal is None for p in parts) else [part]
+    parts = _divided(frames, group, division)
+    return parts if all(p.stack is not None for p in parts) else [part]
 
 
 _ALONG = ("acquisition time", "instance number", "trigger time", "frame reference time", "time point")
 """What may change from slice to slice within one volume: no reason to divide an uneven one."""
 
 
-def _divided(frames: list[Frame], group: list[int], volumes: list[list[int]], words: str) -> list[Part]:
+def _divided(frames: list[Frame], group: list[int], division: tellers.Division) -> list[Part]:
+    """A part for each volume; slices of one that has too few for a volume are single images beside the others."""
     said = [frames[i].said for i in group]
-    most = max(len(v) for v in volumes)
-    out = []
-    for n, volume in enumerate(volumes, start=1):
-        about = {"Volume": f"{n} of {len(volumes)}"} | tellers.attributes(volume, said)
-        notes = [noted("one-of-several", f"volume {n} of {len(volumes)} in this series, told apart by the {words}")]
+    whole = [v for v in division.volumes if len(v) >= tellers.SMALLEST_VOLUME]
+    most, out = max(map(len, whole)), []
+    for n, volume in enumerate(whole, start=1):
+        about = {"Volume": f"{n} of {len(whole)}"} | tellers.attributes(volume, said)
+        notes = [
+            noted("one-of-several", f"volume {n} of {len(whole)} in this series, told apart by the {division.words}")
+        ]
         if len(volume) < most:
             notes.append(noted("shorter-volume", f"it has {len(volume)} slices, the longest of its series {most}"))
+        if division.counted:
+            notes.append(noted("counted", f"{_COUNTED} {division.words}"))
         part = _one(frames, [group[i] for i in volume])
-        out.append(replace(part, attributes=about, notes=(*part.notes, *notes)))
+        out.append(replace(part, attributes=about, notes=(*part.notes, *notes), counted=division.counted))
+    for volume in division.volumes:
+        if len(volume) < tellers.SMALLEST_VOLUME:
+            many = f"{len(volume)} slice{'s' if len(volume) > 1 else ''} beside the {most} of a volume of this series"
+            note = noted("few-slices", f"{many}, told apart by the {division.words}: too few for a volume of their own")
+            out += [Part((group[i],), notes=(note,)) for i in volume]
     return out
+
+
+_COUNTED = "no fact of the header tells which slice is of which volume; they were dealt by the"
 
 
 def _one(frames: list[Frame], group: list[int]) -> Part:

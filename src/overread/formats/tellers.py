@@ -29,6 +29,15 @@ class Teller:
     counts: bool = False
 
 
+@dataclass(frozen=True)
+class Division:
+    """Volumes (the frames of each), what told them apart in words, and whether that was only their order (``counted``)."""
+
+    volumes: list[list[int]]
+    words: str
+    counted: bool = False
+
+
 TELLERS = (
     Teller("stack", ("StackID",), firm=True),
     Teller("echo time", ("EchoTime", "EffectiveEchoTime"), "EchoTime", firm=True),
@@ -160,7 +169,7 @@ def _plain(value: object) -> Hashable:
     return round(number, 6) if np.isfinite(number) else None
 
 
-def volumes(places: np.ndarray, said: Sequence[Mapping[str, Hashable]]) -> tuple[list[list[int]], str] | None:
+def volumes(places: np.ndarray, said: Sequence[Mapping[str, Hashable]]) -> Division | None:
     """Divide frames that share positions into volumes in which each position is taken once.
 
     First by facts that say what a volume is: the fewest that are enough, in the order of ``TELLERS``. Where none are,
@@ -176,17 +185,13 @@ def volumes(places: np.ndarray, said: Sequence[Mapping[str, Hashable]]) -> tuple
 
     Returns
     -------
-    volumes : list of list of int
-        Frames of each; the volumes in the order of their first instance numbers, else of what tells them apart.
-    words : str
-        What told them apart.
-    None
-        Where nothing does.
+    Division or None
+        The volumes in the order of their first instance numbers, else of what tells them apart; None where nothing does.
 
     Examples
     --------
     >>> volumes(np.array([0, 0, 1, 1, 2, 2]), [{"echo time": t} for t in (20.0, 80.0) * 3])
-    ([[0, 2, 4], [1, 3, 5]], 'echo time')
+    Division(volumes=[[0, 2, 4], [1, 3, 5]], words='echo time', counted=False)
     """
     if len(np.unique(places)) < SMALLEST_VOLUME:
         return None
@@ -197,7 +202,7 @@ def volumes(places: np.ndarray, said: Sequence[Mapping[str, Hashable]]) -> tuple
         for chosen in combinations(codes, count):
             groups = np.unique(np.stack([codes[w] for w in chosen]), axis=1, return_inverse=True)[1].reshape(-1)
             if _once_each(groups, places):
-                found = _members(groups, said), " and ".join(chosen)
+                found = Division(_members(groups, said), " and ".join(chosen))
                 if groups.max() + 1 <= most:
                     return found
                 spare = spare or found
@@ -206,7 +211,7 @@ def volumes(places: np.ndarray, said: Sequence[Mapping[str, Hashable]]) -> tuple
 
 def _by_counting(
     places: np.ndarray, said: Sequence[Mapping[str, Hashable]], codes: Mapping[str, np.ndarray], most: int
-) -> tuple[list[list[int]], str] | None:
+) -> Division | None:
     firm = [codes[t.words] for t in TELLERS if t.firm and t.words in codes]
     for teller in TELLERS:
         if not teller.counts or teller.words not in codes or any(s.get(teller.words) is None for s in said):
@@ -216,7 +221,7 @@ def _by_counting(
             whole = groups.max() + 1 == most and _once_each(groups, places)
             if whole and all(len(np.unique(c[groups == g])) == 1 for c in firm for g in range(most)):
                 if len(np.unique(codes[teller.words] * (places.max() + 1) + places)) == len(places):
-                    return _members(groups, said), f"order of the {teller.words}s"
+                    return Division(_members(groups, said), f"order of the {teller.words}s", counted=True)
     return None
 
 
@@ -263,12 +268,12 @@ def _codes(values: list[Hashable]) -> np.ndarray:
 
 
 def _once_each(groups: np.ndarray, places: np.ndarray) -> bool:
-    """Each volume takes each position at most once, and all volumes but one have enough slices."""
+    """Each volume takes each position at most once, and no more slices are over than are too few for a volume."""
     taken = groups * (int(places.max()) + 1) + places
     sizes = np.bincount(groups)
     return (
         len(np.unique(taken)) == len(taken)
-        and int((sizes < SMALLEST_VOLUME).sum()) <= 1
+        and int(sizes[sizes < SMALLEST_VOLUME].sum()) < SMALLEST_VOLUME
         and int(sizes.max()) >= SMALLEST_VOLUME
     )
 
