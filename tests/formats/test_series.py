@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
 import nibabel as nib
@@ -18,7 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from overread.domain import Image, code_of
 from overread.errors import UnreadableFile
-from overread.formats import packed
+from overread.formats import headers, packed
 from overread.formats.door import Found, Refused, candidates, read, read_job, scan
 from overread.formats.series import read_series
 from overread.imaging import geometry
@@ -421,3 +423,40 @@ def test_the_rest_of_a_broken_tar_archive_is_told_of(shared_data: Path, tmp_path
     archive.write_bytes(archive.read_bytes()[: end - 4000])  # in the middle of the last slice
     refused, notes = _losses(archive)
     assert (len(refused), len(notes)) == (1, 1)
+
+
+def _deflated(raw: bytes) -> bytes:
+    ds = pydicom.dcmread(io.BytesIO(raw))
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    out = io.BytesIO()
+    ds.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+def test_deflated_slices_become_one_volume(shared_data: Path, tmp_path: Path) -> None:
+    (plain,) = read(shared_data / "dicom_series" / "hitachi" / "anatomical" / "001")
+    files = _hitachi(shared_data)
+    for name, raw in files:
+        (tmp_path / name).write_bytes(_deflated(raw))
+    (found,) = read(tmp_path)
+    assert np.array_equal(found.voxels, plain.voxels)
+    assert found.geometry == plain.geometry
+    packed = _deflated(files[-1][1])
+    (tmp_path / files[-1][0]).write_bytes(packed[:500])
+    refused, notes = _losses(tmp_path)
+    assert (len(refused), len(notes)) == (1, 1)
+
+
+def test_of_a_deflated_bomb_only_the_beginning_is_looked_at(shared_data: Path, tmp_path: Path) -> None:
+    raw = _deflated(_hitachi(shared_data)[0][1])
+    engine = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = engine.compress(bytes(1 << 28)) + engine.flush()
+    (tmp_path / "a.dcm").write_bytes(raw[: headers.data_set_begins(raw)] + packed)
+    tracemalloc.start()
+    try:
+        jobs = list(candidates(tmp_path))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [job.kind for job in jobs] == ["dicom"]
+    assert most < 32 << 20

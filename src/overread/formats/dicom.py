@@ -15,7 +15,7 @@ from pydicom.tag import Tag
 
 from overread.domain import noted
 from overread.errors import UnreadableFile
-from overread.formats.headers import is_deflated
+from overread.formats.headers import data_set_begins, is_deflated
 from overread.formats.limits import check_bytes, refusing
 from overread.formats.parser import read_dataset
 
@@ -93,8 +93,7 @@ def check_deflated(raw: bytes) -> None:
     """A deflated data set is inflated whole by the parser, so its true size is measured first, in constant memory."""
     if not is_deflated(raw):
         return
-    start = 144 + int.from_bytes(raw[140:144], "little")  # preamble, DICM, and the group length's own 12 bytes
-    engine, size, left = zlib.decompressobj(-zlib.MAX_WBITS), 0, raw[start:]
+    engine, size, left = zlib.decompressobj(-zlib.MAX_WBITS), 0, raw[data_set_begins(raw) :]
     try:
         while left and not engine.eof:
             size += len(engine.decompress(left, 1 << 24))

@@ -376,3 +376,14 @@ def is_deflated(head: bytes) -> bool:
     """
     at = head.find(b"\x02\0\x10\0UI")
     return at > 0 and head[at + 8 : at + 30] == uid.DeflatedExplicitVRLittleEndian.encode()
+
+
+def data_set_begins(raw: bytes) -> int:
+    """Return where the data set of a file begins that states the length of its meta header, as it must.
+
+    Examples
+    --------
+    >>> data_set_begins(bytes(128) + b"DICM" + b"\\2\\0\\0\\0UL\\4\\0" + b"\\x40\\0\\0\\0")
+    208
+    """
+    return 144 + int.from_bytes(raw[140:144], "little")  # preamble, DICM, and the group length's own 12 bytes

@@ -107,7 +107,7 @@ def _offer_dicom(part: Part, head: bytes, stream: BinaryIO, harvest: Harvest) ->
         return
     if key is None:
         harvest.jobs.add("dicom", part)
-        if is_cut_short(stream):
+        if is_cut_short(stream, head):
             harvest.jobs.lose(part)
     else:
         harvest.jobs.add_to_series(key, part)
