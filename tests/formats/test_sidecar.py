@@ -108,6 +108,27 @@ def test_a_volume_outside_a_tree_has_no_patient_but_its_sidecar_speaks(tmp_path:
     assert "KVP" not in found.image.attributes
 
 
+def test_what_goes_with_a_volume_outside_a_tree_is_no_refusal(tmp_path: Path) -> None:
+    root = tmp_path / "loose"
+    root.mkdir()
+    volume(root / "scan.nii.gz", 5)
+    for name, text in {
+        "scan.json": "{}",
+        "scan.bval": "0 1000",
+        "scan.bvec": "0 1",
+        "scan.tsv": "a\tb",
+        "other.bval": "0",
+    }.items():
+        (root / name).write_text(text)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in root.iterdir():
+            archive.write(path, path.name)
+    for source in (root, tmp_path / "a.zip"):
+        codes = {r.file.rpartition("/")[2].rpartition("!")[2]: r.code for r in scan(source) if isinstance(r, Refused)}
+        goes = dict.fromkeys(("scan.json", "scan.bval", "scan.bvec"), "companion")
+        assert codes == goes | dict.fromkeys(("scan.tsv", "other.bval"), "not-an-image")
+
+
 @pytest.mark.parametrize(
     "said", [b"", b"{", b"[]", b'{"Manufacturer": {"a": 1}, "EchoTime": "soon"}', b"[" * 100_000, b"\xff\xfe"]
 )

@@ -10,7 +10,7 @@ from overread.errors import UnreadableFile
 from overread.formats import sidecar
 from overread.formats.jobs import Jobs, Part
 from overread.formats.series_key import is_cut_short, series_key
-from overread.formats.sidecar import Beside
+from overread.formats.sidecar import Beside, Lies
 from overread.formats.sniff import HEAD, READABLE, sniff
 
 LARGEST_FILE = 4 << 30
@@ -68,7 +68,7 @@ def is_unsafe(name: str) -> bool:
     return where.is_absolute() or ".." in where.parts or ":" in name[:3] or "\0" in name
 
 
-def offer(part: Part, head: bytes, stream: BinaryIO, harvest: Harvest, *, beside: Beside) -> None:
+def offer(part: Part, head: bytes, stream: BinaryIO, harvest: Harvest, *, beside: Beside, lies: Lies) -> None:
     """Put one file, or one member of an archive, where its kind belongs.
 
     Parameters
@@ -81,6 +81,8 @@ def offer(part: Part, head: bytes, stream: BinaryIO, harvest: Harvest, *, beside
     harvest : Harvest
     beside : callable
         Returns the small file of a name from the same disk or archive; None where there is none.
+    lies : callable
+        True where a file of that name lies on the same disk or in the same archive.
     """
     kind = sniff(head[:HEAD])
     if kind == "dicom":
@@ -89,7 +91,7 @@ def offer(part: Part, head: bytes, stream: BinaryIO, harvest: Harvest, *, beside
         harvest.refuse(part, "nested-archive", "an archive inside an archive", expected="images", do="unpack it first")
     elif kind in READABLE:
         harvest.jobs.add("files", part)
-    elif kind == "a text file" and sidecar.is_companion(part.member or part.path, head, beside):
+    elif kind == "a text file" and sidecar.is_companion(part.member or part.path, head, beside, lies):
         harvest.jobs.refuse(part, code="companion", reason="it goes with an image, and was read with it")
     else:
         code = "unsupported-format" if any(w in kind for w in _PICTURES_WE_DO_NOT_READ) else "not-an-image"

@@ -70,7 +70,9 @@ def _zip_member(whole: Part, member: zipfile.ZipInfo, archive: zipfile.ZipFile, 
                     )
                     list(read_directory(part, head + stream.read(), find, harvest))
                 else:
-                    offer.offer(part, head, stream, harvest, beside=beside_in_zip(archive))
+                    offer.offer(
+                        part, head, stream, harvest, beside=beside_in_zip(archive), lies=archive.NameToInfo.__contains__
+                    )
         except ZIP_FAULTS:
             harvest.refuse(part, "malformed", "a damaged zip member", do="copy or pack the archive again")
             harvest.jobs.lose(part)
@@ -159,7 +161,7 @@ def _tar_member(whole: Part, member: tar.Member, stream: tar.Stream, harvest: Ha
         harvest.refuse_large(part, member.size)
     else:
         head = stream.read(min(member.size, _TAR_HEAD))
-        offer.offer(part, head, io.BytesIO(head), harvest, beside=_nothing_beside)
+        offer.offer(part, head, io.BytesIO(head), harvest, beside=_nothing_beside, lies=_nothing_lies)
 
 
 def contents(parts: tuple[Part, ...]) -> Iterator[tuple[Part, bytes | UnreadableFile, Beside]]:
@@ -219,4 +221,8 @@ def _from_tar(group: tuple[Part, ...]) -> Iterator[tuple[Part, bytes | Unreadabl
 
 
 def _nothing_beside(_: str) -> None:
-    return None
+    """A packed tar archive is read once, front to back: what lies beside a member is not looked for."""
+
+
+def _nothing_lies(_: str) -> bool:
+    return False

@@ -41,10 +41,12 @@ _KEYWORDS = {
 }  # fmt: skip
 _SUBJECT = re.compile(r"(?:^|/)(sub-[A-Za-z0-9]+)/(?:(ses-[A-Za-z0-9]+)/)?(?:[^/]+/)*\1_[^/]*$")
 _COMPANIONS = (".json", ".tsv", ".bval", ".bvec")
+_OF_A_VOLUME = (".json", ".bval", ".bvec")  # not a table: it may hold anybody's labels
 _OF_A_TREE = ("dataset_description.json", "participants.tsv", "participants.json", "readme", "readme.md", "changes")
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
 
 Beside = Callable[[str], bytes | None]
+Lies = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Told:
     study: str | None = None
 
 
-def is_companion(name: str, head: bytes, beside: Beside) -> bool:
+def is_companion(name: str, head: bytes, beside: Beside, lies: Lies) -> bool:
     """True for a text file that goes with an image, and is read with it.
 
     Such are ``scan.nii.gz``'s ``scan.json``, ``scan.bval`` and ``scan.bvec``; the tables and descriptions of a BIDS tree;
@@ -72,11 +74,20 @@ def is_companion(name: str, head: bytes, beside: Beside) -> bool:
     head : bytes
     beside : callable
         Returns the small file of a name; here only asked for names that are not images.
+    lies : callable
+        True where a file of that name lies there, however large.
+
+    Examples
+    --------
+    >>> [is_companion(n, b"0 1000", {}.get, {"dwi.nii.gz"}.__contains__) for n in ("dwi.bval", "dwi.txt", "t1.bval")]
+    [True, False, False]
     """
     name = name.replace("\\", "/")
     stem, suffix = posixpath.splitext(name)
     if suffix.lower() == ".json" and posixpath.splitext(stem)[1] and b'"overread"' in head:
         return _public(beside(name)) is not None
+    if suffix.lower() in _OF_A_VOLUME and any(lies(stem + end) for end in (".nii", ".nii.gz", ".NII", ".NII.GZ")):
+        return True
     if posixpath.basename(name).lower() in _OF_A_TREE or suffix.lower() in _COMPANIONS:
         if _SUBJECT.search(name):
             return True

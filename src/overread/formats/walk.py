@@ -143,7 +143,7 @@ def _offer(part: Part, source: Path, harvest: Harvest) -> None:
                 _read_directory(part, source, stream.seek(0) or stream.read(), harvest)
                 return
             if kind not in ("zip", "tar"):
-                offer.offer(part, head, stream, harvest, beside=beside_on_disk)
+                offer.offer(part, head, stream, harvest, beside=beside_on_disk, lies=os.path.lexists)
                 return
     except OSError:
         harvest.refuse(
