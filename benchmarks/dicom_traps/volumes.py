@@ -185,6 +185,20 @@ def slopes_by_slice(folder: Path) -> Case:
     return series(folder, sets, true_volume(affine))
 
 
+def slopes_by_slice_monochrome1(folder: Path) -> Case:
+    """Low values shown bright, every slice with a slope of its own: turned over slice by slice, each has another zero."""
+    affine = scene.placed()
+    sets = writing.slices("slopes mono1", affine)
+    for k, ds in enumerate(sets):
+        slope = 1 / 2 ** (k % 4)
+        writing.pixels(ds, (scene.volume(affine)[k] + 1024) / slope, bits=16)
+        ds.RescaleSlope, ds.PhotometricInterpretation = writing.number(slope), "MONOCHROME1"
+        ds.SOPClassUID, ds.Modality = MR, "MR"
+        del ds.RescaleType
+    piece = Piece(-scene.volume(affine), affine, offset_free=True)
+    return series(folder, sets, piece, topic="(?i)monochrome1")
+
+
 def pixel_spacing_missing(folder: Path) -> Case:
     """No Pixel Spacing: nobody knows how large a lesion is, and 1 mm is an invention."""
     affine = scene.placed()
@@ -247,6 +261,7 @@ TRAPS = (
     jittered_positions,
     report_in_folder,
     slopes_by_slice,
+    slopes_by_slice_monochrome1,
     pixel_spacing_missing,
     orientation_missing,
     bad_cosines,
