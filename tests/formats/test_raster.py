@@ -213,7 +213,10 @@ def test_deep_colour_that_is_grey_becomes_one_channel_and_is_turned_upright() ->
 
 def test_deep_colour_that_is_damaged_or_stored_otherwise_is_refused() -> None:
     assert refused(_png16(DEEP[..., :3])[:600]).code == "truncated"
-    assert refused(_png16(DEEP[..., :2])).code == "unsupported-format"  # grey with alpha
+    grey = refused(_png16(DEEP[..., :2]))
+    assert grey.code == "unsupported-format"
+    assert "a grey picture with an alpha channel" in str(grey)
+    assert "colour picture" not in str(grey)
     assert refused(_tiff16(DEEP[..., :3], "<", planes=2)).code in ("unsupported-format", "malformed")
 
 

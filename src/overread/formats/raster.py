@@ -12,6 +12,7 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from overread.domain import Image, noted
 from overread.errors import UnreadableFile
+from overread.formats import tiff
 from overread.formats.limits import LARGEST, check_size, finite, one_channel, smallest_integer
 
 KINDS = ("png", "jpeg", "tiff", "bmp", "gif", "webp")
@@ -53,13 +54,14 @@ def read_picture(raw: bytes, *, kind: str, suffix: str = "") -> Image:
         warnings.simplefilter("always")
         try:
             picture = _open(raw, kind)
-            attributes = _attributes(raw, picture, kind)
+            said = tiff.numbers_of(raw) if kind == "tiff" else None
+            attributes = _attributes(raw, picture, kind, said)
             if _halves(picture):
                 attributes["bits"], turned = "16", []
                 voxels, full_range, changed = _deep_values(raw, kind)
             else:
                 picture, turned = _upright(picture)
-                voxels, full_range, changed = _values(picture, kind)
+                voxels, full_range, changed = _values(picture, kind, said)
         except UnreadableFile:
             raise
         except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError) as error:
@@ -74,6 +76,7 @@ def read_picture(raw: bytes, *, kind: str, suffix: str = "") -> Image:
 
 def _open(raw: bytes, kind: str) -> Pillow.Image:
     """Read the header only, and refuse by it."""
+    said = tiff.numbers_of(raw) if kind == "tiff" else None
     try:
         picture = Pillow.open(io.BytesIO(raw), formats=[kind.upper(), "MPO"] if kind == "jpeg" else [kind.upper()])
     except Pillow.DecompressionBombError as error:
@@ -83,6 +86,8 @@ def _open(raw: bytes, kind: str) -> Pillow.Image:
             expected=f"at most {LARGEST // 1_000_000} million pixels",
             do="reduce it, or cut out the part that matters",
         ) from error
+    except UnidentifiedImageError as error:
+        raise (tiff.unsupported(said) if said else error) from error
     check_size(picture.height, picture.width)
     pages = getattr(picture, "n_frames", 1)
     if pages > 1 and kind != "jpeg":  # a JPEG's further pictures are previews of the first
@@ -93,6 +98,9 @@ def _open(raw: bytes, kind: str) -> Pillow.Image:
             do="save each page as its own file",
         )
     _refuse_deep_colour(picture, kind)
+    if said is not None:
+        tiff.check_held(said)
+        picture.tile = tiff.in_native_order(picture.tile)
     return picture
 
 
@@ -101,11 +109,15 @@ def _refuse_deep_colour(picture: Pillow.Image, kind: str) -> None:
     deep = kind == "tiff" and max(picture.tag_v2.get(258, (1,))) > 8 and len(picture.getbands()) > 1
     deep = deep or (kind == "png" and any("16" in str(t[3]) for t in picture.tile) and not picture.mode.startswith("I"))
     if deep and not _halves(picture):
+        grey = len(picture.getbands()) == 2 or any("LA;16" in str(t[3]) for t in picture.tile)
+        what = "grey picture with an alpha channel and" if grey else "colour picture with"
         raise UnreadableFile(
-            "a colour picture with more than 8 bits a channel, stored in a way that is not read",
+            f"a {what} more than 8 bits a channel, stored in a way that is not read",
             code="unsupported-format",
             expected="RGB or RGBA with 8 or 16 bits a channel in one plane, or 16 bits in grey",
-            do="save it as a PNG with 16 bits a channel, or as 8-bit colour",
+            do="save it without the alpha channel"
+            if grey
+            else "save it as a PNG with 16 bits a channel, or as 8-bit colour",
         )
 
 
@@ -142,8 +154,8 @@ def _deep_values(raw: bytes, kind: str) -> tuple[np.ndarray, tuple[float, float]
     return np.ascontiguousarray(values), (0.0, 65535.0), [*notes, noted("colour-to-grey", note)] if note else notes
 
 
-def _attributes(raw: bytes, picture: Pillow.Image, kind: str) -> dict[str, str]:
-    bits = _BITS.get(picture.mode, 8)
+def _attributes(raw: bytes, picture: Pillow.Image, kind: str, said: tiff.Numbers | None) -> dict[str, str]:
+    bits = said.bits if said else _BITS.get(picture.mode, 8)
     if kind == "png" and len(raw) > 24:
         bits = raw[24]  # IHDR bit depth: Pillow spreads 1, 2 and 4 bits over 0–255
     attributes = {"format": kind.upper(), "mode": picture.mode, "bits": str(bits)}
@@ -185,14 +197,15 @@ def _upright(picture: Pillow.Image) -> tuple[Pillow.Image, list[str]]:
     ]
 
 
-def _values(picture: Pillow.Image, kind: str) -> tuple[np.ndarray, tuple[float, float] | None, list[str]]:
+def _values(
+    picture: Pillow.Image, kind: str, said: tiff.Numbers | None
+) -> tuple[np.ndarray, tuple[float, float] | None, list[str]]:
     """Return voxels (rows, columns[, 3]), the range the format could have said, and what was changed."""
     notes: list[str] = []
+    if said is not None and said.grey:
+        return tiff.grey_values(np.array(picture.convert("L") if picture.mode == "1" else picture), said)
     if picture.mode.startswith("I;16"):
-        values = np.asarray(picture).astype(np.uint16)
-        if kind == "tiff" and picture.tag_v2.get(262) == 0:
-            values, notes = 65535 - values, [noted("inverted", "white-is-zero TIFF inverted")]
-        return values, (0.0, 65535.0), notes
+        return np.asarray(picture).astype(np.uint16), (0.0, 65535.0), notes
     if picture.mode == "I":
         return smallest_integer(np.asarray(picture)), None, notes
     if picture.mode == "F":
