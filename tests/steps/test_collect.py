@@ -2,64 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import os
-import random
-import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-from PIL import Image as Picture
+from painted import content, paint, run
 from pydicom.data import get_testdata_file
 
 from overread import engine
-from overread.errors import ArchiveError, LabelError, NothingToDo, UnreadableFile
+from overread.errors import LabelError
 from overread.steps import collect as step
-from overread.steps.collect import collect
 from overread.steps.inspect import inspect
 from overread.store.archive import Archive
 
 pytestmark = pytest.mark.timeout(90)
-
-
-def paint(path: Path, seed: int, side: int = 24) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Picture.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side), np.uint8)).save(path, format="PNG")
-    return path
-
-
-@pytest.fixture
-def films(tmp_path):
-    """Eight pictures of four patients, one of them twice, one text file, and a table in the folder above."""
-    folder = tmp_path / "films"
-    for i in range(8):
-        paint(folder / ("sick" if i % 2 else "well") / f"p{i // 2}_view{i}.png", seed=i)
-    shutil.copy(folder / "sick" / "p0_view1.png", folder / "sick" / "p0_again.png")
-    (folder / "readme.txt").write_text("These are films.\n")
-    rows = [f"{p.relative_to(folder)},{p.name[:2]},{int('sick' in p.parts)}" for p in sorted(folder.rglob("*.png"))]
-    (folder / "labels.csv").write_text("file,patient,ill\n" + "\n".join(rows) + "\n")
-    return folder
-
-
-def run(*sources, into: Path, **options):
-    return collect(*sources, into=into, progress=False, workers=options.pop("workers", 1), **options)
-
-
-def content(path: Path) -> list:
-    """What an archive says, without what depends on its key."""
-    with Archive.open(path) as archive:
-        archive.verify()
-        patients = {name: i for i, name in enumerate(dict.fromkeys(s.patient for s in archive.studies() if s.patient))}
-        studies = [(s.images, patients.get(s.patient), s.labels, s.strata, s.splits) for s in archive.studies()]
-        return sorted(studies, key=repr) + [r.hash for r in archive.images()]
 
 
 # -- the whole of it ----------------------------------------------------------------------------------------------
@@ -304,168 +264,6 @@ def test_files_of_one_study_with_other_labels_are_other_examinations(films, tmp_
     assert done.studies == 4  # two examinations of the study, and two films without a row
 
 
-# -- bad input ----------------------------------------------------------------------------------------------------
-
-
-def test_an_empty_folder_and_a_text_file_are_one_line_each(tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(NothingToDo, match="no file in the source; expected images"):
-        run(tmp_path / "empty", into=tmp_path / "a")
-    assert not (tmp_path / "a").exists()
-    (tmp_path / "note.png").write_text("not a picture")
-    with pytest.raises(NothingToDo, match=r"1 file and no image among them \(a text file"):
-        run(tmp_path / "note.png", into=tmp_path / "a")
-    with pytest.raises(UnreadableFile, match="does not exist"):
-        run(tmp_path / "nowhere", into=tmp_path / "a")
-
-
-def test_bad_files_stop_nothing_and_each_is_named(films, tmp_path):
-    bad = films / "bad"
-    bad.mkdir()
-    whole = io.BytesIO()
-    Picture.fromarray(np.zeros((64, 64), np.uint8)).save(whole, format="JPEG")
-    (bad / "cut.jpg").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
-    Picture.fromarray(np.zeros((1, 1), np.uint8)).save(bad / "dot.png")
-    Picture.new("1", (20000, 20000)).save(bad / "huge.png")
-    (bad / "empty.png").touch()
-    (bad / "text.png").write_text("hello")
-    done = run(films, into=tmp_path / "a")
-    codes = {Path(r["file"]).name: r["code"] for r in done.refused}
-    assert {n: codes.get(n) for n in ("dot.png", "huge.png", "empty.png", "text.png")} == {
-        "dot.png": "too-small",
-        "huge.png": "too-large",
-        "empty.png": "empty-file",
-        "text.png": "not-an-image",
-    }
-    assert "cut.jpg" in codes
-    assert done.read == 9
-    assert done.read + len(done.refused) == sum(p.is_file() for p in films.rglob("*"))
-
-
-def test_a_file_that_kills_its_reader_is_named_and_tried_again_next_time(films, tmp_path, monkeypatch):
-    def crashing(fn, items, **_):
-        for i, item in enumerate(items):
-            yield engine.Failure(item, "the process that read it crashed (SIGSEGV)") if i == 2 else fn(item)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(step.engine, "map", crashing)
-        done = run(films, into=tmp_path / "a")
-    assert [r["reason"] for r in done.refused if r["code"] == "reader-died"] == [
-        "the process that read it crashed (SIGSEGV)"
-    ]
-    assert run(films, into=tmp_path / "a").already + 1 == run(films, into=tmp_path / "a").already
-
-
-def test_hidden_files_are_accounted_for(films, tmp_path):
-    (films / ".DS_Store").write_bytes(b"x")
-    done = run(films, into=tmp_path / "a")
-    assert [Path(r["file"]).name for r in done.refused if r["code"] == "hidden"] == [".DS_Store"]
-    assert "1 hidden passed over" in str(done)
-
-
-def test_a_table_and_folders_at_once_are_refused(films, tmp_path):
-    with pytest.raises(LabelError, match="one of the two"):
-        run(films, into=tmp_path / "a", labels=films / "labels.csv", labels_from_folders=True)
-
-
-def test_an_archive_inside_its_source_is_not_collected(films):
-    first = run(films, into=films / "archive")
-    again = run(films, into=films / "archive")
-    assert (again.read, again.already, len(again.refused)) == (0, first.read, len(first.refused))
-
-
-def test_an_anonymous_archive_takes_nothing_more(films, tmp_path):
-    run(films, into=tmp_path / "a")
-    shutil.rmtree(tmp_path / "a.names")
-    with pytest.raises(ArchiveError, match="anonymous"):
-        run(films, into=tmp_path / "a")
-    assert not (tmp_path / "a.names").exists()
-
-
-# -- kill, crowd, Ctrl-C ------------------------------------------------------------------------------------------
-
-SCRIPT = (
-    "import sys\nfrom overread.steps.collect import collect\n"
-    "collect(sys.argv[1], into=sys.argv[2], labels_from_folders=True, progress=False, workers=int(sys.argv[3]))\n"
-)
-
-
-def _collector(source: Path, into: Path, workers: int = 1) -> subprocess.Popen:
-    command = [sys.executable, "-c", SCRIPT, str(source), str(into), str(workers)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("many")
-    for i in range(300):
-        paint(folder / "abc"[i % 3] / f"{i}.png", seed=i // 2, side=64)
-    return folder
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on(many, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)], check=False).returncode:
-        pytest.skip("this machine lets nobody mount a small disk")
-    try:
-        with pytest.raises(ArchiveError, match=r"^the disk of the archive is full; .* run the same command again"):
-            run(many, into=disk / "a", labels_from_folders=True)
-        with Archive.open(disk / "a") as archive:
-            archive.verify()
-            assert list(archive.objects.rglob("*.npy"))
-        subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
-        run(many, into=disk / "a", labels_from_folders=True)
-        run(many, into=tmp_path / "whole", labels_from_folders=True)
-        assert content(disk / "a") == content(tmp_path / "whole")
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
-def test_killed_at_random_and_collected_again_it_is_the_same_archive(many, tmp_path):
-    run(many, into=tmp_path / "whole", labels_from_folders=True)
-    rng = random.Random(1)
-    reached = []
-    for round_ in range(5):
-        process = _collector(many, tmp_path / "killed")
-        while len(list(tmp_path.glob("killed/objects/*/*.npy"))) <= 25 * round_ and process.poll() is None:
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.05))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        with Archive.create(tmp_path / "killed") as archive:
-            archive.verify()
-        reached.append(len(list(tmp_path.glob("killed/objects/*/*.npy"))))
-    assert 0 < reached[0] < 150  # of 150 different pictures: it was killed on the way
-    run(many, into=tmp_path / "killed", labels_from_folders=True)
-    assert content(tmp_path / "killed") == content(tmp_path / "whole")
-
-
-def test_two_collectors_at_once_make_the_same_archive(many, tmp_path):
-    run(many, into=tmp_path / "one", labels_from_folders=True)
-    both = [_collector(many, tmp_path / "two") for _ in range(2)]
-    for process in both:
-        _, err = process.communicate()
-        assert (process.returncode, err) == (0, "")
-    assert content(tmp_path / "two") == content(tmp_path / "one")
-
-
-def test_ctrl_c_keeps_what_is_stored_and_says_how_to_go_on(many, tmp_path):
-    process = _collector(many, tmp_path / "a", workers=2)
-    while not list(tmp_path.glob("a/objects/*/*.npy")):
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate()
-    if process.returncode:  # it was not faster than the signal
-        (told,) = re.findall(r"^stopped: .*$", err.replace("\r", "\n"), re.MULTILINE)  # a slow machine draws a bar, too
-        assert "run the same command again to go on" in told
-        assert err.strip().endswith("KeyboardInterrupt")
-    run(many, into=tmp_path / "a", labels_from_folders=True)
-    run(many, into=tmp_path / "b", labels_from_folders=True)
-    assert content(tmp_path / "a") == content(tmp_path / "b")
-
-
 # -- real files ---------------------------------------------------------------------------------------------------
 
 
@@ -506,10 +304,5 @@ def test_an_image_that_may_show_a_name_is_told_of_and_one_that_says_no_is_not(tm
     assert done.images == 2
     assert [note[:17] for note in done.notes if "name in its pixels" in note] == ["1 of the images r"]
     told = inspect(tmp_path / "a", progress=False)
-    assert [n for note, n in told.notes.items() if "name in its pixels" in note] == [1]
+    assert [c["count"] for c in told.codes if c["code"] == "may-show-name"] == [1]
     assert "1 × may-show-name: a kind that often shows a name" in str(told)
-
-
-def test_of_several_sources_the_missing_one_is_told(films, tmp_path):
-    with pytest.raises(UnreadableFile, match=r"number 2 of 2"):
-        run(films, tmp_path / "nowhere", into=tmp_path / "a")

@@ -26,12 +26,12 @@ def walk(
 ) -> Jobs:
     """Return the jobs of ``sources``; see ``door.candidates``."""
     harvest, before = Harvest(tick), _Before()
-    sources = [Path(s) for s in sources]
-    for n, path in enumerate(sources, start=1):
-        if not path.exists():
-            which = f" (number {n} of {len(sources)})" if len(sources) > 1 else ""
+    named = [os.fspath(s) for s in sources]
+    for n, path in enumerate(map(Path, named), start=1):
+        if not named[n - 1] or not path.exists():  # an empty word would be the current folder
+            which = f" (number {n} of {len(named)})" if len(named) > 1 else ""
             raise UnreadableFile(
-                f"a path that does not exist{which}",
+                f"{'a path that does not exist' if named[n - 1] else 'an empty path'}{which}",
                 code="no-such-file",
                 expected="a file or a folder",
                 do="check its spelling",

@@ -23,7 +23,7 @@ from overread.formats.door import Job, Jobs, Part, Refused, candidates, read_job
 from overread.formats.facts import IN_PIXELS, MAY_SHOW
 from overread.formats.found import Origin
 from overread.formats.labels import LabelRow
-from overread.steps.collected import Collected, label_counts
+from overread.steps.collected import Collected, label_counts, telling
 from overread.steps.examinations import examinations
 from overread.steps.fetched import Fetched, fetch, is_remote
 from overread.steps.offered import Looks, absolute, entry, is_known, keys_of, looked_at, own_words, places_of
@@ -118,9 +118,9 @@ def collect(
         told = [{"file": m.name, "code": m.code, "reason": m.reason} for m in missed]
         collected = replace(collected, refused=(*told, *collected.refused))
     if not collected.read and not collected.already:
-        first = collected.refused[0]["reason"] if collected.refused else "only hidden files"
         raise NothingToDo(
-            f"{len(collected.refused)} file{'s' * (len(collected.refused) != 1)} and no image among them ({first})",
+            f"{len(collected.refused)} file{'s' * (len(collected.refused) != 1)} and no image among them "
+            f"({telling(collected.refused)})",
             expected="at least one image that can be read",
             do="point to the folder, archive or file that holds the images",
         )

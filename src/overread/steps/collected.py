@@ -139,6 +139,25 @@ def label_lines(labels: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def telling(refused: Iterable[Mapping[str, str]]) -> str:
+    """Return the one reason that tells most of why nothing was read: that of the commonest code.
+
+    Examples
+    --------
+    >>> refused = [("hidden", "hidden"), ("not-an-image", "a text file"), ("truncated", "short"), ("truncated", "shorter")]
+    >>> telling([{"code": code, "reason": reason} for code, reason in refused])
+    '2 × truncated: short'
+    >>> telling([{"code": "hidden", "reason": "hidden"}])
+    'only hidden files and companions'
+    """
+    faults = [r for r in refused if r["code"] not in PASSED_OVER]
+    if not faults:
+        return "only hidden files and companions"
+    ((code, count),) = Counter(r["code"] for r in faults).most_common(1)
+    reason = next(r["reason"] for r in faults if r["code"] == code)
+    return reason if len(faults) == 1 else f"{count:,} × {code}: {reason}"
+
+
 def refused_lines(refused: Iterable[Mapping[str, str]], *, title: str = "refused") -> list[str]:
     """Return what was refused, by reason, naming the first few files of each."""
     by_code: dict[str, list[Mapping[str, str]]] = {}

@@ -94,7 +94,8 @@ class Inspection:
     def __str__(self) -> str:
         refused = [r for r in self.files["refused"] if r["code"] not in PASSED_OVER]
         lines = [
-            f"{self.archive}: {self.images:,} images ({self.bytes / 1e6:,.0f} MB), {self.volumes:,} of them volumes",
+            f"{self.archive}: {self.images:,} image{'s' * (self.images != 1)} ({size_told(self.bytes)}), "
+            f"{self.volumes:,} of them volume{'s' * (self.volumes != 1)}",
             f"  studies    {self.studies:,}",
             "  patients   "
             + patients_told(self.patients, self.studies_without_patient, several=self.patients_with_several_images),
@@ -123,6 +124,17 @@ class Inspection:
             lines.append(f"  note       {entry['count']:,} × {entry['code']}: {such}{entry['sentence']}")
         rest = len(notes) - _CODES
         return [*lines, f"  note       … and {rest:,} more codes; the page lists all"] if rest > 0 else lines
+
+
+def size_told(size: int) -> str:
+    """Say how much room something takes.
+
+    Examples
+    --------
+    >>> [size_told(n) for n in (300, 52_000, 1_500_000, 7_200_000_000)]
+    ['1 kB', '52 kB', '2 MB', '7,200 MB']
+    """
+    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
 
 
 def _counts(counts: Mapping[str, int], most: int = 8) -> str:
