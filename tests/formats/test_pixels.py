@@ -185,7 +185,7 @@ def test_wherever_pydicom_decodes_a_bundled_file_the_values_are_its_own() -> Non
         try:
             ours, _ = pixels.decode(parse(path.read_bytes()))
         except UnreadableFile as error:
-            codes[error.code] += 1
+            codes["without pixels" if "before its pixels" in str(error) else error.code] += 1
             continue
         ds = pydicom.dcmread(path, force=True)
         try:

@@ -283,6 +283,7 @@ def _streams(ds: Header, syntax: uid.UID, shape: tuple[int, ...]) -> tuple[np.nd
     if said.kind not in KINDS[syntax]:
         notes.append(noted("other-encoding", f"the file says {syntax.name}, its pixels are {said.kind}: read as that"))
     header = str(ds.get("PhotometricInterpretation"))
+    _check_fits(ds, said, syntax, header)
     raw_colour = said.kind == "jpeg" and said.samples == 3 and not said.colour and header == "RGB"
     try:
         here = all(plain_jpeg(frame, said) for frame in coded)
@@ -296,10 +297,29 @@ def _streams(ds: Header, syntax: uid.UID, shape: tuple[int, ...]) -> tuple[np.nd
             do="copy or export it again",
         ) from error
     values, more = _samples(values.reshape(shape), ds, said, lossless=syntax in LOSSLESS)
-    colour = "RGB" if raw_colour or said.kind == "jpeg" else _colour(header, said)
+    colour = header if said.samples == 1 else "RGB" if said.kind == "jpeg" else _colour(header, said)
     if said.colour and (said.colour == "rgb") != (header == "RGB") and header not in ("YBR_ICT", "YBR_RCT"):
         more.append(noted("other-colour", f"the header says {header}, the pixels themselves {said.colour.upper()}"))
     return values, colour, notes + more
+
+
+def _check_fits(ds: Header, said: Stream, syntax: uid.UID, header: str) -> None:
+    """Refuse what would come out as other colours: places in a palette that are only near, channels of another depth."""
+    if header == "PALETTE COLOR" and (syntax not in LOSSLESS or said.kind in ("jpeg", "jpeg12")):
+        raise UnreadableFile(
+            f"palette colours in a lossy encoding ({syntax.name})",
+            code="malformed",
+            expected="a lossless one: neighbours in a palette need not be alike",
+            do="export it again, without compression",
+        )
+    stored = int(ds.get("BitsStored") or ds.get("BitsAllocated"))
+    if said.samples == 3 and said.precision != stored:
+        raise UnreadableFile(
+            f"compressed colours of {said.precision} bits a channel",
+            code="malformed",
+            expected=f"{stored} by the header",
+            do="export it again",
+        )
 
 
 def _one_kind(coded: list[bytes], shape: tuple[int, ...]) -> Stream:
@@ -328,7 +348,7 @@ def _samples(values: np.ndarray, ds: Header, said: Stream, *, lossless: bool) ->
     notes = []
     stored = int(ds.get("BitsStored") or ds.get("BitsAllocated"))
     signed = ds.get("PixelRepresentation") == 1
-    if said.precision != stored and said.kind in ("jpeg 2000", "jpeg-ls"):
+    if said.precision != stored:
         notes.append(noted("other-depth", f"the header says {stored} bits, the compressed pixels {said.precision}"))
     if said.kind == "jpeg 2000" and said.signed != signed:
         has = ("unsigned", "signed")[said.signed]
@@ -339,6 +359,14 @@ def _samples(values: np.ndarray, ds: Header, said: Stream, *, lossless: bool) ->
         values = values.view(values.dtype.str.replace("i", "u"))
         top = (1 << said.precision) - 1
         return (values & values.dtype.type(top) if said.precision < 8 * values.dtype.itemsize else values), notes
+    if signed and said.precision < stored and said.kind != "jpeg 2000" and values.max() >> (said.precision - 1):
+        half = 1 << (said.precision - 1)
+        raise UnreadableFile(
+            f"compressed pixels of {said.precision} bits without a sign, with values up to {values.max():,}",
+            code="malformed",
+            expected=f"{stored} signed bits as the header says: nobody knows whether {half:,} and more are below zero",
+            do="export it again, without compression",
+        )
     out, more = stored_bits(values, ds, mask=lossless and said.precision <= stored, precision=said.precision)
     return out, notes + more
 

@@ -20,8 +20,6 @@ class Stream:
         JPEG 2000 alone can say so.
     colour : str
         What its colours are by its own account: "rgb", "ybr", or "" where it does not say.
-    guess : str
-        What a JPEG decoder takes them for by itself.
     """
 
     kind: str
@@ -31,7 +29,6 @@ class Stream:
     precision: int
     signed: bool = False
     colour: str = ""
-    guess: str = ""
 
 
 def stream(frame: bytes) -> Stream:
@@ -49,7 +46,7 @@ def stream(frame: bytes) -> Stream:
     Examples
     --------
     >>> stream(bytes.fromhex("ffd8 ffc3000b 10 0200 0100 01 01 11 00 ffda"))
-    Stream(kind='jpeg lossless', rows=512, columns=256, samples=1, precision=16, signed=False, colour='', guess='')
+    Stream(kind='jpeg lossless', rows=512, columns=256, samples=1, precision=16, signed=False, colour='')
     """
     if frame[:4] == b"\xff\x4f\xff\x51":
         return _jpeg_2000(frame)
@@ -96,26 +93,24 @@ def _jpeg(frame: bytes) -> Stream:
     kind = _KINDS[mark]
     if kind == "jpeg" and precision != 8:
         kind = "jpeg12"
-    colour, guess = _colour(parts, jfif, adobe, hp, kind)
+    colour = _colour(parts, jfif, adobe, hp, kind)
     rows, columns = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
-    return Stream(kind, rows, columns, samples, precision, colour=colour, guess=guess)
+    return Stream(kind, rows, columns, samples, precision, colour=colour)
 
 
-def _colour(parts: list[bytes], jfif: bool, adobe: int | None, hp: int | None, kind: str) -> tuple[str, str]:
-    """Return what three components are: as the stream says for certain, and as libjpeg takes them."""
+def _colour(parts: list[bytes], jfif: bool, adobe: int | None, hp: int | None, kind: str) -> str:
+    """Return what three components are, where the stream says it for certain."""
     if len(parts) != 3:
-        return "", ""
+        return ""
     if kind == "jpeg-ls":
-        return "rgb" if hp else "", ""  # HP's own transforms are of RGB, and undone by the decoder
-    ids = bytes(p[0] for p in parts)
-    thinned = len({p[1] for p in parts}) > 1
+        return "rgb" if hp else ""  # HP's own transforms are of RGB, and undone by the decoder
     if jfif:
-        return "ybr", "ybr"
+        return "ybr"
     if adobe is not None:
-        return ("rgb", "rgb") if adobe == 0 else ("ybr", "ybr")
-    if ids == b"RGB":
-        return "rgb", "rgb"
-    return "ybr" if thinned else "", "ybr"
+        return "rgb" if adobe == 0 else "ybr"
+    if bytes(p[0] for p in parts) == b"RGB":
+        return "rgb"
+    return "ybr" if len({p[1] for p in parts}) > 1 else ""  # thinned chroma
 
 
 def _jpeg_2000(frame: bytes) -> Stream:

@@ -268,22 +268,39 @@ def _rescaled(
         if not (plain_one and slope == 1 and intercept == 0):
             exact = exact * slopes.reshape(-1, 1, 1) + intercepts.reshape(-1, 1, 1)
         return exact.astype(np.float32), None
-    low, high = stored_range(ds)
+    reached = int(values.min()), int(values.max())
+    low, high = _range_reached(stored_range(ds), *reached)
     ends = np.concatenate([low * slopes + intercepts, high * slopes + intercepts])
     full_range = (float(ends.min()), float(ends.max()))
     whole = plain_one and slope % 1 == 0 and intercept % 1 == 0 and np.abs(ends).max() < 2**31
     if whole and values.dtype.itemsize <= 2:
-        return _shifted(values, int(slope), int(intercept), full_range), full_range
+        return _shifted(values, int(slope), int(intercept), full_range, reached), full_range
     scaled = values * slopes.reshape(-1, 1, 1) + intercepts.reshape(-1, 1, 1)  # float64: exact for every stored integer
     return smallest_integer_or_float(scaled, full_range), full_range
 
 
-def _shifted(values: np.ndarray, slope: int, intercept: int, full_range: tuple[float, float]) -> np.ndarray:
+def _range_reached(said: tuple[int, int], lowest: int, highest: int) -> tuple[int, int]:
+    """Return the header's range, or the next power of two that holds a compressed stream deeper than the header says.
+
+    Examples
+    --------
+    >>> _range_reached((0, 4095), 0, 4095), _range_reached((0, 4095), 0, 63000)
+    ((0, 4095), (0, 65535))
+    """
+    low, high = said
+    while highest > high or lowest < low < 0:
+        low, high = 2 * low, 2 * high + 1
+    return low, high
+
+
+def _shifted(
+    values: np.ndarray, slope: int, intercept: int, full_range: tuple[float, float], reached: tuple[int, int]
+) -> np.ndarray:
     """Return ``values × slope + intercept`` in the dtype that ``smallest_integer`` would choose, without a detour.
 
     Whole numbers that wrap on the way arrive at the right place, as the result fits.
     """
-    ends = np.array([values.min(), values.max()], np.int64) * slope + intercept
+    ends = np.array(reached, np.int64) * slope + intercept
     dtype = smallest_integer(np.sort(ends), *full_range).dtype
     out = values.astype(dtype)
     if dtype.kind == "f":
