@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     for name, (about, make) in COMMANDS.items():
         sub = verbs.add_parser(name, help=about, description=about[:1].upper() + about[1:] + ".")
         sub.set_defaults(run=make(sub))
-        if name not in ("networks", "tasks", "serve", "verify"):
+        if name not in ("networks", "tasks", "serve"):
             sub.add_argument("--quiet", action="store_true", help="no progress, no story")
     return top
 
@@ -385,13 +385,13 @@ def _serve(p):
 
 
 def _verify(p):
-    p.add_argument("path", metavar="PATH", help="a journal, or the inbox or folder that holds one")
+    p.add_argument("path", metavar="PATH", help="an archive, a journal, or the inbox or folder that holds one")
     _json(p)
 
     def run(o):
         from overread.steps.verify import verify
 
-        return verify(o.path)
+        return verify(o.path, progress=not o.quiet)
 
     return run
 
@@ -452,7 +452,7 @@ COMMANDS: dict[str, tuple[str, Make]] = {
     "export": ("hand the trained graph to another program", _export),
     "deidentify": ("write DICOM files without identities", _deidentify),
     "serve": ("open the reading page: the doctor reads, compares, decides and signs", _serve),
-    "verify": ("check that a journal is whole", _verify),
+    "verify": ("check that an archive, or a journal, is whole", _verify),
     "phantom": ("simulate films or CT of known truth, as DICOM", _phantom),
     "networks": ("list the networks", _networks),
     "tasks": ("list the ready-made questions", _tasks),

@@ -12,7 +12,7 @@ from painted import run
 from PIL import Image as Picture
 
 from overread import engine
-from overread.errors import ArchiveError, LabelError, NothingToDo, UnreadableFile
+from overread.errors import ArchiveError, LabelError, NothingToDo, OverreadError, UnreadableFile
 from overread.formats.door import read
 from overread.steps import collect as step
 
@@ -120,3 +120,11 @@ def test_an_empty_word_is_not_the_current_folder(films, tmp_path, monkeypatch):
     with pytest.raises(UnreadableFile, match="an empty path"):
         read("")
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("word", ["medmnist:pneumonia", "phil:", "phil:2423?most=many"])
+def test_a_word_that_is_not_understood_leaves_nothing_behind(tmp_path, word):
+    with pytest.raises(OverreadError) as told:
+        run(word, into=tmp_path / "a")
+    assert len(str(told.value)) < 260
+    assert list(tmp_path.iterdir()) == []

@@ -6,11 +6,14 @@ import hashlib
 import json
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from overread import cli
+from overread.domain import Image, Study
 from overread.errors import IntegrityError, NothingToDo
 from overread.steps.verify import verify
+from overread.store.archive import Archive
 from overread.store.journal import Journal
 
 NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
@@ -45,6 +48,21 @@ def test_the_journal_of_an_inbox_is_found(tmp_path):
     (tmp_path / ".overread").mkdir()
     Journal(tmp_path / ".overread" / "journal.jsonl").append("opened", {}, now=NOW)
     assert verify(tmp_path).records == 1
+
+
+def test_every_byte_of_an_archive_is_checked(tmp_path, capsys):
+    with Archive.create(tmp_path / "a") as archive:
+        names = [archive.put(Image(np.full((1, 8, 8), n, np.uint8))) for n in range(3)]
+        archive.add(Study("S000000000001", (names[0],)))
+    told = verify(tmp_path / "a", progress=False)
+    assert str(told) == "3 images unchanged, every byte by its hash; 1 studies with all their images"
+    assert cli.main(["verify", str(tmp_path / "a"), "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"images": 3, "studies": 1}
+    file = tmp_path / "a" / "objects" / names[1][:2] / f"{names[1]}.npy"
+    file.write_bytes(file.read_bytes()[:-1] + b"\xff")
+    with pytest.raises(IntegrityError, match=names[1][:12]):
+        verify(tmp_path / "a", progress=False)
+    assert cli.main(["verify", str(tmp_path / "a"), "--quiet"]) == 1
 
 
 def test_a_changed_document_is_named_by_its_record(journal, tmp_path):

@@ -13,6 +13,7 @@ Yang J et al. MedMNIST v2. Sci Data 2023;10:41. doi:10.1038/s41597-022-01721-8; 
 from __future__ import annotations
 
 import csv
+import difflib
 import functools
 import hashlib
 import os
@@ -161,15 +162,23 @@ def known(name: str) -> Published:
     Raises
     ------
     OverreadError
-        For a name that is not in the table, with the names that are.
+        For a name that is not in the table, with the nearest that are.
+
+    Examples
+    --------
+    >>> known("pneumonia_64")
+    Traceback (most recent call last):
+    overread.errors.OverreadError: the MedMNIST set 'pneumonia_64', for which no checksum is published; expected one of 18 sets, such as pneumoniamnist; a size as in pathmnist_64 (128 and 224 for pictures); name it as medmnist:NAME
     """
     if name in published():
         return published()[name]
     sets = [each for each in published() if "_" not in each]
-    sizes = f"{name.partition('_')[0]} has other sizes" if name.partition("_")[0] in sets else ", ".join(sets)
+    wanted = name.partition("_")[0]
+    near = difflib.get_close_matches(wanted.lower(), sets, n=3, cutoff=0.5) or ["pneumoniamnist", "chestmnist"]
+    which = f"{wanted} has other sizes" if wanted in sets else f"one of {len(sets)} sets, such as {' or '.join(near)}"
     raise OverreadError(
-        f"the MedMNIST set {name!r}, for which no checksum is published",
-        expected=f"{sizes}; a size as in pathmnist_64 (128 and 224 for pictures)",
+        f"the MedMNIST set {name[:40]!r}, for which no checksum is published",
+        expected=f"{which}; a size as in pathmnist_64 (128 and 224 for pictures)",
         do="name it as medmnist:NAME",
     )
 

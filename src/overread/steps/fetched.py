@@ -54,7 +54,7 @@ def _public(word: str, shelf: Path, *, show: bool) -> Fetched:
     from overread.steps import public  # only here: the words of the command line need no network
 
     kind = word.partition(":")[0]
-    root = private(shelf / kind)
+    root = shelf / kind
     came = {"phil": public.phil, "medmnist": public.medmnist}[kind](word, root, show=show)
     return Fetched(root, came.paths, came.notes, came.missed, came.named)
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from overread.sources.brought import Brought
+from overread.steps.fetched import private
 from overread.steps.progress import bar, progress
 from overread.store.journal import exclusive
 
@@ -24,7 +25,9 @@ def phil(word: str, root: Path, *, show: bool) -> Brought:
     show : bool
         Draw a bar, and tell why it takes long.
     """
-    from overread.sources.phil import fetch
+    from overread.sources.phil import fetch, understand
+
+    understand(word)  # refused before anything is made on the disk
 
     def each(numbers: Iterable[str]) -> Iterator[str]:
         numbers = list(numbers)
@@ -34,7 +37,7 @@ def phil(word: str, root: Path, *, show: bool) -> Brought:
         if show:
             print(line, file=sys.stderr)
 
-    with _alone(root):
+    with _alone(private(root)):
         return fetch(word, into=root, tell=tell, each=each)
 
 
@@ -50,9 +53,10 @@ def medmnist(word: str, root: Path, *, show: bool) -> Brought:
     show : bool
         Draw a bar.
     """
-    from overread.sources.medmnist import fetch
+    from overread.sources.medmnist import fetch, known
 
-    with _alone(root), bar(total=None, what="downloading", unit="B", show=show) as moved:
+    known(word.partition(":")[2])  # refused before anything is made on the disk
+    with _alone(private(root)), bar(total=None, what="downloading", unit="B", show=show) as moved:
         return fetch(word.partition(":")[2], into=root, moved=moved.update)
 
 

@@ -1,4 +1,4 @@
-"""Check that the record of what was done is whole: the journal's chain, and the documents it names."""
+"""Check that what was kept is whole: a journal's chain and the documents it names, or every byte of an archive."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from overread.domain.canonical import plain
 from overread.errors import IntegrityError, NothingToDo
+from overread.steps.progress import bar
+from overread.store.archive import Archive
 from overread.store.journal import Journal
 
 PLACES = ("journal.jsonl", ".overread/journal.jsonl")
@@ -46,25 +48,59 @@ class Verified:
         )
 
 
-def verify(path: Path | str) -> Verified:
-    """Follow a journal's chain, and compare every document it names with the hash it names.
+@dataclass(frozen=True)
+class VerifiedArchive:
+    """An archive every byte of which is what was stored.
+
+    Parameters
+    ----------
+    images : int
+    studies : int
+        All of whose images are there.
+    """
+
+    images: int
+    studies: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the account as plain JSON values."""
+        return plain(self.__dict__)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.images:,} images unchanged, every byte by its hash; {self.studies:,} studies with all their images"
+        )
+
+
+def verify(path: Path | str, *, progress: bool = True) -> Verified | VerifiedArchive:
+    """Follow a journal's chain, and compare every document it names with its hash; or check every byte of an archive.
 
     Parameters
     ----------
     path : Path or str
-        A journal, or an inbox that has one.
+        A journal, an inbox that has one, or an archive.
+    progress : bool
+        Draw a bar on stderr while a large archive is read.
 
     Raises
     ------
     NothingToDo
-        If there is no journal.
+        If there is neither a journal nor an archive.
     IntegrityError
-        Naming the first record that is broken, or the record whose document is missing or changed.
+        Naming the first record that is broken, or the record whose document is missing or changed; or the image.
+    ArchiveError
+        If the archive was made by a newer overread.
     """
     path = Path(path)
+    if (path / "archive.sqlite").is_file():
+        return _archive(path, show=progress)
     file = next((f for f in (path, *(path / place for place in PLACES)) if f.is_file()), None)
     if file is None:
-        raise NothingToDo("no journal there", expected="a journal, or an inbox with one", do="check the path")
+        raise NothingToDo(
+            "no journal and no archive there",
+            expected="a journal, an inbox with one, or an archive",
+            do="check the path",
+        )
     journal = Journal(file)
     records = journal.verify()
     kinds: dict[str, int] = {}
@@ -75,6 +111,13 @@ def verify(path: Path | str) -> Verified:
             _check(file.parent / name, digest, record["n"])
             documents += 1
     return Verified(records, documents, journal.head[1], kinds)
+
+
+def _archive(path: Path, *, show: bool) -> VerifiedArchive:
+    with Archive.open(path) as archive:
+        images, studies = archive.count()
+        with bar(total=images, what="checking every byte", unit="images", show=show) as checked:
+            return VerifiedArchive(archive.verify(tick=checked.update), studies)
 
 
 def _check(document: Path, digest: str, n: int) -> None:

@@ -305,8 +305,13 @@ class Archive:
 
     # -- care ---------------------------------------------------------------------------------------------------
 
-    def verify(self) -> int:
+    def verify(self, *, tick: Callable[[], object] = lambda: None) -> int:
         """Check every byte of every image against its hash; return how many images there are.
+
+        Parameters
+        ----------
+        tick : callable
+            Called after each image, for a progress bar.
 
         Raises
         ------
@@ -319,6 +324,7 @@ class Archive:
         for n, record in enumerate(self.images(), start=1):
             if content_hash(self.image(record.hash)) != record.hash:
                 raise damaged(f"the bytes of image {record.hash[:12]} do not match their hash")
+            tick()
         known = {record.hash for record in self.images()}
         if any(not known.issuperset(study.images) for study in self.studies()):
             raise damaged("a study names an image that is not stored")
