@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 
+from overread.domain import code_of
 from overread.formats.door import Found, scan
 from overread.formats.facts import ATTRIBUTES, IN_PIXELS, facts
 from overread.formats.terms import has_terms, is_term
@@ -131,3 +132,22 @@ def test_real_headers_lose_nothing_they_need(shared_data: Path):
     assert len(read) > 5
     assert all(r.image.modality for r in read)
     assert notes == []
+
+
+def test_philips_private_scale_is_told_and_others_are_not() -> None:
+    def mr(creator: str) -> Dataset:
+        ds = Dataset()
+        ds.Modality = "MR"
+        ds.private_block(0x2005, creator, create=True).add_new(0x0E, "FL", 0.0075)
+        return ds
+
+    plain = Dataset()
+    plain.Modality = "MR"
+    enhanced, inner, frame = Dataset(), mr("Philips MR Imaging DD 001"), Dataset()
+    frame.add_new(0x20050014, "LO", "Philips MR Imaging DD 005")
+    frame.add_new(0x2005140F, "SQ", [inner])
+    enhanced.Modality, enhanced.PerFrameFunctionalGroupsSequence = "MR", [frame]
+    for ds in (mr("Philips MR Imaging DD 001"), enhanced):
+        assert "private-scale" in map(code_of, facts([plain, ds]).notes)
+    for ds in (mr("SOMEBODY ELSE"), plain):
+        assert "private-scale" not in map(code_of, facts([ds]).notes)

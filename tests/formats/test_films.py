@@ -76,6 +76,17 @@ def test_a_breast_hangs_with_its_chest_wall_on_its_own_side(side: str, upright: 
         assert bool(hung.notes) == (mirror or upend)
 
 
+@pytest.mark.parametrize(("side", "said"), [("", "no side is named"), ("B", "both sides are named")])
+def test_a_breast_of_no_known_side_is_left_and_told(side: str, said: str) -> None:
+    for row in "AP":
+        hung = films.hang(film(row, "FR", modality="MG"), HEAD_UP, side=side)
+        assert np.array_equal(hung.voxels, HEAD_UP)
+        assert [code_of(n) for n in hung.notes] == ["side-unknown"]
+        assert said in hung.notes[0]
+        assert f"{row}\\FR" in hung.notes[0]
+    assert films.hang(film("A", "FR", modality="MG"), HEAD_UP, side="L").notes == ()
+
+
 def test_second_letters_are_turned_too() -> None:
     hung = films.hang(film("A", "FR", modality="MG"), HEAD_UP, side="R")
     assert hung.orientation == "P\\FR"
@@ -86,7 +97,7 @@ def test_what_cannot_be_known_is_left_as_it_is() -> None:
     hand = films.hang(film("R", "H", part="HAND"), HEAD_UP)
     assert np.array_equal(hand.voxels, HEAD_UP)
     assert [code_of(n) for n in hand.notes] == ["film-orientation"]
-    for ds in (film("L", "R"), film("X", "F"), film("R", "F", modality="US"), Dataset(), film("A", "F", modality="MG")):
+    for ds in (film("L", "R"), film("X", "F"), film("R", "F", modality="US"), Dataset()):
         assert films.hang(ds, HEAD_UP).notes == ()
 
 

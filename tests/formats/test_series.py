@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 import tracemalloc
 import zipfile
@@ -20,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from overread.domain import Image, code_of
 from overread.errors import UnreadableFile
-from overread.formats import headers, packed
+from overread.formats import headers, packed, series, stack
 from overread.formats.door import Found, Refused, candidates, read, read_job, scan
 from overread.formats.series import read_series
 from overread.imaging import geometry
@@ -460,3 +461,132 @@ def test_of_a_deflated_bomb_only_the_beginning_is_looked_at(shared_data: Path, t
         tracemalloc.stop()
     assert [job.kind for job in jobs] == ["dicom"]
     assert most < 32 << 20
+
+
+def _stack(count: int, **more: object) -> list[tuple[str, bytes]]:
+    pixels = np.random.default_rng(5).integers(0, 4096, (10, 12))
+    return [(f"{k}", _slice(np.array([0, 0, 2.5 * k]), np.eye(3), k + 1, pixels + k, **more)) for k in range(count)]
+
+
+def _again(k: int, number: int, **more: object) -> tuple[str, bytes]:
+    pixels = np.random.default_rng(number).integers(0, 4096, (10, 12))
+    return f"again {number}", _slice(np.array([0, 0, 2.5 * k]), np.eye(3), number, pixels, **more)
+
+
+def test_slices_of_two_frames_of_reference_never_make_one_volume() -> None:
+    one, other = _stack(10, FrameOfReferenceUID="1.2.9"), _stack(10, FrameOfReferenceUID="1.2.8")
+    assert [len(f.image.voxels) for f in read_series(one)] == [10]
+    halves = read_series([*one[:5], *other[5:]])
+    assert [len(f.image.voxels) for f in halves] == [5, 5]
+    for found in halves:
+        assert any("2 frames of reference" in n for n in found.image.notes)
+        assert not any(uid in repr(found.image) for uid in ("1.2.9", "1.2.8"))
+
+
+@pytest.mark.parametrize("again", [[4], [0], [4, 7]])
+def test_a_slice_scanned_again_is_a_picture_beside_its_volume(again: list[int]) -> None:
+    files = [*_stack(10, AcquisitionNumber=1), *[_again(k, 20 + k, AcquisitionNumber=2) for k in again]]
+    volume, *pictures = read_series(files)
+    assert (len(volume.image.voxels), volume.origin.files) == (10, tuple(map(str, range(10))))
+    assert np.array_equal(volume.image.voxels, read_series(_stack(10))[0].image.voxels)
+    assert [len(p.image.voxels) for p in pictures] == [1] * len(again)
+    assert all("few-slices" in map(code_of, p.image.notes) for p in pictures)
+    assert {r.code for r in read_series([*_stack(10), *[_again(k, 20 + k) for k in again]])} == {"duplicate-position"}
+
+
+def test_a_volume_says_that_a_slice_of_its_series_does_not_say_where_it_lies() -> None:
+    files = _stack(10)
+    ds = pydicom.dcmread(io.BytesIO(files[9][1]))
+    del ds.ImagePositionPatient
+    buffer = io.BytesIO()
+    ds.save_as(buffer)
+    picture, volume = read_series([*files[:9], ("9", buffer.getvalue())])
+    assert (len(picture.image.voxels), len(volume.image.voxels)) == (1, 9)
+    said = "slices-adrift: 1 more slice of this series does not say where it lies; the volume may be cut short"
+    assert said in volume.image.notes
+    assert "slices-adrift" not in map(code_of, read_series(files)[0].image.notes)
+
+
+def _two_contrasts(*exchanged: int, **more: object) -> list[tuple[str, bytes]]:
+    """Two contrasts at each position, the dark one first, but for the positions that were exchanged."""
+    rng, files = np.random.default_rng(3), []
+    for k in range(6):
+        for t in range(2):
+            pixels = rng.integers(0, 200, (10, 12)) + (100 + 800 * ((1 - t) if k in exchanged else t))
+            position = np.array([0, 0, 2.5 * k])
+            files.append((f"{k} {t}", _slice(position, np.eye(3), 1 + 2 * k + t, pixels, **more)))
+    return files
+
+
+@pytest.mark.parametrize("exchanged", [(3,), (0,), (5,), (1, 4), (2, 3)])
+def test_volumes_told_apart_by_counting_are_refused_where_their_pixels_contradict_it(exchanged: tuple) -> None:
+    dark, bright = read_series(_two_contrasts())
+    for found in (dark, bright):
+        assert {"counted", "one-of-several"} <= set(map(code_of, found.image.notes))
+    assert (dark.image.voxels.max() < 400, bright.image.voxels.min() > 800) == (True, True)
+    refused = read_series(_two_contrasts(*exchanged))
+    assert {r.code for r in refused} == {"duplicate-position"}
+    assert len(refused) == 12
+    for reason in (r.reason for r in refused):
+        as_dealt, swapped = (
+            float(v) for v in re.search(r"differ by (\d+) on average, and by ([\d.]+)", reason).groups()
+        )
+        assert abs(as_dealt - 800) < 20
+        assert swapped < 100
+
+
+def test_volumes_that_a_fact_tells_apart_are_believed_whatever_their_pixels_are() -> None:
+    files = []
+    for k, t in [(k, t) for k in range(6) for t in range(2)]:
+        pixels = np.full((10, 12), 900 if (k + t) % 2 else 100) + np.arange(12)
+        files.append((f"{k} {t}", _slice(np.array([0, 0, k]), np.eye(3), 2 * k + t, pixels, EchoTime=str(10 + t))))
+    assert [len(f.image.voxels) for f in read_series(files)] == [6, 6]
+
+
+def test_what_stumbles_in_our_own_code_is_a_defect_and_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise IndexError("ours")
+
+    for module, name in ((series, "arrange"), (series, "stacked"), (series, "check_order"), (stack, "_laid")):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, stumble)
+            with pytest.raises(IndexError, match="ours"):
+                read_series(_two_contrasts())
+    with monkeypatch.context() as patched:  # a foreign value that a parser stumbles on stays a refusal
+        patched.setattr(series, "facts", stumble)
+        assert {r.code for r in read_series(_stack(4))} == {"malformed"}
+
+
+def test_grey_and_colour_are_no_one_volume() -> None:
+    files = _stack(4)
+    ds = pydicom.dcmread(io.BytesIO(files[2][1]))
+    ds.PhotometricInterpretation, ds.PixelData = "PALETTE COLOR", bytes(2 * 120)
+    for colour in ("Red", "Green", "Blue"):
+        ds.add_new(f"{colour}PaletteColorLookupTableDescriptor", "US", [256, 0, 16])
+        setattr(ds, f"{colour}PaletteColorLookupTableData", np.arange(256, dtype="<u2").tobytes())
+    buffer = io.BytesIO()
+    ds.save_as(buffer, implicit_vr=False, little_endian=True)
+    files[2] = ("2", buffer.getvalue())
+    assert {(r.code, "2 kinds" in r.reason) for r in read_series(files)} == {("mixed-size", True)}
+
+
+def test_a_tilt_s_shift_is_the_table_step_s_part_within_the_slices() -> None:
+    """The table moves 5 mm along the patient, slices stand at 15°: each lies 5 sin 15° further along its own plane."""
+    turn = Rotation.from_euler("x", 15, degrees=True).as_matrix()
+    pixels = np.random.default_rng(5).integers(0, 4096, (10, 12))
+    files = [(f"{k}", _slice(np.array([0, 0, 5.0 * k]), turn, k + 1, pixels)) for k in range(4)]
+    (found,) = read_series(files)
+    assert any(f"{5 * np.sin(np.radians(15)):.2f} mm further" in n for n in found.image.notes)
+
+
+def test_a_lean_of_tiny_pixels_asks_for_no_terabytes() -> None:
+    pixels = np.arange(120).reshape(10, 12)
+    many = [
+        (f"{k}", _slice(np.array([k / 2, k / 2, k]), np.eye(3), k + 1, pixels + k, PixelSpacing=["0.000002"] * 2))
+        for k in range(4)
+    ]
+    assert {r.code for r in read_series(many)} == {"too-large"}
+    none = [
+        (f"{k}", _slice(np.array([0, 0, k]), np.eye(3), k, pixels + k, PixelSpacing=["1e-9"] * 2)) for k in (1, 2, 3)
+    ]
+    assert all("no-place" in map(code_of, f.image.notes) for f in read_series(none))

@@ -51,6 +51,10 @@ MAY_SHOW = "a kind that often shows a name in its pixels, and its header does no
 """The note of a secondary capture, an ultrasound or endoscopy image that leaves this open."""
 
 
+PRIVATE_SCALE = "Philips' private scale (2005,100E) was not applied: values are after the DICOM rescale, and compare within one series only"
+"""The note of an MR image whose maker keeps another scale beside the Standard's."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the headers of one image say.
@@ -109,6 +113,8 @@ def facts(datasets: Sequence[Dataset]) -> Facts:
         found[IN_PIXELS] = why
     elif any(map(_may_show, datasets)):
         notes.append(noted("may-show-name", MAY_SHOW))
+    if any(map(_is_scaled_privately, datasets)):
+        notes.append(noted("private-scale", PRIVATE_SCALE))
     if modality == "MG":
         said, doubts = breast(ds)
         found |= said
@@ -137,6 +143,14 @@ def _implant(found: dict[str, str]) -> str:
     if IMPLANT_DISPLACED in found.get("ViewModifier", "").split("\\"):
         return "displaced"
     return {"YES": "present", "NO": "none"}.get(found.get("BreastImplantPresent", ""), "")
+
+
+def _is_scaled_privately(ds: Dataset) -> bool:
+    """True where Philips' scale slope stands in the header, or in the first frame's private item."""
+    places = [ds]
+    for frame in list(ds.get("PerFrameFunctionalGroupsSequence") or [])[:1]:
+        places += list(frame[0x2005140F].value or []) if 0x2005140F in frame else []
+    return any("Philips" in str(d.get(0x20050010).value) for d in places if 0x2005100E in d and 0x20050010 in d)
 
 
 def _may_show(ds: Dataset) -> bool:

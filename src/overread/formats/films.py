@@ -50,7 +50,7 @@ def hang(ds: Dataset, voxels: np.ndarray, *, side: str = "") -> Hanging:
         Its Patient Orientation says where rows (first value) and columns (second) lead: L/R, A/P, H/F.
     voxels : ndarray, (slices, rows, columns[, channels])
     side : str
-        "L" or "R" for a breast.
+        "L" or "R" for a breast; without it a mammogram is not turned, which is told.
 
     References
     ----------
@@ -64,6 +64,12 @@ def hang(ds: Dataset, voxels: np.ndarray, *, side: str = "") -> Hanging:
         return Hanging(voxels)
     wanted = _breast(said, side) if modality == "MG" else _upright(said)
     shown = "\\".join(said)
+    if modality == "MG" and side not in ("L", "R"):
+        which = "both sides are" if side == "B" else "no side is"
+        note = (
+            f"Patient Orientation is {shown}, and {which} named (Image Laterality): not turned, and it may lie mirrored"
+        )
+        return Hanging(voxels, notes=(noted("side-unknown", note),))
     if wanted is None or wanted == tuple(way[0] for way in said):
         return Hanging(voxels)
     parts = re.split(r"[ _/&+,.-]+", str(ds.get("BodyPartExamined") or "").upper())

@@ -7,8 +7,15 @@ from pydicom.dataset import Dataset
 
 from overread.domain import noted
 from overread.errors import UnreadableFile
-from overread.formats.planes import Plane
+from overread.formats import films
+from overread.formats.breast import breast
+from overread.formats.laid import Put
+from overread.formats.planes import Plane, is_localizer
 from overread.formats.stack import single
+from overread.formats.units import Pixels
+
+VOLUMES = ("CT", "MR", "PT", "NM", "OT", "")
+"""Modalities whose single-frame series are stacks; a series of CR, DX, MG or US is several pictures."""
 
 Spacing = tuple[float, float, float]
 
@@ -26,6 +33,40 @@ _PROJECTIONS = ("1.2.840.10008.5.1.4.1.1.13.1.4", "1.2.840.10008.5.1.4.1.1.13.1.
 _FILMS = ("CR", "DX", "MG", "RG", "RF", "XA", "PX", "IO")
 _SLIDES = ("US", "XA", "RF", "ES", "IVUS", "XC", "GM")
 """Modalities whose frames follow one another in time."""
+
+
+def picture(ds: Dataset, plane: Plane, pixels: Pixels) -> Put:
+    """Return what is no stack: one slice, a film hung upright, or frames over time, with what is known of its size in mm.
+
+    Parameters
+    ----------
+    ds : Dataset
+    plane : Plane
+        Of its first frame.
+    pixels : Pixels
+        Of all its frames.
+    """
+    voxels, notes, attributes = pixels.voxels, [*pixels.notes], {}
+    affine, spacing = None, None
+    if len(voxels) > 1:
+        spacing, said = unplaced(ds, len(voxels), plane)
+        notes += said
+    elif str(ds.get("Modality") or "") in VOLUMES:
+        affine, said = one_slice(plane)
+        notes += said
+    if affine is None and spacing is None:
+        spacing, said = film_spacing(ds, plane)
+        notes += said
+    if len(voxels) == 1 and affine is None:
+        hung = films.hang(ds, voxels, side=breast(ds)[0].get("ImageLaterality", ""))
+        voxels, attributes = hung.voxels, {"PatientOrientation": hung.orientation} if hung.orientation else {}
+        spacing = (0.0, spacing[2], spacing[1]) if spacing and hung.transposed else spacing
+        notes += hung.notes
+        if ds.get("Modality") == "MG":
+            notes += films.background(voxels, pixels.full_range)
+    if is_localizer(ds):
+        notes.append(noted("localizer", "a localizer"))
+    return Put(voxels, pixels, affine, spacing, tuple(notes), attributes)
 
 
 def check_whole(ds: Dataset) -> None:

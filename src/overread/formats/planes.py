@@ -53,6 +53,8 @@ class Plane:
 def planes(ds: Dataset) -> list[Plane]:
     """Say where each frame lies: from the functional groups of an enhanced object, else from the header itself.
 
+    Without groups for each frame, the shared ones are all that is said.
+
     Raises
     ------
     UnreadableFile
@@ -67,7 +69,7 @@ def planes(ds: Dataset) -> list[Plane]:
     groups = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
     shared = (list(ds.get("SharedFunctionalGroupsSequence") or []) or [Dataset()])[0]
     if not groups:
-        return [_plane((ds,), ds)] * frames
+        return [_plane((ds, shared), ds)] * frames
     return [_plane((group, shared), ds) for group in groups[:frames]]
 
 
@@ -84,6 +86,7 @@ def _check_claim(ds: Dataset, frames: int) -> None:
         )
 
 
+_SMALLEST_PIXEL_MM = 1e-6  # a nanometre: nothing smaller is a patient's, and a grid of such pixels fits no memory
 _MACROS = (
     "PlanePositionSequence",
     "PlaneOrientationSequence",
@@ -116,7 +119,7 @@ def _plane(groups: tuple[Dataset, ...], ds: Dataset) -> Plane:
     return Plane(
         position=first("ImagePositionPatient", 3),
         orientation=first("ImageOrientationPatient", 6),
-        pixel_spacing=spacing if spacing and min(spacing) > 0 else None,
+        pixel_spacing=spacing if spacing and min(spacing) > _SMALLEST_PIXEL_MM else None,
         spacing_between=length("SpacingBetweenSlices"),
         slice_thickness=length("SliceThickness"),
         number=int(number) if number not in (None, "") else None,

@@ -5,30 +5,29 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydicom.dataset import Dataset
 
 from overread.domain import Geometry, Image, noted
 from overread.errors import UnreadableFile
-from overread.formats import films, frames_alone, mosaic, tellers
+from overread.formats import frames_alone, mosaic, tellers
 from overread.formats.arrange import Frame, Part, arrange
-from overread.formats.breast import breast
+from overread.formats.counted import check_order
 from overread.formats.dicom import parse, told
 from overread.formats.facts import facts
 from overread.formats.found import Found, Origin, Refused
+from overread.formats.laid import Put, stacked
 from overread.formats.limits import check_bytes, check_place, one_channel, refusing, smallest_integer_or_float
 from overread.formats.planes import Plane, is_localizer, planes
 from overread.formats.stack import single
 from overread.formats.units import Pixels, finished, finished_together, inverted_window, numbers, physical
-from overread.imaging import geometry
-
-VOLUMES = ("CT", "MR", "PT", "NM", "OT", "")
-"""Modalities whose single-frame series are stacks; a series of CR, DX, MG or US is several pictures."""
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_MEANING = ("RescaleSlope", "RescaleIntercept", "PhotometricInterpretation", "BitsAllocated", "PixelRepresentation")
+_DAMAGED = "a DICOM file with damaged values"
 
 
 @dataclass
@@ -41,18 +40,6 @@ class _File:
     digest: str
     notes: list[str]
     raw: bytes = b""
-
-
-@dataclass(frozen=True)
-class _Put:
-    """Numbers and where they lie: all that an image needs beside its header."""
-
-    voxels: np.ndarray
-    pixels: Pixels
-    affine: np.ndarray | None = None
-    spacing: tuple[float, float, float] | None = None
-    notes: tuple[str, ...] = ()
-    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_series(files: Iterable[tuple[str, bytes | UnreadableFile]], *, lost: int = 0) -> list[Found | Refused]:
@@ -76,6 +63,7 @@ def read_series(files: Iterable[tuple[str, bytes | UnreadableFile]], *, lost: in
     out: list[Found | Refused] = []
     slices: list[_File] = []
     seen: set[str] = set()
+    adrift = 0
     for name, raw in files:
         try:
             if isinstance(raw, UnreadableFile):
@@ -85,16 +73,18 @@ def read_series(files: Iterable[tuple[str, bytes | UnreadableFile]], *, lost: in
                 raise UnreadableFile("the same file a second time in its series", code="copy", do="leave it out")
             seen.add(file.digest)
             if _is_slice(file):
+                check_place(file.planes[0].position, file.planes[0].pixel_spacing)
                 slices.append(file)
             else:
+                adrift += _is_adrift(file)
                 out += _tried(_alone, file)
         except UnreadableFile as error:
             out.append(Refused(name, error.code, str(error)))
-    return out + [_doubted(result, out, lost) for result in _classic(slices)]
+    return out + [_doubted(result, out, lost, adrift) for result in _classic(slices)]
 
 
-def _doubted(result: Found | Refused, others: list[Found | Refused], beside: int) -> Found | Refused:
-    """Say on a volume that files of its series could not be read: a slice at one of its ends may be missing."""
+def _doubted(result: Found | Refused, others: list[Found | Refused], beside: int, adrift: int) -> Found | Refused:
+    """Say on a volume that files of its series could not be read or placed: a slice at one of its ends may be missing."""
     if isinstance(result, Refused):
         return result
     lost = sum(isinstance(r, Refused) and r.code != "copy" for r in others)
@@ -102,6 +92,10 @@ def _doubted(result: Found | Refused, others: list[Found | Refused], beside: int
         if count:
             said = f"{count} more file{'s' if count > 1 else ''} {whose} could not be read; the volume may be cut short"
             result = _with(result, noted("files-lost", said))
+    if adrift:
+        said = f"{adrift} more slice{'s' if adrift > 1 else ''} of this series do{'' if adrift > 1 else 'es'} not say where it lies"
+        said = said.replace("it lies", "they lie") if adrift > 1 else said
+        result = _with(result, noted("slices-adrift", f"{said}; the volume may be cut short"))
     return result
 
 
@@ -122,20 +116,27 @@ def _parse(name: str, raw: bytes) -> _File:
 
 
 def _is_slice(file: _File) -> bool:
+    return _is_of_stack(file) and file.planes[0].is_placed
+
+
+def _is_adrift(file: _File) -> bool:
+    """True for a slice that belongs to a stack by its kind, and does not say where it lies."""
+    return _is_of_stack(file) and not file.planes[0].is_placed
+
+
+def _is_of_stack(file: _File) -> bool:
     return (
         len(file.planes) == 1
-        and str(file.ds.get("Modality") or "") in VOLUMES
+        and str(file.ds.get("Modality") or "") in frames_alone.VOLUMES
         and not is_localizer(file.ds)
         and not mosaic.is_mosaic(file.ds)
-        and file.planes[0].is_placed
     )
 
 
 def _tried(read: Callable[[_File], list[Found | Refused]], file: _File) -> list[Found | Refused]:
-    """Run ``read``; what a foreign file makes the decoders raise becomes one refusal of the file."""
+    """Run ``read``; a refusal becomes one of the file. What stumbles in our own code is a defect, and goes on."""
     try:
-        with refusing("a DICOM file with damaged values"):
-            return read(file)
+        return read(file)
     except UnreadableFile as error:
         return [Refused(file.name, error.code, str(error))]
 
@@ -149,22 +150,49 @@ def _classic(slices: list[_File]) -> list[Found | Refused]:
         return [one for file in slices for one in _tried(_alone, file)]
     try:
         with refusing("a DICOM series with damaged values"):
-            parts = arrange([_frame(file) for file in slices], same=lambda i, j: _same(slices[i].ds, slices[j].ds))
+            frames = [_frame(file) for file in slices]
     except UnreadableFile as error:
         return [Refused(file.name, error.code, str(error)) for file in slices]
-    return [one for part in parts for one in _part(slices, part)]
+    parts = arrange(frames, same=lambda i, j: _same(slices[i].ds, slices[j].ds))
+    made = [(part, _part(slices, part)) for part in parts]
+    counted = [one for part, some in made if part.counted for one in some if isinstance(one, Found)]
+    try:
+        _check_counted(counted)
+    except UnreadableFile as error:
+        refused = [Refused(name, error.code, str(error)) for one in counted for name in one.origin.files]
+        return [one for _, some in made for one in some if not any(one is c for c in counted)] + refused
+    return [one for _, some in made for one in some]
 
 
 def _frame(file: _File) -> Frame:
-    size = (int(file.ds.Rows), int(file.ds.Columns), int(file.ds.get("SamplesPerPixel") or 1))
-    (said,) = tellers.told(file.ds, 1)
-    return Frame(file.planes[0], size, said | {"folder": os.path.dirname(file.name)})
+    """What a slice's header says; all that is asked of it later is touched here, for pydicom converts it on first touch."""
+    ds = file.ds
+    for keyword in (*_PIXELS, *_MEANING):
+        ds.get(keyword)
+    (said,) = tellers.told(ds, 1)
+    return Frame(file.planes[0], _size(ds), said | {"folder": os.path.dirname(file.name)}, _space(ds))
+
+
+def _size(ds: Dataset) -> tuple[int, int, int]:
+    return int(ds.Rows), int(ds.Columns), int(ds.get("SamplesPerPixel") or 1)
+
+
+def _space(ds: Dataset) -> str:
+    return str(ds.get("FrameOfReferenceUID") or "").strip(" \0")
+
+
+def _check_counted(founds: list[Found]) -> None:
+    """Refuse volumes that were dealt out by counting where their pixels contradict it."""
+    by_place: dict[object, list[np.ndarray]] = {}
+    for found in founds:
+        by_place.setdefault(found.image.geometry, []).append(found.image.voxels)
+    for volumes in by_place.values():
+        check_order(volumes)
 
 
 def _same(one: Dataset, other: Dataset) -> bool:
     """True where two files hold the same pixels: the same bytes, which mean the same."""
-    meaning = ("RescaleSlope", "RescaleIntercept", "PhotometricInterpretation", "BitsAllocated", "PixelRepresentation")
-    return all(one.get(k) == other.get(k) for k in (*_PIXELS, *meaning)) and (
+    return all(one.get(k) == other.get(k) for k in (*_PIXELS, *_MEANING)) and (
         one.file_meta.get("TransferSyntaxUID") == other.file_meta.get("TransferSyntaxUID")
     )
 
@@ -179,8 +207,7 @@ def _part(slices: list[_File], part: Part) -> list[Found | Refused]:
         singles = [one for file in files for one in _tried(_alone, file)]
         return [_with(one, *part.notes) if isinstance(one, Found) else one for one in singles] + copies
     try:
-        with refusing("a DICOM series with damaged values"):
-            volume = _volume(files, part)
+        volume = _volume(files, part)
     except UnreadableFile as error:
         return [Refused(file.name, error.code, str(error)) for file in files] + copies
     return volume + copies
@@ -188,13 +215,12 @@ def _part(slices: list[_File], part: Part) -> list[Found | Refused]:
 
 def _volume(files: list[_File], part: Part) -> list[Found | Refused]:
     """Decode the files of a stack, in its order. A slice that cannot be decoded is refused by its name, the others with it."""
-    rows, columns, samples = _frame(files[0]).size
+    rows, columns, samples = _size(files[0].ds)
     check_bytes(rows * columns * samples * len(files) * 2)
     parts: list[Pixels] = []
     for file in files:
         try:
-            with refusing("a DICOM file with damaged values"):
-                parts.append(_numbers(file))
+            parts.append(_numbers(file))
         except UnreadableFile as error:
             others = f"a slice of a series in which another cannot be read ({error})"
             return [Refused(f.name, error.code, str(error) if f is file else others) for f in files]
@@ -206,6 +232,14 @@ def _volume(files: list[_File], part: Part) -> list[Found | Refused]:
             expected="one unit",
             do="export each reconstruction as its own series",
         )
+    shapes = sorted({p.voxels.shape[1:] for p in parts})
+    if len(shapes) > 1:
+        raise UnreadableFile(
+            f"slices of {len(shapes)} kinds in one volume ({' and '.join(' × '.join(map(str, s)) for s in shapes)} numbers)",
+            code="mixed-size",
+            expected="all in grey, or all in colour",
+            do="export each reconstruction as its own series",
+        )
     parts = finished_together(parts)
     full_range = parts[0].full_range
     voxels = np.concatenate([p.voxels for p in parts])  # NumPy widens to a dtype that holds them all
@@ -213,47 +247,13 @@ def _volume(files: list[_File], part: Part) -> list[Found | Refused]:
         voxels = smallest_integer_or_float(voxels, full_range)
     voxels = voxels.astype(np.float32) if voxels.dtype == np.float64 else voxels
     notes = tuple(note for p in parts for note in p.notes)
-    return [_found(files, _stacked(_Put(voxels, parts[0], notes=notes), part, files[0]))]
+    return [_found(files, _stacked(Put(voxels, parts[0], notes=notes), part, files[0]))]
 
 
-def _stacked(put: _Put, part: Part, file: _File) -> _Put:
-    """Slices in their order get their place; a leaning stack is straightened, which is told."""
-    laid = part.stack
-    voxels, affine, notes = put.voxels, laid.affine, [*put.notes, *part.notes]
-    if laid.lean_degrees:
-        shape = voxels.shape
-        tilt = np.tan(np.radians(laid.lean_degrees)) * np.linalg.norm(affine[:3, 0])
-        check_bytes(voxels.nbytes * 2)
-        voxels, affine = geometry.straighten(voxels, affine)
-        said = (
-            f"the stack leaned by {laid.lean_degrees:.1f}° (gantry tilt): every slice was shifted within its plane, "
-            f"{tilt:.2f} mm further than the one before, with linear interpolation; rows × columns grew from "
-            f"{shape[1]} × {shape[2]} to {voxels.shape[1]} × {voxels.shape[2]}"
-        )
-        notes.append(noted("straightened", said))
-    else:
-        notes += _tilt_contradicted(file, affine)
-    return replace(
-        put, voxels=voxels, affine=affine, notes=tuple(notes), attributes={**put.attributes, **part.attributes}
-    )
-
-
-def _tilt_contradicted(file: _File, affine: np.ndarray) -> list[str]:
-    """An upright, axial stack whose header tells of a tilted gantry: a reformat, or positions that are wrong."""
-    tilt = file.planes[0].tilt or 0.0
-    across = np.abs(np.cross(affine[:3, 1], affine[:3, 2]))
-    leaning = float(np.degrees(np.arccos(min(1.0, across.max() / np.linalg.norm(across)))))
-    if abs(tilt) <= 1.0 or leaning > abs(tilt) / 2:
-        return []
-    said = f"the header says that the gantry was tilted by {tilt:.1f}°; by their positions and directions the slices are upright"
-    if "ORIGINAL" in [str(v) for v in file.ds.get("ImageType") or []]:
-        raise UnreadableFile(
-            said,
-            code="gantry-tilt",
-            expected="positions and directions that show the tilt, in images that were not reformatted",
-            do="export a reconstruction without gantry tilt",
-        )
-    return [noted("tilt-contradicted", said)]
+def _stacked(put: Put, part: Part, file: _File) -> Put:
+    value = file.ds.get("ImageType")
+    words = [value] if isinstance(value, str) else value or []
+    return stacked(put, part, tilt=file.planes[0].tilt, image_type=[str(word) for word in words])
 
 
 # ── a file of its own ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -263,7 +263,8 @@ def _numbers(file: _File) -> Pixels:
     """Decode one file and let go of its bytes; the decoder's warnings become notes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        pixels = numbers(file.raw) or physical(file.ds)
+        with refusing(_DAMAGED):
+            pixels = numbers(file.raw) or physical(file.ds)
     file.raw = b""
     for keyword in _PIXELS:
         if keyword in file.ds:
@@ -273,53 +274,52 @@ def _numbers(file: _File) -> Pixels:
 
 def _alone(file: _File) -> list[Found | Refused]:
     """One file: a picture, a single slice, or a multi-frame object."""
-    frames_alone.check_whole(file.ds)
-    parts, refused = _enhanced(file)
+    with refusing(_DAMAGED):
+        frames_alone.check_whole(file.ds)
+        frames = _frames(file)
+    parts, refused = _usable(frames)
     pixels = finished(_numbers(file))
     if parts:
+        if len(pixels.voxels) < len(frames):
+            raise UnreadableFile(
+                f"{len(pixels.voxels)} frames of pixels",
+                code="truncated",
+                expected=f"{len(frames)}, of which the header says where they lie",
+                do="export it again",
+            )
         many = [_found([file], _of_frames(file, pixels, part)) for part in parts]
+        _check_counted([found for found, part in zip(many, parts, strict=True) if part.counted])
         return [_with(found, *refused) for found in many]
     if mosaic.is_mosaic(file.ds):
-        voxels, affine, note = mosaic.split(file.ds, pixels.voxels, file.planes[0])
-        return [_found([file], _Put(voxels, pixels, affine, None, (*pixels.notes, note)))]
-    voxels, notes, attributes = pixels.voxels, [*pixels.notes], {}
-    affine, spacing = None, None
-    if len(voxels) > 1:
-        spacing, said = frames_alone.unplaced(file.ds, len(voxels), file.planes[0])
-        notes += said
-    elif str(file.ds.get("Modality") or "") in VOLUMES:
-        affine, said = frames_alone.one_slice(file.planes[0])
-        notes += said
-    if affine is None and spacing is None:
-        spacing, said = frames_alone.film_spacing(file.ds, file.planes[0])
-        notes += said
-    if len(voxels) == 1 and affine is None:
-        side = breast(file.ds)[0].get("ImageLaterality", "")
-        hung = films.hang(file.ds, voxels, side=side)
-        voxels, attributes = hung.voxels, {"PatientOrientation": hung.orientation} if hung.orientation else {}
-        spacing = (0.0, spacing[2], spacing[1]) if spacing and hung.transposed else spacing
-        notes += hung.notes
-        if file.ds.get("Modality") == "MG":
-            notes += films.background(voxels, pixels.full_range)
-    if is_localizer(file.ds):
-        notes.append(noted("localizer", "a localizer"))
-    return [_found([file], _Put(voxels, pixels, affine, spacing, tuple(notes), attributes))]
+        with refusing(_DAMAGED):
+            voxels, affine, note = mosaic.split(file.ds, pixels.voxels, file.planes[0])
+        return [_found([file], Put(voxels, pixels, affine, None, (*pixels.notes, note)))]
+    with refusing(_DAMAGED):
+        put = frames_alone.picture(file.ds, file.planes[0], pixels)
+    return [_found([file], put)]
 
 
-def _enhanced(file: _File) -> tuple[list[Part], list[str]]:
-    """The volumes of an enhanced multi-frame object; nothing where its frames have no place.
+def _frames(file: _File) -> list[Frame]:
+    """The frames of an enhanced multi-frame object; none where they do not all say where they lie."""
+    many = len(file.planes) > 1 and "PerFrameFunctionalGroupsSequence" in file.ds
+    if not many or not all(p.is_placed for p in file.planes):
+        return []
+    said, size = tellers.told(file.ds, len(file.planes)), _size(file.ds)
+    for plane in file.planes:
+        check_place(plane.position, plane.pixel_spacing)
+    return [Frame(plane, size, words) for plane, words in zip(file.planes, said, strict=True)]
+
+
+def _usable(frames: list[Frame]) -> tuple[list[Part], list[str]]:
+    """The volumes that the frames of one object make, and what is told of the others.
 
     Raises
     ------
     UnreadableFile
         Where none of them can be used.
     """
-    many = len(file.planes) > 1 and "PerFrameFunctionalGroupsSequence" in file.ds
-    if not many or not all(p.is_placed for p in file.planes):
+    if not frames:
         return [], []
-    size = (int(file.ds.Rows), int(file.ds.Columns), int(file.ds.get("SamplesPerPixel") or 1))
-    said = tellers.told(file.ds, len(file.planes))
-    frames = [Frame(plane, size, words) for plane, words in zip(file.planes, said, strict=True)]
     parts = arrange(frames, same=lambda i, j: False)  # two equal frames of one object are two measurements
     good = [part for part in parts if part.refusal is None]
     if not good:
@@ -328,21 +328,22 @@ def _enhanced(file: _File) -> tuple[list[Part], list[str]]:
     return good, [noted("frames-refused", f"{len(p.frames)} other frames: {p.refusal}") for p in bad]
 
 
-def _of_frames(file: _File, pixels: Pixels, part: Part) -> _Put:
-    put = _Put(pixels.voxels[list(part.frames)], pixels, notes=pixels.notes)
+def _of_frames(file: _File, pixels: Pixels, part: Part) -> Put:
+    put = Put(pixels.voxels[list(part.frames)], pixels, notes=pixels.notes)
     if part.stack is not None:
         return _stacked(put, part, file)
     return replace(put, affine=single(file.planes[part.frames[0]]), notes=(*pixels.notes, *part.notes))
 
 
-def _found(files: list[_File], put: _Put) -> Found:
+def _found(files: list[_File], put: Put) -> Found:
     ds, pixels, notes, voxels = files[0].ds, put.pixels, list(put.notes), put.voxels
     if voxels.ndim == 4:
         voxels, note = one_channel(voxels, tolerance=0)
         notes += [noted("colour-to-grey", note)] if note else []
     if voxels.min() == voxels.max():
         notes.append(noted("constant", "every pixel has the same value"))
-    said = facts([file.ds for file in files])
+    with refusing(_DAMAGED):
+        said = facts([file.ds for file in files])
     attributes = {**said.attributes, **put.attributes}
     if pixels.inverted and pixels.full_range is not None:
         attributes = inverted_window(attributes, pixels.full_range)

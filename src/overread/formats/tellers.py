@@ -96,9 +96,9 @@ def told(ds: Dataset, frames: int) -> list[dict[str, Hashable]]:
     [{'echo time': 30.0, 'instance number': 7.0}]
     """
     groups = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
-    if not groups:
-        return [_said([ds])] * frames
     shared = [item for group in ds.get("SharedFunctionalGroupsSequence") or [] for item in _items(group)]
+    if not groups:
+        return [_said([ds, *shared])] * frames
     pointers = [int(d.get("DimensionIndexPointer") or 0) for d in ds.get("DimensionIndexSequence") or []]
     out = []
     for number, group in enumerate(groups[:frames], start=1):
@@ -219,6 +219,7 @@ def _by_counting(
         order = np.lexsort((places, codes[teller.words]))  # of one time: from low to high
         for groups in (_cut(places, order), _dealt(places, order)):
             whole = groups.max() + 1 == most and _once_each(groups, places)
+            whole &= int((np.bincount(groups) >= SMALLEST_VOLUME).sum()) > 1  # else it is one volume and a stray slice
             if whole and all(len(np.unique(c[groups == g])) == 1 for c in firm for g in range(most)):
                 if len(np.unique(codes[teller.words] * (places.max() + 1) + places)) == len(places):
                     return Division(_members(groups, said), f"order of the {teller.words}s", counted=True)

@@ -1,0 +1,90 @@
+"""Numbers that lie in the patient: slices in their order get their place, and a leaning stack is straightened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from overread.domain import noted
+from overread.errors import UnreadableFile
+from overread.formats.arrange import Part
+from overread.formats.limits import check_bytes
+from overread.formats.units import Pixels
+from overread.imaging import geometry
+
+
+@dataclass(frozen=True)
+class Put:
+    """Numbers and where they lie: all that an image needs beside its header."""
+
+    voxels: np.ndarray
+    pixels: Pixels
+    affine: np.ndarray | None = None
+    spacing: tuple[float, float, float] | None = None
+    notes: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+def stacked(put: Put, part: Part, *, tilt: float | None, image_type: Sequence[str]) -> Put:
+    """Give slices in their order the place of their stack; a leaning stack is straightened, which is told.
+
+    Parameters
+    ----------
+    put : Put
+        Its voxels are the slices of ``part``, in its order.
+    part : Part
+        With a stack.
+    tilt : float or None
+        Gantry/Detector Tilt, degrees, as the header says it.
+    image_type : sequence of str
+        Image Type: only an ORIGINAL must not contradict its header's tilt.
+
+    Raises
+    ------
+    UnreadableFile
+        ``gantry-tilt``; ``too-large`` where the straightened grid would be.
+    """
+    voxels, affine, notes = put.voxels, part.stack.affine, [*put.notes, *part.notes]
+    if part.stack.lean_degrees:
+        rows, columns = voxels.shape[1:3]
+        check_bytes(_grown(voxels, affine) * voxels.itemsize)
+        aside = np.sin(np.radians(part.stack.lean_degrees)) * np.linalg.norm(affine[:3, 0])
+        voxels, affine = geometry.straighten(voxels, affine)
+        said = (
+            f"the stack leaned by {part.stack.lean_degrees:.1f}° (gantry tilt): every slice was shifted within its plane, "
+            f"{aside:.2f} mm further than the one before, with linear interpolation; rows × columns grew from "
+            f"{rows} × {columns} to {voxels.shape[1]} × {voxels.shape[2]}"
+        )
+        notes.append(noted("straightened", said))
+    else:
+        notes += _tilt_contradicted(affine, tilt or 0.0, image_type)
+    return replace(
+        put, voxels=voxels, affine=affine, notes=tuple(notes), attributes={**put.attributes, **part.attributes}
+    )
+
+
+def _grown(voxels: np.ndarray, affine: np.ndarray) -> int:
+    """At most how many numbers a stack has once it is straightened: tiny pixels and a long lean could be terabytes."""
+    step, row, column = affine[:3, :3].T
+    slices, rows, columns = voxels.shape[:3]
+    down, right = (abs(float(step @ way)) / float(way @ way) * slices + 1 for way in (row, column))
+    return int(slices * (rows + down) * (columns + right)) * int(np.prod(voxels.shape[3:], dtype=int))
+
+
+def _tilt_contradicted(affine: np.ndarray, tilt: float, image_type: Sequence[str]) -> list[str]:
+    """An upright, axial stack whose header tells of a tilted gantry: a reformat, or positions that are wrong."""
+    across = np.abs(np.cross(affine[:3, 1], affine[:3, 2]))
+    leaning = float(np.degrees(np.arccos(min(1.0, across.max() / np.linalg.norm(across)))))
+    if abs(tilt) <= 1.0 or leaning > abs(tilt) / 2:
+        return []
+    said = f"the header says that the gantry was tilted by {tilt:.1f}°; by their positions and directions the slices are upright"
+    if "ORIGINAL" in image_type:
+        raise UnreadableFile(
+            said,
+            code="gantry-tilt",
+            expected="positions and directions that show the tilt, in images that were not reformatted",
+            do="export a reconstruction without gantry tilt",
+        )
+    return [noted("tilt-contradicted", said)]
