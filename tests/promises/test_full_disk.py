@@ -67,7 +67,7 @@ def test_predict_of_dicom_on_a_full_disk_keeps_the_answers(run, tmp_path, capsys
     from overread.steps.phantom import phantom
 
     phantom(tmp_path / "films", patients=2, seed=0, progress=False)
-    with small_disk(tmp_path / "disk", size=10 * BLOCK) as resize:
+    with small_disk(tmp_path / "disk", size=4 * BLOCK) as resize:
         out = tmp_path / "disk" / "out"
         refused_in_one_line(capsys, "predict", run, tmp_path / "films" / "images", "--out", out, "--quiet")
         assert len((out / "predictions.csv").read_text().splitlines()) == 1 + len(

@@ -73,11 +73,16 @@ class Doctor:
         self.wait("#sign")
 
     def grey(self, across: float = 0.5, down: float = 0.5) -> int:
-        """The grey level on the screen at a place of the canvas."""
-        return self.browser.execute_script(
+        """The grey level on the screen at a place of the canvas, once it has stood still for three looks."""
+        look = (
             "const c = document.querySelector('canvas'); return c.getContext('2d').getImageData("
             f"Math.floor(c.width * {across}), Math.floor(c.height * {down}), 1, 1).data[0]"
         )
+        seen: list[int] = []
+        while len(seen) < 100 and (len(seen) < 3 or len(set(seen[-3:])) > 1):
+            time.sleep(0.1)
+            seen.append(self.browser.execute_script(look))
+        return seen[-1]
 
     def received(self) -> list[tuple[str, str]]:
         """(address, body) of every answer the browser has got since the last look."""
