@@ -26,7 +26,7 @@ from overread.formats.streams import Stream
 
 SECONDS = 120
 """A decoder that has not answered by then is stopped."""
-MEMORY = 8 << 30
+MEMORY = 4 << 30
 """Address space of the decoding process, in bytes."""
 BATCH = 16 << 20
 """Decoded bytes (of four for each value) that are asked for at a time."""

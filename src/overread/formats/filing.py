@@ -17,6 +17,7 @@ import pydicom
 from pydicom import Dataset
 
 from overread.errors import IdentityRefused, UnreadableFile
+from overread.formats.parser import read_dataset
 
 SCHEME = "99OVERREAD"  # DICOM PS3.16 section 8.2: private schemes begin with 99
 _TYPE_2 = (
@@ -74,7 +75,8 @@ def plain_text(text: str, most: int) -> str:
 @quoting_no_values()
 def header(path: Path) -> Dataset:
     """Return a source's header, its texts in UTF-8, with the attributes that every DICOM object must have, empty where it lacks them."""
-    ds = pydicom.dcmread(path, stop_before_pixels=True)
+    with path.open("rb") as stream:
+        ds = read_dataset(stream, force=False, stop_before_pixels=True)
     ds.decode()
     ds.walk(_fresh_name)
     ds.SpecificCharacterSet = "ISO_IR 192"
@@ -103,7 +105,8 @@ def _fresh_name(_: Dataset, elem: pydicom.DataElement) -> None:
 @quoting_no_values()
 def identity(path: Path) -> Dataset:
     """Return only those attributes of a file that say whose it is: quicker than the whole header."""
-    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_WHO))
+    with path.open("rb") as stream:
+        return read_dataset(stream, force=False, stop_before_pixels=True, specific_tags=list(_WHO))
 
 
 def check_one_patient(headers: Sequence[Dataset]) -> None:
