@@ -190,6 +190,8 @@ def test_slices_scanned_again_are_pictures_beside_the_volume(heights: list[int],
     frames = [*upright(list(range(10)), **{fact: 1.0}), *again]
     volume, *pictures = arrange(frames, same=NEVER)
     assert (volume.frames, volume.refusal) == (tuple(range(10)), None)
+    assert list(map(code_of, volume.notes)) == ["few-slices"]
+    assert "Volume" not in volume.attributes
     assert [(p.frames, p.stack, p.refusal) for p in pictures] == [((10 + n,), None, None) for n in range(len(heights))]
     assert all(f"{fact}: too few for a volume" in p.notes[0] for p in pictures)
     nothing_tells = [replace(f, said={}) for f in frames]
@@ -214,7 +216,9 @@ def test_slices_of_two_frames_of_reference_are_never_one_volume() -> None:
     assert only(arrange(of(*[one] * 10), same=NEVER)).stack is not None
     halves = arrange(of(*[one] * 5, *[two] * 5), same=NEVER)
     assert [p.frames for p in halves] == [(0, 1, 2, 3, 4), (5, 6, 7, 8, 9)]
-    assert all("and in 2 frames of reference" in p.notes[-1] and one not in p.notes[-1] for p in halves)
+    assert all(
+        "in 2 directions, sizes or frames of reference" in p.notes[-1] and one not in p.notes[-1] for p in halves
+    )
     assert [len(p.frames) for p in arrange(of(*[one] * 9, two), same=NEVER)] == [9, 1]
     assert only(arrange(of(*[one] * 4, "", *[one] * 5), same=NEVER)).stack is not None  # one did not say it
     refused = said_of(only(arrange(of("1", "1", "2", "2"), same=NEVER)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import time
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel as nib
@@ -278,6 +280,30 @@ def test_the_volumes_of_one_file_are_one_examination(tmp_path: Path) -> None:
     (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(made().to_bytes()))
     (single,) = scan(tmp_path)
     assert single.origin.study_uid is None
+
+
+@pytest.mark.parametrize("cuts", [[1000], [1], [100, 300, 348, 352, 353], [], list(range(0, 2000, 7))])
+def test_a_file_of_several_gzip_streams_is_read_whole(cuts: list[int]) -> None:
+    """As bgzip writes it: blocks one after another, an empty one at the end; nibabel is the second reader."""
+    plain = made().to_bytes()
+    ends = [0, *cuts, len(plain)]
+    packed = b"".join(gzip.compress(plain[a:b]) for a, b in pairwise(ends))
+    for raw in (packed, packed + gzip.compress(b""), packed + bytes(512)):
+        assert gzip.decompress(raw) == plain
+        assert np.array_equal(read_nifti(raw).voxels, read_nifti(plain).voxels)
+    cut = gzip.compress(plain[:1000]) + gzip.compress(plain[1000:2000])
+    assert refused(cut).code == "truncated"
+    damaged = bytearray(packed)
+    damaged[-5] ^= 0xFF  # the length at the end of the last block
+    assert refused(bytes(damaged)).code == "malformed"
+
+
+def test_many_streams_take_no_more_time_than_one() -> None:
+    plain = made().to_bytes()
+    raw = gzip.compress(b"") * 50_000 + gzip.compress(plain)
+    began = time.process_time()
+    assert read_nifti(raw).voxels.shape == (11, 10, 9)
+    assert time.process_time() - began < 10
 
 
 def test_no_more_is_inflated_than_the_header_promises() -> None:

@@ -479,7 +479,7 @@ def test_slices_of_two_frames_of_reference_never_make_one_volume() -> None:
     halves = read_series([*one[:5], *other[5:]])
     assert [len(f.image.voxels) for f in halves] == [5, 5]
     for found in halves:
-        assert any("2 frames of reference" in n for n in found.image.notes)
+        assert any("2 directions, sizes or frames of reference" in n for n in found.image.notes)
         assert not any(uid in repr(found.image) for uid in ("1.2.9", "1.2.8"))
 
 

@@ -88,7 +88,7 @@ def arrange(frames: list[Frame], *, same: Callable[[int, int], bool]) -> list[Pa
         note = noted(
             "separated-geometry",
             f"{len(group)} of the {len(frames)} slices of this series, which lie in {len(groups)} "
-            f"{_apart(frames, 'directions or sizes')}",
+            f"{'directions, sizes or frames of reference' if len({f.space for f in frames}) > 1 else 'directions or sizes'}",
         )
         small = len(group) < tellers.SMALLEST_VOLUME
         parts = [Part((i,)) for i in group] if small else _stacks(frames, group, same)
@@ -106,12 +106,6 @@ def _parallel(frames: list[Frame]) -> list[list[int]]:
     for i, frame in enumerate(frames):
         by_size.setdefault((frame.size, frame.space if several else ""), []).append(i)
     return [[of[i] for i in group] for of in by_size.values() for group in alike([frames[i].plane for i in of])]
-
-
-def _apart(frames: list[Frame], words: str) -> str:
-    """Add to what keeps frames apart their frames of reference, where they have several."""
-    spaces = len({f.space for f in frames} - {""})
-    return f"{words}, and in {spaces} frames of reference" if spaces > 1 else words
 
 
 def _mixed(frames: list[Frame], groups: list[list[int]]) -> UnreadableFile:
@@ -182,12 +176,18 @@ def _divided(frames: list[Frame], group: list[int], division: tellers.Division) 
     """A part for each volume; slices of one that has too few for a volume are single images beside the others."""
     said = [frames[i].said for i in group]
     whole = [v for v in division.volumes if len(v) >= tellers.SMALLEST_VOLUME]
-    most, out = max(map(len, whole)), []
+    most, few, out = max(map(len, whole)), len(group) - sum(map(len, whole)), []
     for n, volume in enumerate(whole, start=1):
-        about = {"Volume": f"{n} of {len(whole)}"} | tellers.attributes(volume, said)
-        notes = [
-            noted("one-of-several", f"volume {n} of {len(whole)} in this series, told apart by the {division.words}")
-        ]
+        about = tellers.attributes(volume, said)
+        notes = []
+        if len(whole) > 1:
+            about = {"Volume": f"{n} of {len(whole)}"} | about
+            said_so = f"volume {n} of {len(whole)} in this series, told apart by the {division.words}"
+            notes.append(noted("one-of-several", said_so))
+        if few:
+            more = f"{few} more slice{'s' if few > 1 else ''} at its places"
+            note = f"{more}, told apart by the {division.words}: pictures of their own, too few for a volume"
+            notes.append(noted("few-slices", note))
         if len(volume) < most:
             notes.append(noted("shorter-volume", f"it has {len(volume)} slices, the longest of its series {most}"))
         if division.counted:

@@ -177,14 +177,22 @@ def _plain(raw: bytes, size: int) -> bytes:
     """Undo gzip, but not further than ``size`` bytes: a small file can promise terabytes."""
     if raw[:2] != b"\x1f\x8b":
         return raw
-    engine = zlib.decompressobj(wbits=31)
-    out = engine.decompress(raw, size)
-    if len(out) == size and size > _HEADER:
-        engine.decompress(engine.unconsumed_tail, _TRAILER)  # its check sum, where the stream ends here
-    return out
+    out, at, view = bytearray(), 0, memoryview(raw)
+    want = size + _TRAILER if size > _HEADER else size  # beyond the end: the check sum, where the stream ends here
+    while (
+        len(out) < want and raw[at : at + 2] == b"\x1f\x8b"
+    ):  # a file may be several streams, one after another (bgzip)
+        engine = zlib.decompressobj(wbits=31)
+        while not engine.eof and at < len(raw) and len(out) < want:
+            given = view[at : at + _CHUNK]
+            out += engine.decompress(given, want - len(out))
+            at += len(given) - len(engine.unused_data) - len(engine.unconsumed_tail)
+    return bytes(out[:size])
 
 
 _TRAILER = 4096
+_CHUNK = 1 << 14
+"""Bytes that are unpacked at a time: what a stream leaves over of them is copied at the end of each."""
 
 
 def _on_lps_grid(
