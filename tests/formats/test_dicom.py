@@ -18,7 +18,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 
 from overread.domain import Image, code_of
 from overread.errors import UnreadableFile
-from overread.formats import dicom, limits
+from overread.formats import dicom, limits, parser
 from overread.formats.door import Found, Refused, candidates, read_job
 from overread.formats.series import read_series
 
@@ -263,3 +263,27 @@ def test_the_parser_refuses_in_its_own_words() -> None:
     with pytest.raises(UnreadableFile) as caught:
         dicom.parse(b"\x08\x00\x05\x00CS\n\x00" + b"Doe^Jane" * 20)
     assert "Doe" not in str(caught.value)
+
+
+@pytest.mark.parametrize("way", ["undefined length", "stated length", "deflated"])
+def test_items_without_number_are_refused(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def file(items: int) -> bytes:
+        head, item = saved(made()), b"\xfe\xff\x00\xe0" + bytes(4)
+        begin = head.index(b"\x28\x00\x02\x00US")
+        body = item * items
+        if way == "undefined length":
+            sequence = b"\x08\x00\x15\x11SQ\0\0\xff\xff\xff\xff" + body + b"\xfe\xff\xdd\xe0" + bytes(4)
+        else:
+            sequence = b"\x08\x00\x15\x11SQ\0\0" + len(body).to_bytes(4, "little") + body
+        raw = head[:begin] + sequence + head[begin:]
+        if way == "deflated":
+            ds = pydicom.dcmread(io.BytesIO(raw))
+            ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+            return saved(ds)
+        return raw
+
+    monkeypatch.setattr(parser, "MOST_ITEMS", 10_000)
+    (found,) = read_series([("a.dcm", file(9_000))])
+    assert isinstance(found, Found)
+    with pytest.raises(UnreadableFile, match="more than 10,000 items in sequences"):
+        dicom.parse(file(11_000))

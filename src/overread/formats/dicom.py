@@ -17,7 +17,7 @@ from overread.domain import noted
 from overread.errors import UnreadableFile
 from overread.formats.headers import data_set_begins, is_deflated
 from overread.formats.limits import check_bytes, refusing
-from overread.formats.parser import read_dataset
+from overread.formats.parser import ITEMS, check_items, read_dataset
 
 _PIXEL_DATA = Tag(0x7FE0, 0x0010)
 
@@ -93,12 +93,13 @@ def check_deflated(raw: bytes) -> None:
     """A deflated data set is inflated whole by the parser, so its true size is measured first, in constant memory."""
     if not is_deflated(raw):
         return
-    engine, size, left = zlib.decompressobj(-zlib.MAX_WBITS), 0, raw[data_set_begins(raw) :]
+    engine, size, items, left = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0, raw[data_set_begins(raw) :]
     try:
         while left and not engine.eof:
-            size += len(engine.decompress(left, 1 << 24))
-            left = engine.unconsumed_tail
+            chunk = engine.decompress(left, 1 << 24)
+            size, items, left = size + len(chunk), items + chunk.count(ITEMS[0]), engine.unconsumed_tail
             check_bytes(size)
+            check_items(items)
     except zlib.error as error:
         raise UnreadableFile("a damaged deflated DICOM file", code="malformed", do="export it again") from error
 
