@@ -152,19 +152,7 @@ def call(
         handlers.append((evt.EVT_C_STORE, _store, [receive]))
         roles = [build_role(uid, scp_role=True) for uid in dict.fromkeys(c.abstract_syntax for c in takes)]
         ae.requested_contexts = [*ae.requested_contexts, *takes]
-    for tried in range(TRIES):
-        association = ae.associate(
-            peer.host,
-            peer.port,
-            ae_title=peer.called,
-            ext_neg=roles,
-            evt_handlers=handlers,
-            tls_args=(tls(peer.keys), peer.host) if peer.encrypted else None,
-        )
-        if not (association.is_rejected and association.acceptor.primitive.result == _FOR_NOW):
-            break
-        if tried + 1 < TRIES:
-            wait(0.5 * 2**tried)
+    association = _associated(peer, lambda how: ae.associate(ext_neg=roles, evt_handlers=handlers, **how), wait)
     if not association.is_established:
         _close(opened)
         raise _refused(peer, association)
@@ -181,6 +169,22 @@ def call(
             if association.is_established:
                 association.release()
             _close(opened)
+
+
+def _associated(
+    peer: Peer, associate: Callable[[dict[str, Any]], Association], wait: Callable[[float], object]
+) -> Association:
+    """Ask for an association, again after a while where the PACS refuses for now; it may still be refused in the end."""
+    how: dict[str, Any] = {"addr": peer.host, "port": peer.port, "ae_title": peer.called}
+    for tried in range(TRIES):
+        if peer.encrypted:
+            how["tls_args"] = (tls(peer.keys), peer.host)
+        association = associate(how)
+        if not (association.is_rejected and association.acceptor.primitive.result == _FOR_NOW):
+            break
+        if tried + 1 < TRIES:
+            wait(0.5 * 2**tried)
+    return association
 
 
 def storage(classes: frozenset[str], syntax: str = "") -> list[PresentationContext]:

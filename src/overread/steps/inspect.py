@@ -66,53 +66,22 @@ def _inspect(archive: Archive, page: Path | None, *, show: bool) -> Inspection:
     n_images, n_studies = archive.count()
     records = list(bar(archive.images(), total=n_images, what="looking at images", unit="images", show=show))
     studies = list(bar(archive.studies(), total=n_studies, what="looking at studies", unit="studies", show=show))
-    of_patient: dict[str, set[str]] = defaultdict(set)
-    for study in studies:
-        if study.patient is not None:
-            of_patient[study.patient].update(study.images)
     files, duplicates = _files(archive, studies)
     refused = [entry for entry in files["refused"] if entry["code"] not in PASSED_OVER]
     looked = looks(archive, records, show=show)
     seen = see(records, studies, looked)
     notes = notes_of(records, studies, seen)
-    labels = label_counts(studies)
-    without = sum(study.patient is None for study in studies)
+    people = _of_people(studies)
     inspection = Inspection(
         archive=str(archive.path),
-        images=len(records),
-        studies=len(studies),
-        patients=len(of_patient),
-        volumes=sum(record.shape[0] > 1 for record in records),
-        bytes=sum(record.bytes for record in records),
-        studies_without_patient=without,
-        patients_with_several_images=sum(len(images) > 1 for images in of_patient.values()),
-        modalities=_tally(record.modality or "not said" for record in records),
-        sizes=_tally(size(record) for record in records),
-        units=_tally(record.unit for record in records),
-        formats=_tally(_format(record) for record in records),
-        bits=_tally(record.attributes.get("bits", "not said") for record in records),
-        spacings=_tally(_spacing(record) for record in records),
-        body_parts=_said(records, "BodyPartExamined"),
-        views=_said(records, "ViewPosition"),
-        scanners=_tally(filter(None, map(_scanner, records))),
-        images_a_patient=_images_a_patient(of_patient),
-        intensities=_intensities(records),
+        **_of_images(records),
+        **people,
+        **_of_verdicts(records, notes, refused),
+        **_of_likeness(records, seen),
         duplicates=duplicates,
-        labels=labels,
-        strata=_columns(study.strata for study in studies),
-        splits=_columns(study.splits for study in studies),
         files=files,
-        verdicts={ACCEPTED: sum(not n for n in notes), NOTED: sum(map(bool, notes)), REFUSED: len(refused)},
-        codes=tuple(code_table(notes, refused)),
-        each=tuple({"image": record.hash, **verdict_of(n)} for record, n in zip(records, notes, strict=True)),
-        near_copies=None if seen.pairs is None else tuple(_pair(pair, records) for pair in seen.pairs),
-        seen={
-            "near_copies": None if seen.pairs is None else len(seen.pairs),
-            "lettering": len(seen.lettered),
-            "outliers": len(seen.outliers),
-            "two_labels": len(seen.conflicts),
-        },
-        warnings=_warnings(studies, labels, records, without) + _warnings_seen(seen, records, studies),
+        warnings=_warnings(studies, people["labels"], records, people["studies_without_patient"])
+        + _warnings_seen(seen, records, studies),
         contact_sheet=_contact(archive, studies, records, show=show),
         page=str(page or archive.path / "archive.html"),
     )
@@ -129,6 +98,67 @@ def _inspect(archive: Archive, page: Path | None, *, show: bool) -> Inspection:
         names=page is not None,
     )
     return inspection
+
+
+def _of_images(records: list[ImageRecord]) -> dict[str, Any]:
+    """Count what the images are, and what their headers say."""
+    return {
+        "images": len(records),
+        "volumes": sum(record.shape[0] > 1 for record in records),
+        "bytes": sum(record.bytes for record in records),
+        "modalities": _tally(record.modality or "not said" for record in records),
+        "sizes": _tally(size(record) for record in records),
+        "units": _tally(record.unit for record in records),
+        "formats": _tally(_format(record) for record in records),
+        "bits": _tally(record.attributes.get("bits", "not said") for record in records),
+        "spacings": _tally(_spacing(record) for record in records),
+        "body_parts": _said(records, "BodyPartExamined"),
+        "views": _said(records, "ViewPosition"),
+        "scanners": _tally(filter(None, map(_scanner, records))),
+        "intensities": _intensities(records),
+    }
+
+
+def _of_people(studies: list[Study]) -> dict[str, Any]:
+    """Count whose the studies are, and what is known of them."""
+    of_patient: dict[str, set[str]] = defaultdict(set)
+    for study in studies:
+        if study.patient is not None:
+            of_patient[study.patient].update(study.images)
+    return {
+        "studies": len(studies),
+        "patients": len(of_patient),
+        "studies_without_patient": sum(study.patient is None for study in studies),
+        "patients_with_several_images": sum(len(images) > 1 for images in of_patient.values()),
+        "images_a_patient": _images_a_patient(of_patient),
+        "labels": label_counts(studies),
+        "strata": _columns(study.strata for study in studies),
+        "splits": _columns(study.splits for study in studies),
+    }
+
+
+def _of_verdicts(
+    records: list[ImageRecord], notes: list[tuple[str, ...]], refused: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Count what was accepted, noted and refused, and say it of each image."""
+    return {
+        "verdicts": {ACCEPTED: sum(not n for n in notes), NOTED: sum(map(bool, notes)), REFUSED: len(refused)},
+        "codes": tuple(code_table(notes, refused)),
+        "each": tuple({"image": record.hash, **verdict_of(n)} for record, n in zip(records, notes, strict=True)),
+    }
+
+
+def _of_likeness(records: list[ImageRecord], seen: Seen) -> dict[str, Any]:
+    """Say what comparing the images showed."""
+    return {
+        "near_copies": None if seen.pairs is None else tuple(_pair(pair, records) for pair in seen.pairs),
+        "seen": {
+            "near_copies": None if seen.pairs is None else len(seen.pairs),
+            "lettering": len(seen.lettered),
+            "outliers": len(seen.outliers),
+            "two_labels": len(seen.conflicts),
+        },
+    }
 
 
 def _pair(pair: Pair, records: list[ImageRecord]) -> dict[str, Any]:
