@@ -552,6 +552,10 @@ def test_what_stumbles_in_our_own_code_is_a_defect_and_no_refusal(monkeypatch: p
             patched.setattr(module, name, stumble)
             with pytest.raises(IndexError, match="ours"):
                 read_series(_two_contrasts())
+    with monkeypatch.context() as patched:
+        patched.setattr(series, "_usable", stumble)
+        with pytest.raises(IndexError, match="ours"):
+            read_series(_stack(1))
     with monkeypatch.context() as patched:  # a foreign value that a parser stumbles on stays a refusal
         patched.setattr(series, "facts", stumble)
         assert {r.code for r in read_series(_stack(4))} == {"malformed"}
