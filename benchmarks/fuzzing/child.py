@@ -228,6 +228,8 @@ class Reader:
         return "refused: " + results[0].code if results else "nothing"
 
     def _refused(self, code: str, reason: str, *, marked: bool = True) -> str:
+        if code == "our-fault":
+            raise Defect(reason)
         if code and code not in self.known and code not in ("identity", "not-dicom", "damaged"):
             raise Defect(f"a reason that is not documented: {code}")
         if "\n" in reason or len(reason) > 600:

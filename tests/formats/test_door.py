@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -172,3 +173,21 @@ def test_read_gives_images_and_raises_the_first_refusal(messy: Path) -> None:
     with pytest.raises(UnreadableFile) as caught:
         read(messy / "yes")
     assert caught.value.code == "truncated"
+
+
+def test_a_fault_of_ours_costs_one_series_and_is_told_as_ours(tmp_path, monkeypatch):
+    """None stops the rest: not even a fault that no test has found."""
+    from pydicom.data import get_testdata_file
+
+    from overread.formats import series
+
+    def stumble(files, *, lost=()):
+        raise IndexError("list index out of range")
+
+    Pillow.new("L", (20, 20), 7).save(tmp_path / "a.png")
+    shutil.copy(get_testdata_file("CT_small.dcm"), tmp_path / "b.dcm")
+    assert all(isinstance(r, Found) for r in scan(tmp_path))
+    monkeypatch.setattr(series, "read_series", stumble)
+    found, refused = sorted(scan(tmp_path), key=lambda r: isinstance(r, Refused))
+    assert isinstance(found, Found) and refused.code == "our-fault"
+    assert "IndexError" in refused.reason and "report it" in refused.reason and "list index" not in refused.reason

@@ -70,6 +70,16 @@ def read_job(job: Job) -> list[Found | Refused]:
     list of Found or Refused
         Together they name every file of the job (none for an "ignored" job): once, unless it holds several volumes.
     """
+    try:
+        return _read_job(job)
+    except (UnreadableFile, MemoryError):
+        raise
+    except Exception as fault:  # ours, met by one file in a hundred thousand: told, and the others are still read
+        why = f"a fault of overread itself ({type(fault).__name__}) in reading it; expected an image or a reason; please report it"
+        return [Refused(part.name, "our-fault", why) for part in job.parts]
+
+
+def _read_job(job: Job) -> list[Found | Refused]:
     if job.kind == "ignored":
         return []
     if job.refusal is not None:
