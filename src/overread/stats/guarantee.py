@@ -159,7 +159,7 @@ def operating_point(
     >>> point = operating_point(p, (p > 0.3).astype(float))
     >>> round(point["threshold"], 3), round(point["achieved"], 3), point["promise"]["patients"]
     (0.321, 0.971, 280)
-    >>> operating_point(p[::40], np.ones(10))["rule"].split("; ")[-1]
+    >>> operating_point(p[::40], np.ones(10))["promise"]["in_words"]
     'no threshold can be promised to find 95 % with 10 patients who have it; at least 45 are needed'
     """
     plain = calibration.operating_point(probabilities, truth, sensitivity=sensitivity)
