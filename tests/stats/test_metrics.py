@@ -178,9 +178,7 @@ def coverage(studies: int, *, patients: int, images: int, clustered: bool, repli
         c = resample.cases(sick, z, people)
         found = {
             "auroc": metrics.auroc(c, rng=g, replicates=replicates),
-            "sensitivity": resample.proportion(
-                c, c.score >= 0.8, c.truth == 1, rng=g, replicates=replicates, nobody=""
-            ),
+            "sensitivity": resample.proportion(c, c.score >= 0.8, c.truth == 1, nobody=""),
         }
         for name, e in found.items():
             held[name] += e.low <= true[name] <= e.high

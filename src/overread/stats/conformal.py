@@ -121,7 +121,8 @@ def realised(
     truth : sequence of float, (n,)
         Index of the answer; NaN is unknown and left out.
     patients : sequence of str or None, (n,)
-    rng : numpy.random.Generator
+    rng
+        Not drawn from: shares have closed forms.
 
     Returns
     -------
@@ -141,8 +142,7 @@ def realised(
     possible = sets.possible(c.score) if len(c.truth) else np.zeros((0, len(sets.limits)), bool)
     held = possible[np.arange(len(c.truth)), c.truth]
     covered = [
-        proportion(c, held, c.truth == answer, rng=rng, nobody="no case with this answer")
-        for answer in range(len(sets.limits))
+        proportion(c, held, c.truth == answer, nobody="no case with this answer") for answer in range(len(sets.limits))
     ]
     return covered, np.bincount(possible.sum(1), minlength=len(sets.limits) + 1).tolist()
 

@@ -240,7 +240,7 @@ def binary_figures(
     every = np.ones(len(c.truth), bool)
 
     def share(hit: np.ndarray, of: np.ndarray, nobody: str) -> Estimate:
-        return proportion(c, hit, of, nobody=nobody, **how)
+        return proportion(c, hit, of, nobody=nobody)
 
     plain, skill = brier(c, **how)
     return {
@@ -273,10 +273,10 @@ def brief_figures(truth, probability, *, threshold: float, patients, rng, replic
     c = cases(truth, probability, patients)
     call, present, how = c.score >= threshold, c.truth == 1, {"rng": rng, "replicates": replicates}
     return {
-        "prevalence": proportion(c, present, np.ones(len(c.truth), bool), nobody="no cases", **how),
+        "prevalence": proportion(c, present, np.ones(len(c.truth), bool), nobody="no cases"),
         "auroc": auroc(c, **how),
-        "sensitivity": proportion(c, call, present, nobody="no case with the finding", **how),
-        "specificity": proportion(c, ~call, ~present, nobody="no case without the finding", **how),
+        "sensitivity": proportion(c, call, present, nobody="no case with the finding"),
+        "specificity": proportion(c, ~call, ~present, nobody="no case without the finding"),
     }
 
 
@@ -320,7 +320,7 @@ def multiclass_figures(
     call = c.score.argmax(1) if len(c.truth) else np.zeros(0, int)
     counts = np.bincount(c.truth * k + call, minlength=k * k).reshape(k, k)
     how = {"rng": rng, "replicates": replicates}
-    accuracy = proportion(c, call == c.truth, np.ones(len(c.truth), bool), nobody="no cases", **how)
+    accuracy = proportion(c, call == c.truth, np.ones(len(c.truth), bool), nobody="no cases")
     figures: Figures = {
         "auroc": _macro_auroc(c, k, **how),
         "accuracy": accuracy,

@@ -106,7 +106,8 @@ def three_way(
         From `why_label`.
     threshold : float
     patients : sequence of str or None, (n,)
-    rng : numpy.random.Generator
+    rng, replicates
+        Not drawn from: shares have closed forms.
 
     Returns
     -------
@@ -122,7 +123,7 @@ def three_way(
     >>> told["all"], told["answered"], told["reasons"], told["sensitivity"].value
     (4, 2, {'too-close': 2}, 1.0)
     """
-    told, c, answered, share = _shares(truth, probability, why, patients, rng, replicates)
+    told, c, answered, share = _shares(truth, probability, why, patients)
     call, present = c.score >= threshold, c.truth == 1
     return told | {
         "sensitivity": share(call, answered & present, "no answered case with the finding"),
@@ -149,18 +150,18 @@ def three_way_levels(
     why : ndarray of str, (n,)
         From `why_levels`.
     """
-    told, c, answered, share = _shares(truth, probability, why, patients, rng, replicates)
+    told, c, answered, share = _shares(truth, probability, why, patients)
     return told | {"accuracy": share(c.score.argmax(1) == c.truth, answered, "no case answered")}
 
 
-def _shares(truth, probability, why, patients, rng, replicates):
+def _shares(truth, probability, why, patients):
     """Return the counts, the cases whose truth is known, which of them are answered, and how to take a share."""
     c = cases(truth, probability, patients)
     why = np.asarray(why, dtype=object)[~np.isnan(np.asarray(truth, float))]
     referred = why != ""
 
     def share(hit: np.ndarray, of: np.ndarray, nobody: str) -> Estimate:
-        return proportion(c, hit, of, rng=rng, replicates=replicates, nobody=nobody)
+        return proportion(c, hit, of, nobody=nobody)
 
     counts = {"all": len(referred), "answered": int((~referred).sum()), "referred": int(referred.sum())}
     reasons = {code: int((why == code).sum()) for code in REASONS if (why == code).any()}
