@@ -42,3 +42,9 @@ def test_a_model_that_is_never_better_is_said_to_be_so():
     curve = decision_curve(cases(rng.integers(0, 2, 60), rng.random(60)), rng=rng, replicates=50)
     assert "At no threshold" in decision_plot(curve | {"best_from": None}, name="mass").caption
     assert "At no threshold" not in decision_plot(made(), name="mass").caption
+
+
+def test_the_range_is_told_as_holding_point_by_point():
+    said = decision_plot(made(), name="mass").caption
+    assert "Point by point" in said and "urely" not in said
+    assert "urely" not in decision_plot(made() | {"best_from": None}, name="mass").caption

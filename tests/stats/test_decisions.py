@@ -99,6 +99,39 @@ def test_a_model_of_noise_is_of_no_use_anywhere():
     assert curve["best_from"] is None
 
 
+def modest(seed, n=150):
+    r = rng(seed)
+    y = (r.random(n) < 0.3).astype(float)
+    return cases(y, 1 / (1 + np.exp(1.2 - r.normal(size=n) - 1.2 * y))), r
+
+
+def test_no_threshold_inside_the_range_fails():
+    gaps = 0
+    for seed in range(60):
+        c, r = modest(seed)
+        curve = decision_curve(c, rng=r, replicates=200)
+        t, holds = np.array(curve["thresholds"]), np.array(curve["ahead_low"]) > 0
+        inside = (t >= curve["best_from"]) & (t <= curve["best_to"]) if holds.any() else np.zeros(len(t), bool)
+        assert holds[inside].all() and inside.any() == holds.any()
+        assert inside.sum() == max(map(len, "".join("x" if h else " " for h in holds).split()), default=0)
+        passing = np.flatnonzero(holds)
+        gaps += len(passing) > 0 and not holds[passing[0] : passing[-1] + 1].all()
+    assert gaps > 5  # the twin: from the first to the last threshold that passes there would be such as fail
+
+
+def test_what_the_model_gains_is_measured_in_the_same_patients():
+    """The lower end stands above the true gain in no more than about one study of forty."""
+    big, _ = modest(999, 400_000)
+    t = np.array([0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.7])  # the first are those at which hardly a patient is missed
+    truth = decision_curve(big, rng=rng(0), thresholds=t, replicates=1)
+    gain = np.array(truth["model"]) - np.maximum(truth["everybody"], 0)
+    above = np.zeros(len(t))
+    for seed in range(600):
+        c, r = modest(seed)
+        above += np.array(decision_curve(c, rng=r, thresholds=t, replicates=200)["ahead_low"]) > gain
+    assert (above / 600 <= 0.045).all(), above / 600
+
+
 def test_an_empty_cell_is_no_certainty_though_patients_have_several_images():
     truth = np.repeat([1, 0], 40)
     patients = [f"P{i // 2}" for i in range(80)]  # 20 patients with it, 20 without, two images each

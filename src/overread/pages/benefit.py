@@ -62,12 +62,12 @@ def decision_plot(curve: Mapping[str, Any], *, name: str) -> Plot:
 
 
 def _range(curve: Mapping[str, Any]) -> str:
-    """Say where acting on the model is surely better than both simple rules."""
+    """Say where acting on the model is better than both simple rules, and that each threshold speaks for itself."""
     if curve["best_from"] is None:
-        return "At no threshold is it surely better than acting on everybody or on nobody."
+        return "At no threshold is it clearly better than acting on everybody or on nobody."
     return (
-        "Surely better than acting on everybody or on nobody for those who act from a probability of "
-        f"{percent(curve['best_from'])} to {percent(curve['best_to'])}."
+        "Point by point (each threshold with a 95 % interval of its own), clearly better than acting on everybody or on "
+        f"nobody for those who act from a probability of {percent(curve['best_from'])} to {percent(curve['best_to'])}."
     )
 
 

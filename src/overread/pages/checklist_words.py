@@ -173,8 +173,9 @@ def benefit(e: E) -> str:
     if not curve:
         return ""
     if curve["best_from"] is None:
-        return "at no threshold surely better than treating all or none"
-    return f"surely better than treating all or none from {percent(curve['best_from'])} to {percent(curve['best_to'])}"
+        return "at no threshold clearly better than treating all or none"
+    span = f"{percent(curve['best_from'])} to {percent(curve['best_to'])}"
+    return f"point by point clearly better than treating all or none from {span}"
 
 
 def distribution(e: E) -> str:

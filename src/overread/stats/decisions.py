@@ -183,8 +183,16 @@ def decision_curve(
     Returns
     -------
     dict
-        thresholds, model, low, high (95 % by patient bootstrap), everybody: lists of k; best_from, best_to: the range
-        of thresholds in which the model's lower end is above both others, or None; n, n_patients, method.
+        thresholds, model, low, high (95 % by patient bootstrap), everybody, ahead_low (lower end of what the model
+        gains over the better of everybody and nobody, in the same drawn patients): lists of k; best_from, best_to: the
+        longest unbroken run of thresholds at which ahead_low is above 0, point by point, or None; n, n_patients,
+        method.
+
+    Notes
+    -----
+    What is gained over the better of the two is found in the same drawn patients, with one more patient gone wrong in
+    each draw (missed, against acting on everybody; a false alarm, against acting on nobody). Without that, the lower
+    end stood above the true gain in 15 of 100 simulated studies at a low threshold, where hardly anybody is missed.
 
     References
     ----------
@@ -209,21 +217,39 @@ def decision_curve(
     images = per_patient(c, np.ones(len(c.truth)))
 
     def figure(w: np.ndarray) -> np.ndarray:
-        return (w @ by_patient[0]) / (w @ images)[:, None]
+        model, everybody = ((w @ gains) / (w @ images)[:, None] for gains in by_patient)
+        return np.stack([model, np.minimum(model - everybody - 1 / c.patients, model - weight / c.patients)], axis=1)
 
     samples = bootstrap(c, figure, rng=rng, replicates=replicates, by_patient=True)
-    low, high = np.percentile(samples, [2.5, 97.5], axis=0) if c.patients > 1 else np.full((2, len(t)), np.nan)
-    all_of_them = by_patient[1].sum(0) / len(c.truth)
-    best = np.flatnonzero(low > np.maximum(all_of_them, 0))
+    ends = np.percentile(samples, [2.5, 97.5], axis=0) if c.patients > 1 else np.full((2, 2, len(t)), np.nan)
+    (low, ahead_low), (high, _) = ends
+    best = longest_run(ahead_low > 0)
     return {
         "thresholds": t.tolist(),
         "model": (by_patient[0].sum(0) / len(c.truth)).tolist(),
         "low": low.tolist(),
         "high": high.tolist(),
-        "everybody": all_of_them.tolist(),
-        "best_from": float(t[best[0]]) if len(best) else None,
-        "best_to": float(t[best[-1]]) if len(best) else None,
+        "everybody": (by_patient[1].sum(0) / len(c.truth)).tolist(),
+        "ahead_low": ahead_low.tolist(),
+        "best_from": float(t[best[0]]) if best else None,
+        "best_to": float(t[best[1]]) if best else None,
         "n": len(c.truth),
         "n_patients": c.patients if c.known else None,
         "method": f"patient bootstrap, {replicates:,} replicates",
     }
+
+
+def longest_run(holds: np.ndarray) -> tuple[int, int] | None:
+    """Return the first and last place of the longest unbroken run of what holds, or None.
+
+    Examples
+    --------
+    >>> longest_run(np.array([True, False, True, True, True, False, True])), longest_run(np.zeros(3, bool))
+    ((2, 4), None)
+    """
+    edges = np.flatnonzero(np.diff(np.r_[False, np.asarray(holds, bool), False]))
+    starts, ends = edges[::2], edges[1::2] - 1
+    if not len(starts):
+        return None
+    k = int(np.argmax(ends - starts))
+    return int(starts[k]), int(ends[k])
