@@ -17,6 +17,7 @@ from overread.imaging import preprocess
 from overread.learn.predict import open_graph, run_graph
 from overread.stats import splits
 from overread.steps.held_out import Material, calibrate, score
+from overread.steps.leakage import certify
 from overread.steps.question import ask, columns, truth
 from overread.steps.run import seal, write_json
 from overread.store.archive import Archive
@@ -60,13 +61,20 @@ def graph(kernel: np.ndarray, bias: np.ndarray) -> bytes:
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
-def small_run(home: Path, archive: Archive, label: str, *, published: str | None = None, kind: str = "auto") -> Path:
+def small_run(
+    home: Path, archive: Archive, label: str, *, published: str | None = None, kind: str = "auto", copies=None
+) -> Path:
     """Write a finished run as ``train`` does, with a network that needs no training framework."""
     run = home / f"run-{label.replace(',', '-')}"
     run.mkdir()
     studies = list(archive.studies())
     task = ask(studies, label, kind=kind)
-    split = splits.divide(studies, labels=columns(task), seed=0, published=published)
+    split = splits.divide(
+        studies, labels=columns(task), seed=0, published=published, alike=copies.near if copies else None
+    )
+    certificate = certify(split, copies) if copies else {"copies": {}}
+    if copies:
+        write_json(run / "leakage.json", certificate)
     by_name = {s.pseudonym: s for s in studies}
     recipe = Recipe(
         (Step("channels", {"count": 1}), Step("normalise", {"by": "full_range"}), Step("resize", {"size": (28, 28)}))
@@ -89,7 +97,7 @@ def small_run(home: Path, archive: Archive, label: str, *, published: str | None
     np.savez(run / "head.npz", tail=np.array("mean"), kernel0=kernel, bias0=bias)
 
     material = Material({c: np.stack(x) for c, x in inputs.items()}, known)
-    held = score(run, split, material, task, progress=False)
+    held = score(run, split, material, task, copies=certificate["copies"], progress=False)
     calibrate(run, held, task, sensitivity=0.95, seed=0)
     kept = json.loads((run / "calibration.json").read_text())
     points = kept["operating_points"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from overread.formats.raster import read_picture
 from overread.stats import splits
 from overread.steps import leakage
 from overread.steps.evaluate import evaluate
-from overread.steps.run import write_json
+from overread.steps.run import read_json, write_json
+from overread.steps.scores import read_scores
 from overread.store.archive import Archive
 from overread.store.objects import content_hash
 
@@ -148,6 +150,48 @@ def test_a_split_that_leaves_nothing_to_test_on_is_refused_before_training(tmp_p
         CohortError, match=r"40 of the 40 testing images .* also stand in training.*0 patients are left"
     ):
         leakage.refuse_too_little(found, split)
+
+
+def copied(home):
+    """A run without known patients in which 60 pictures stand three times, each time under a name of its own."""
+    pictures, there = spots(240, seed=4, contrast=60)
+    every = np.concatenate([pictures, pictures[:60], pictures[:60]])
+    labels = [{"spot": bool(t)} for t in np.concatenate([there, there[:60], there[:60]])]
+    for i in range(60):  # one grey level in one pixel: another hash, the same picture
+        every[240 + i, 0, 0] ^= 1
+        every[300 + i, 0, 1] ^= 1
+    with fill(home / "archive", every, labels, patients=False) as archive:
+        found = leakage.find_copies(archive)
+        run = small_run(home, archive, "spot", copies=found)
+    return run
+
+
+def test_copies_and_images_of_one_study_are_one_case_where_nobody_knows_the_patient(tmp_path):
+    run = copied(tmp_path)
+    scores = leakage.apart(read_json(run / leakage.NAME), read_scores(run / "scores.csv", ["spot"]))
+    testing = scores.of("testing")
+    alone = replace(testing, copies={})
+    units, images = len(set(testing.patients)), len(testing.entries)
+    assert units < images == len(set(alone.patients))
+    assert testing.at([0]).copies is testing.copies
+    figures = evaluate(run, now=NOW).metrics["labels"]["spot"]
+    assert figures["auroc"]["n"] == images and figures["auroc"]["n_patients"] is None
+    assert "bootstrap" in figures["auroc"]["method"]  # copies are drawn together
+    kept = read_json(run / "calibration.json")["operating_points"]["spot"]["promise"]
+    there = scores.of("calibration")
+    there = there.at(np.flatnonzero(there.truth[:, 0] == 1))
+    assert kept["patients"] == len(set(there.patients)) < len(there.entries)
+
+
+def test_no_group_of_cases_shows_a_picture_twice(tmp_path):
+    run = copied(tmp_path)
+    group = read_json(run / leakage.NAME)["copies"]
+    studies = {
+        study: group.get(image, image) for _, image, study, _ in read_scores(run / "scores.csv", ["spot"]).entries
+    }
+    for part in evaluate(run, now=NOW).page["gallery"]:
+        shown = [studies[case["study"]] for case in part["cases"]]
+        assert len(shown) == len(set(shown))
 
 
 @pytest.fixture(scope="module")

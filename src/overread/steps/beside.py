@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def _simple_cnn(
         return {"absent": "its scores are kept for the run's own testing cohort only"}, None
     if not path.is_file():
         return {"absent": "it was not trained beside this run"}, None
-    scores = read_scores(path, how.task.labels)
+    scores = replace(read_scores(path, how.task.labels), copies=testing.copies)
     counted = {entry[1:3] for entry in testing.entries}  # what overlaps with training does not count here either
     its, held = scores.of("testing"), scores.of("calibration")
     its = its.at([i for i, entry in enumerate(its.entries) if entry[1:3] in counted])

@@ -18,7 +18,7 @@ from overread.pages.compare_page import render_compare
 from overread.stats import claims
 from overread.stats.calibration import Calibration
 from overread.stats.metrics import weighted_auroc
-from overread.stats.resample import Cases, cases
+from overread.stats.resample import Cases, Nameless, cases
 from overread.steps.progress import bar
 from overread.steps.run import read_json, write
 from overread.steps.scores import Scores, read_scores
@@ -192,7 +192,7 @@ def _alone(c: Cases, call: np.ndarray, tick: Callable[[], object]) -> dict[str, 
     from overread.stats.metrics import brief_figures, brier
 
     rng = np.random.default_rng(SEED)
-    patients = [str(i) for i in c.patient] if c.known else None
+    patients = [str(i) if c.known else Nameless(str(i)) for i in c.patient]
     told = brief_figures(c.truth, call.astype(float), threshold=0.5, patients=patients, rng=rng)
     ranked = brief_figures(c.truth, c.score, threshold=2.0, patients=patients, rng=rng)
     found = {"auroc": ranked["auroc"], "sensitivity": told["sensitivity"], "specificity": told["specificity"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,8 @@ def evaluate(
             archive = stack.enter_context(Archive.open(on))
             there = {s.pseudonym: s for s in archive.studies()}
             testing = _read(archive, there, model, task, progress=progress)
+            if any(patient is None for _, _, _, patient in testing.entries):
+                testing = replace(testing, copies=leakage.find_copies(archive, progress=progress).near or {})
             testing, seen = leakage.seen_before(testing, split, archive=archive, home=home, progress=progress)
             warnings += [told for told in (never_learned(list(there.values()), task), *seen) if told]
         how = Question(task, split, points, int(plan["seed"]), model.sets)
@@ -173,7 +175,7 @@ def evaluate(
         if archive:
             cases = (archive, model, testing.entries, testing.truth, probability, task, points)
             like = training_cases(model, home, split, studies, progress=progress) if home else None
-            pictures = gallery(*cases, like=like, progress=progress)
+            pictures = gallery(*cases, copies=testing.copies, like=like, progress=progress)
     measured = {
         "unit": _unit(testing),
         "labels": labels,
@@ -286,7 +288,7 @@ def _flow(studies: Mapping[str, Study], split: Split, task: Task) -> dict[str, i
 
 def _unit(testing: Scores) -> dict[str, Any]:
     """Return what every figure counts: images, not examinations or patients, and how many there are of each."""
-    patients = set(testing.patients)
+    patients = {patient for _, _, _, patient in testing.entries}
     return {
         "counted": "image",
         "images": len(testing.entries),

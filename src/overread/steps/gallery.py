@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ def gallery(
     task: Task,
     points: Mapping[str, Mapping[str, Any]],
     *,
+    copies: Mapping[str, str] = MappingProxyType({}),
     like: Training | None = None,
     progress: bool = False,
 ) -> list[dict[str, Any]]:
@@ -48,6 +50,8 @@ def gallery(
     truth, probability : ndarray, (n, outputs)
     task : Task
     points : mapping of label to operating point
+    copies : mapping of str to str
+        Group of each image that has a copy: a group of cases shows no picture twice.
     like : Training, optional
         The training cases; without them no neighbours are shown.
     progress : bool
@@ -58,13 +62,14 @@ def gallery(
         ``{"label", "title", "total", "cases": [{"study", "said", "was", "slice", "picture", "heat", "failed", "near":
         [{"study", "was", "picture"}]}]}``; pictures are data URIs; ``failed`` says in a few words why the map is grey.
     """
+    pictures = [copies.get(image, image) for _, image, _, _ in entries]
     if task.kind in ("multiclass", "ordinal"):
-        chosen = _levels(truth, probability, task)
+        chosen = _levels(truth, probability, task, pictures)
     else:
         chosen = [
             group
             for j, label in list(enumerate(task.labels))[:MOST_LABELS]
-            for group in _yes_or_no(truth[:, j], probability[:, j], points[label]["threshold"], label, j)
+            for group in _yes_or_no(truth[:, j], probability[:, j], points[label]["threshold"], label, j, pictures)
         ]
     groups = []
     with bar(total=sum(len(group[3]) for group in chosen), what="cases with heat-maps", show=progress) as drawn:
@@ -86,7 +91,15 @@ def _spread(rows: np.ndarray, count: int) -> np.ndarray:
     )
 
 
-def _yes_or_no(y: np.ndarray, p: np.ndarray, threshold: float, label: str, j: int) -> list[tuple]:
+def _once(rows: Sequence[int], pictures: Sequence[str]) -> np.ndarray:
+    """Return the rows, in order, without those whose picture came before."""
+    first: dict[str, int] = {}
+    for i in rows:
+        first.setdefault(pictures[i], int(i))
+    return np.array(list(first.values()), int)
+
+
+def _yes_or_no(y: np.ndarray, p: np.ndarray, threshold: float, label: str, j: int, pictures) -> list[tuple]:
     """Return (label, title, total, [(row, output)]) for hits, misses, false alarms and clear cases."""
     call = p >= threshold
     surest, weakest = np.argsort(-p, kind="stable"), np.argsort(p, kind="stable")
@@ -103,13 +116,13 @@ def _yes_or_no(y: np.ndarray, p: np.ndarray, threshold: float, label: str, j: in
     )
     out = []
     for title, rows, count, spread in parts:
-        rows = np.array(rows, int)
-        some = _spread(rows, count) if spread else rows[:count]
+        once = _once(rows, pictures)
+        some = _spread(once, count) if spread else once[:count]
         out.append((label, title, len(rows), [(int(i), j) for i in some]))
     return out
 
 
-def _levels(truth: np.ndarray, probability: np.ndarray, task: Task) -> list[tuple]:
+def _levels(truth: np.ndarray, probability: np.ndarray, task: Task, pictures: Sequence[str]) -> list[tuple]:
     """Return right and wrong cases of a label with several levels, the map being that of the level called."""
     known = np.flatnonzero(~np.isnan(truth).any(1))
     call, was = probability.argmax(1), np.nan_to_num(truth).argmax(1)
@@ -118,9 +131,10 @@ def _levels(truth: np.ndarray, probability: np.ndarray, task: Task) -> list[tupl
     one_each = [
         int(right[call[right] == level][0]) for level in range(len(task.labels)) if (call[right] == level).any()
     ]
+    mistakes = [int(i) for i in _once(wrong, pictures)[:8]]
     return [
         (task.name, "Called rightly: the surest of each level", len(right), [(i, int(call[i])) for i in one_each[:8]]),
-        (task.name, "Called wrongly: the surest mistakes", len(wrong), [(int(i), int(call[i])) for i in wrong[:8]]),
+        (task.name, "Called wrongly: the surest mistakes", len(wrong), [(i, int(call[i])) for i in mistakes]),
     ]
 
 

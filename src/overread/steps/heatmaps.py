@@ -18,6 +18,7 @@ from overread.learn import saliency
 from overread.learn.predict import Model, sha256
 from overread.learn.saliency_tests import TWINS, learned, redrawn, trial
 from overread.stats import maps
+from overread.stats.resample import Who
 from overread.steps.progress import bar
 from overread.steps.run import read_json, write_json
 from overread.steps.scores import read_scores
@@ -39,7 +40,7 @@ class Case:
 
     image: Callable[[], Image]
     output: int
-    patient: str | None
+    patient: Who
 
 
 def choose(
@@ -89,8 +90,9 @@ def panel_of(model: Model, archive: Archive, *, seed: int) -> Panel:
     points = {label: {"threshold": limit} for label, limit in model.thresholds.items()}
     chosen = choose(model.probabilities(scores.logits), points, model.task, rng)
     rows = _both_answers(scores.truth, rng)
+    patients = scores.patients
     return Panel(
-        [Case(partial(archive.image, scores.entries[i][1]), k, scores.entries[i][3]) for i, k in chosen],
+        [Case(partial(archive.image, scores.entries[i][1]), k, patients[i]) for i, k in chosen],
         [partial(archive.image, scores.entries[i][1]) for i in rows],
         scores.truth[rows],
     )

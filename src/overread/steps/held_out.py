@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from overread.learn import predict
 from overread.stats import calibration as calibrating
 from overread.stats import conformal
 from overread.stats.guarantee import operating_point
+from overread.stats.resample import Who
 from overread.stats.splits import Split
 from overread.steps import nearest
 from overread.steps.progress import bar
 from overread.steps.run import write, write_json, write_scores
+from overread.steps.scores import whose
 
 HELD_OUT = ("tuning", "calibration", "testing")
 
@@ -38,11 +41,22 @@ class Held:
 
     logits: np.ndarray
     truth: np.ndarray
-    patients: Sequence[str | None]
+    patients: Sequence[Who]
 
 
-def score(out: Path, split: Split, material: Material, task: Task, *, progress: bool) -> Held:
-    """Run the exported graph over the cohorts held out, learn the gate, and write ``scores.csv``, ``gate.npz``, ``neighbours.npz``."""
+def score(
+    out: Path,
+    split: Split,
+    material: Material,
+    task: Task,
+    *,
+    copies: Mapping[str, str] = MappingProxyType({}),
+    progress: bool,
+) -> Held:
+    """Run the exported graph over the cohorts held out, learn the gate, and write ``scores.csv``, ``gate.npz``, ``neighbours.npz``.
+
+    ``copies`` holds the group of each image that has a copy (the leakage certificate's): see `steps.scores.whose`.
+    """
     session = predict.open_graph(out / "model.onnx")
     seen = material.inputs["training"]
     some = np.unique(np.linspace(0, len(seen) - 1, min(len(seen), gating.MOST)).round().astype(int))
@@ -63,7 +77,8 @@ def score(out: Path, split: Split, material: Material, task: Task, *, progress: 
     unlike = [gate.kind_of(row) for cohort in HELD_OUT for row in rows[cohort]]
     write(out / "gate.npz", _npz(gate.arrays()))
     _write(out / "scores.csv", split, material, logits, task, unlike=unlike)
-    return _held(split, material, logits, task)
+    found = np.array(logits["calibration"]).reshape(-1, len(task.labels))
+    return Held(found, material.truth["calibration"], whose(split.cohorts["calibration"], copies))
 
 
 def score_baseline(out: Path, graph: Path, split: Split, material: Material, task: Task, *, name: str, progress: bool):
@@ -129,8 +144,3 @@ def _write(path: Path, split: Split, material: Material, logits, task: Task, *, 
     known = np.concatenate([material.truth[cohort] for cohort in HELD_OUT])
     found = np.array([z for cohort in HELD_OUT for z in logits[cohort]]).reshape(-1, len(task.labels))
     write_scores(path, rows, known, found, labels=task.labels, unlike=unlike)
-
-
-def _held(split: Split, material: Material, logits, task: Task) -> Held:
-    found = np.array(logits["calibration"]).reshape(-1, len(task.labels))
-    return Held(found, material.truth["calibration"], [e[2] for e in split.cohorts["calibration"]])

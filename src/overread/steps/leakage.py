@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -149,7 +150,15 @@ def certify(
             for cohort, rows in excluded.items()
         },
         "images": {c: len(rows) for c, rows in brought.items()},
+        "copies": _groups([e[0] for rows in brought.values() for e in rows], copies),
     }
+
+
+def _groups(images: Sequence[str], copies: Copies) -> dict[str, str]:
+    """Return the group of each image of which there is a copy under another hash."""
+    group = {image: copies.near_of(image) for image in sorted(set(images))}
+    many = Counter(group.values())
+    return {image: name for image, name in group.items() if many[name] > 1}
 
 
 def refuse_too_little(certificate: Mapping[str, Any], split: Split) -> None:
@@ -176,6 +185,8 @@ def read_certificate(run: Path, split: Split) -> dict[str, Any]:
 def apart(certificate: Mapping[str, Any], scores: Scores) -> Scores:
     """Return the scores with the testing rows that must not count under a cohort of their own, ``overlapping``.
 
+    They also learn which images are copies of one another: where no patient is known, copies are one case.
+
     Raises
     ------
     CohortError
@@ -192,7 +203,7 @@ def apart(certificate: Mapping[str, Any], scores: Scores) -> Scores:
         (OVERLAPPING if c == "testing" and (image, study) in gone else c, image, study, patient)
         for c, image, study, patient in scores.entries
     )
-    return replace(scores, entries=entries)
+    return replace(scores, entries=entries, copies=certificate.get("copies", {}))
 
 
 def with_overlaps(scores: Scores, how: Question, fitted: Calibration) -> dict[str, Any]:
@@ -272,7 +283,7 @@ def warnings(certificate: Mapping[str, Any]) -> list[str]:
 
 def told(certificate: Mapping[str, Any]) -> dict[str, Any]:
     """Return the certificate as ``metrics.json`` holds it: counts, and no list of images."""
-    short = {k: v for k, v in certificate.items() if k not in ("excluded", "label_conflicts")}
+    short = {k: v for k, v in certificate.items() if k not in ("excluded", "label_conflicts", "copies")}
     reasons: dict[str, dict[str, int]] = {}
     for cohort, rows in certificate["excluded"].items():
         for row in rows:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ from overread.imaging.frame import only_frame, shuffled, without_centre
 from overread.learn.predict import open_graph, run_graph
 from overread.stats.metrics import auroc
 from overread.stats.probing import FEWEST, reveals
-from overread.stats.resample import cases
+from overread.stats.resample import Who, cases
 from overread.stats.splits import Split
 from overread.steps.held_out import Material
 from overread.steps.progress import bar
+from overread.steps.scores import whose
 from overread.store.archive import Archive
 
 NAME = "probes.json"
@@ -51,6 +53,7 @@ def probe(
     store: Archive,
     task: Task,
     *,
+    copies: Mapping[str, str] = MappingProxyType({}),
     seed: int,
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def probe(
     rows = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST)).round().astype(int))]
     entries = [split.cohorts[cohort][i] for cohort, i in rows]
     known = np.array([material.truth[cohort][i] for cohort, i in rows])
-    patients = [patient for _, _, patient in entries]
+    patients = whose(entries, copies)
     rng = np.random.default_rng(seed)
     session, changes = open_graph(out / "model.onnx"), _changes(material.inputs["training"], rng)
     inputs: dict[str, dict[str, Estimate]] = {}
@@ -81,7 +84,7 @@ def probe(
                 line.update()
             inputs[name] = _told(np.array(logits), known, patients, task, rng)
             features = np.array(seen) if name == "plain" else features
-    sources = _sources(store, entries, studies, features, known, rng)
+    sources = _sources(store, entries, studies, features, known, patients, rng)
     return {
         "cohorts": " and ".join(COHORTS),
         "n": len(rows),
@@ -107,7 +110,7 @@ def _changes(training: np.ndarray, rng: np.random.Generator) -> dict[str, Change
 
 
 def _told(
-    logits: np.ndarray, known: np.ndarray, patients: Sequence[str | None], task: Task, rng: np.random.Generator
+    logits: np.ndarray, known: np.ndarray, patients: Sequence[Who], task: Task, rng: np.random.Generator
 ) -> dict[str, Estimate]:
     """Return the AUROC of each label; of several levels, of each against the rest."""
     if task.kind in ("multiclass", "ordinal"):  # how much more probable than the others together
@@ -120,7 +123,7 @@ def _told(
     }
 
 
-def _sources(store, entries, studies, features, known, rng) -> dict[str, dict[str, Any]]:
+def _sources(store, entries, studies, features, known, patients, rng) -> dict[str, dict[str, Any]]:
     """Return, for each fact of the source that differs, which value the features tell best."""
     facts: dict[str, list[str | None]] = {}
     attributes = [store.describe(image).attributes for image, _, _ in entries]
@@ -130,7 +133,6 @@ def _sources(store, entries, studies, features, known, rng) -> dict[str, dict[st
     for key in sorted({k for s in strata for k in s} - set(PERSON)):
         facts[key] = [s.get(key) for s in strata]
     answer = ["/".join("?" if np.isnan(v) else f"{v:.0f}" for v in row) for row in known]
-    patients = [patient for _, _, patient in entries]
     found = {}
     for name, said in facts.items():
         tried = []

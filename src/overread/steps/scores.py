@@ -14,13 +14,40 @@ from threadpoolctl import threadpool_limits
 
 from overread.domain import Estimate, Task
 from overread.errors import RunError
+from overread.imaging.likeness import groups
 from overread.stats import metrics, referral
 from overread.stats.conformal import Sets
 from overread.stats.guarantee import operating_point
+from overread.stats.resample import Nameless, Who
 from overread.stats.splits import Split
 
 ONE_THREAD = partial(threadpool_limits, 1, user_api="blas")
 """Resampling multiplies by narrow matrices: on two threads that takes twice the processor time, and longer."""
+
+
+def whose(entries: Sequence[tuple[str, str, str | None]], copies: Mapping[str, str]) -> list[Who]:
+    """Return the patient of each (image, study, patient), and what stands in for one where nobody knows who it is.
+
+    Images of one study are then one unit, and so are pictures that are copies of one another: seen twice, a case says
+    no more than once. ``copies`` holds the group of each image that has a copy, as the leakage certificate does.
+
+    Examples
+    --------
+    >>> whose([("a", "S1", "P1"), ("b", "S2", None), ("c", "S2", None), ("d", "S3", None)], {"c": "b", "d": "b"})
+    ['P1', Nameless(unit='S2'), Nameless(unit='S2'), Nameless(unit='S2')]
+    """
+    unknown = [i for i, (_, _, patient) in enumerate(entries) if not patient]
+    first: dict[tuple[str, str], int] = {}
+    pairs = []
+    for k, i in enumerate(unknown):
+        image, study, _ = entries[i]
+        for shared in (("study", study), ("picture", copies.get(image, image))):
+            pairs.append((first.setdefault(shared, k), k))
+    found: list[Who] = [patient for _, _, patient in entries]
+    unit: dict[int, str] = {}
+    for i, group in zip(unknown, groups(len(unknown), pairs), strict=True):
+        found[i] = Nameless(unit.setdefault(int(group), entries[i][1]))
+    return found
 
 
 @dataclass(frozen=True)
@@ -33,17 +60,20 @@ class Scores:
     truth, logits : ndarray, (n, outputs)
     unlike : tuple of str
         Why each image is referred unanswered, "" where it is not; empty where it was not looked at.
+    copies : mapping of str to str
+        Group of each image that has a copy: where no patient is known, copies are one case.
     """
 
     entries: tuple[tuple[str, str, str, str | None], ...]
     truth: np.ndarray
     logits: np.ndarray
     unlike: tuple[str, ...] = ()
+    copies: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def patients(self) -> list[str | None]:
-        """Pseudonym of each row's patient."""
-        return [patient for _, _, _, patient in self.entries]
+    def patients(self) -> list[Who]:
+        """Pseudonym of each row's patient, or what stands in for one that is unknown."""
+        return whose([entry[1:] for entry in self.entries], self.copies)
 
     def of(self, cohort: str) -> Scores:
         """Return the rows of one cohort."""
@@ -53,7 +83,8 @@ class Scores:
     def at(self, rows: Sequence[int]) -> Scores:
         """Return some rows."""
         unlike = tuple(self.unlike[i] for i in rows) if self.unlike else ()
-        return Scores(tuple(self.entries[i] for i in rows), self.truth[rows], self.logits[rows], unlike)
+        entries = tuple(self.entries[i] for i in rows)
+        return Scores(entries, self.truth[rows], self.logits[rows], unlike, self.copies)
 
     @property
     def strange(self) -> np.ndarray:

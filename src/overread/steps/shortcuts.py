@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from overread.stats.splits import Split
 from overread.steps.looks import looks
 from overread.steps.progress import progress as bar
 from overread.steps.question import truth
+from overread.steps.scores import whose
 from overread.store.archive import Archive
 from overread.store.objects import ImageRecord, read_object
 
@@ -59,8 +59,8 @@ def look_for(
 
     Facts of the file (format, mode, bits, JPEG quality, size, spacing), of the acquisition (scanner, view, side, site),
     of the person (sex, age band), of the border and the light, and whether there is writing in the pixels. Only the
-    training cohort is looked at: nothing of the others is known before training. Where a patient is not known, a group
-    of copies is one: a picture is never told from its own copy.
+    training cohort is looked at: nothing of the others is known before training. Where a patient is not known, a study
+    and a group of copies are one: a picture is never told from its own copy.
 
     Returns
     -------
@@ -74,15 +74,14 @@ def look_for(
     found = finding.find(
         facts,
         truth(rows, task),
-        [patient or f"copy {copies.near_of(image)}" for image, _, patient in entries],
+        whose(entries, {image: copies.near_of(image) for image, _, _ in entries}),
         labels=task.labels,
         rng=np.random.default_rng(seed),
         replicates=REPLICATES,
     )
-    known = all(patient for _, _, patient in entries)
     return {
         s.name: {
-            "auroc": s.auroc if known else replace(s.auroc, n_patients=None),
+            "auroc": s.auroc,
             "label": s.label,
             "values": [list(v) for v in s.values],
             "one_sided": [list(v) for v in s.one_sided],

@@ -133,9 +133,11 @@ def train(
             store, split, by_name, plan, out, budget=seconds, started=started, progress=progress
         )
         _keep(fitted, plan, out, material, archive=path, progress=progress)
-        held = score(out, split, material, plan.task, progress=progress)
+        held = score(out, split, material, plan.task, copies=certificate["copies"], progress=progress)
         calibrate(out, held, plan.task, sensitivity=sensitivity, seed=seed)
-        probed = probes.probe(out, split, material, by_name, store, plan.task, seed=seed, progress=progress)
+        probed = probes.probe(
+            out, split, material, by_name, store, plan.task, copies=certificate["copies"], seed=seed, progress=progress
+        )
         write_json(out / probes.NAME, probed)
         for told in probes.warnings(probed):
             _say(progress, f"  ! {told}")
