@@ -3,8 +3,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from overread.domain import Estimate
-from overread.stats.claims import difference_auroc, false_claim, gap, paired_auroc, spread
-from overread.stats.metrics import delong
+from overread.stats.claims import difference_auroc, false_claim, gap, paired_auroc, published_variance, spread
+from overread.stats.metrics import auroc, delong
 from overread.stats.resample import cases, wilson
 
 
@@ -70,6 +70,51 @@ def test_a_published_figure_on_few_cases_makes_the_claim_harder():
     exact, doubted = false_claim(ours, 0.93), false_claim(ours, 0.93, published_n=200)
     assert exact["probability"] < doubted["probability"]
     assert "taken as exact" in exact["in_words"] and "taken as exact" not in doubted["in_words"]
+
+
+def equal_models_claimed(figure, studies=1500):
+    """How often a model as good as one published on 100 cases, 10 of them with the finding, is called better."""
+    r, claimed = np.random.default_rng(1), 0
+    y, few = np.repeat([1, 0], 200), np.repeat([1, 0], [20, 180])
+    for _ in range(studies):
+        theirs = r.normal(1.5 * few, 1)
+        score = r.normal(1.5 * y, 1)
+        value = delong(few, theirs)[0]
+        if value < 1:
+            ours = auroc(cases(y, score), rng=r)
+            claimed += false_claim(ours, value, published_n=200, figure=figure, share=0.1)["may_claim"]
+    return claimed / studies
+
+
+def test_a_published_auroc_on_few_positives_is_as_unsure_as_they_are_few():
+    assert equal_models_claimed("auroc") <= 0.06
+    assert equal_models_claimed("accuracy") > 0.08  # the twin: as a share of all cases it would look too sure
+
+
+def test_a_published_sensitivity_rests_on_the_cases_with_the_finding():
+    r, claimed, wrong = np.random.default_rng(2), 0, 0
+    for _ in range(1500):
+        k, theirs = r.binomial(300, 0.8), r.binomial(30, 0.8) / 30
+        ours = Estimate(k / 300, *wilson(k, 300), n=300, method="Wilson")
+        claimed += false_claim(ours, theirs, published_n=300, figure="sensitivity", share=0.1)["may_claim"]
+        wrong += false_claim(ours, theirs, published_n=300)["may_claim"]
+    assert claimed / 1500 <= 0.06 < 0.15 < wrong / 1500
+
+
+def test_the_variance_of_an_auroc_is_that_of_its_simulation_and_the_words_tell_what_was_taken():
+    r = np.random.default_rng(3)
+    y = np.repeat([1, 0], [10, 90])
+    drawn = [delong(y, r.exponential(1 + 5 * y))[0] for _ in range(3000)]
+    assert np.sqrt(published_variance(6 / 7, "auroc", 10, 90)) == pytest.approx(np.std(drawn), rel=0.05)
+    bells = [delong(y, r.normal(1.5 * y, 1))[0] for _ in range(3000)]
+    assert np.sqrt(published_variance(np.mean(bells), "auroc", 10, 90)) > np.std(bells)
+    ours = Estimate(0.95, *wilson(593, 624), n=624, method="Wilson")
+    assert (
+        "30 are taken to have the finding, as often as ours"
+        in (false_claim(ours, 0.9, published_n=200, figure="specificity", share=0.15)["in_words"])
+    )
+    assert "half of them" in false_claim(ours, 0.9, published_n=200, figure="auroc")["in_words"]
+    assert "taken" not in false_claim(ours, 0.9, published_n=200, figure="accuracy", share=0.15)["in_words"]
 
 
 def test_the_spread_over_seeds():

@@ -102,7 +102,14 @@ def gap(first: Estimate, second: Estimate) -> Estimate:
     )
 
 
-def false_claim(ours: Estimate, published: float, *, published_n: int | None = None) -> dict[str, float | bool | str]:
+def false_claim(
+    ours: Estimate,
+    published: float,
+    *,
+    published_n: int | None = None,
+    figure: str = "accuracy",
+    share: float | None = None,
+) -> dict[str, float | bool | str]:
     """Return the probability that "better than the published figure" is false.
 
     Parameters
@@ -113,6 +120,12 @@ def false_claim(ours: Estimate, published: float, *, published_n: int | None = N
         A share or an AUROC, between 0 and 1.
     published_n : int, optional
         Testing cases behind it; without it the published figure is taken as exact, which favours the claim.
+    figure : str
+        "auroc", "sensitivity", "specificity" and "balanced_accuracy" rest on how many of the published cases have the
+        finding; any other figure is a share of all of them.
+    share : float, optional
+        Of our own testing cases that have the finding: the published ones are taken to have it as often, or in half of
+        them where it is not known.
 
     Returns
     -------
@@ -121,7 +134,7 @@ def false_claim(ours: Estimate, published: float, *, published_n: int | None = N
 
     References
     ----------
-    Christodoulou et al. 2025, arXiv 2505.04720.
+    Christodoulou et al. 2025, arXiv 2505.04720; Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747.
 
     Examples
     --------
@@ -130,19 +143,58 @@ def false_claim(ours: Estimate, published: float, *, published_n: int | None = N
     >>> told = false_claim(ours, 0.946)
     >>> round(told["probability"], 2), told["may_claim"]
     (0.34, False)
+    >>> told = false_claim(ours, 0.90, published_n=100, figure="auroc", share=0.1)
+    >>> round(told["probability"], 2), told["in_words"][-80:]
+    (0.23, '(of the published 100 cases, 10 are taken to have the finding, as often as ours)')
     """
     error = (ours.value - ours.low) / Z  # the side that matters: near 1 an interval is longer downwards
+    aside = " (the published figure taken as exact)"
     if published_n:
-        error = float(np.hypot(error, np.sqrt(published * (1 - published) / published_n)))
+        by_answer = figure in BY_ANSWER
+        present = min(max(round(published_n * (0.5 if share is None else share)), 1), max(published_n - 1, 1))
+        absent = max(published_n - present, 1)
+        error = float(np.hypot(error, np.sqrt(published_variance(published, figure, present, absent))))
+        known = "as often as ours" if share is not None else "half of them, as the share is not known"
+        aside = f" (of the published {published_n:,} cases, {present:,} are taken to have the finding, {known})"
+        aside = aside if by_answer else ""
     gap = ours.value - published
     p = float(stats.norm.sf(gap / error)) if error > 0 else float(gap <= 0)
     may = p <= MAY_CLAIM
     told = (
         f"{ours.value:.3f} against a published {published:g}: the probability that it is not better is {p:.2g}"
         + ("" if may else ", so that it may not be called better")
-        + ("" if published_n else " (the published figure taken as exact)")
+        + aside
     )
     return {"probability": p, "may_claim": may, "in_words": told}
+
+
+BY_ANSWER = ("auroc", "sensitivity", "specificity", "balanced_accuracy")
+"""Figures whose precision rests on how many cases have the finding and how many do not."""
+
+
+def published_variance(published: float, figure: str, present: int, absent: int) -> float:
+    """Return the variance of a published figure on so many cases with the finding, and so many without.
+
+    An AUROC's is exact for scores that fall off exponentially, and on the safe side for bell-shaped ones with few cases
+    of the finding.
+
+    References
+    ----------
+    Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747 (of an AUROC).
+
+    Examples
+    --------
+    >>> round(published_variance(0.9, "auroc", 10, 90) ** 0.5, 3), round(published_variance(0.9, "ppv", 10, 90) ** 0.5, 3)
+    (0.066, 0.03)
+    """
+    a = published
+    one = a * (1 - a)
+    if figure == "auroc":
+        q1, q2 = a / (2 - a), 2 * a**2 / (1 + a)
+        return (one + (present - 1) * (q1 - a**2) + (absent - 1) * (q2 - a**2)) / (present * absent)
+    if figure == "balanced_accuracy":
+        return (one / present + one / absent) / 4
+    return one / {"sensitivity": present, "specificity": absent}.get(figure, present + absent)
 
 
 def spread(values: Sequence[float]) -> dict[str, float | int]:

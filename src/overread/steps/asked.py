@@ -48,5 +48,8 @@ def claims_against(
     for name, value in published.items():
         ours = labels[first].get(name)
         if isinstance(ours, Estimate):
-            told.append({"label": first, "figure": name, "published": value, **false_claim(ours, value, published_n=n)})
+            common = labels[first].get("prevalence")
+            share = common.value if isinstance(common, Estimate) else None
+            claim = false_claim(ours, value, published_n=n, figure=name, share=share)
+            told.append({"label": first, "figure": name, "published": value, **claim})
     return told
