@@ -16,9 +16,12 @@ from small_run import NOW, fill, small_run, spots
 from overread.domain import Image, Study
 from overread.errors import CohortError
 from overread.formats.raster import read_picture
+from overread.learn.predict import Model
 from overread.stats import splits
 from overread.steps import leakage
+from overread.steps.compare import compare
 from overread.steps.evaluate import evaluate
+from overread.steps.heatmaps import panel_of
 from overread.steps.run import read_json, write_json
 from overread.steps.scores import read_scores
 from overread.store.archive import Archive
@@ -222,6 +225,16 @@ def test_what_overlaps_does_not_count_in_the_headline_and_both_figures_stand(lea
     page = (leaky / "report.html").read_text()
     assert "30 of 150 testing images also stand in what the network learned from" in page
     assert "headline (120 images)" in page and "with overlaps (150 images)" in page
+
+
+def test_what_overlaps_counts_in_no_comparison_and_tests_no_heat_map(leaky):
+    told = compare(leaky, leaky)
+    assert told.images == 120 and "30 testing images also stand in what a run learned from" in told.notes[0]
+    gone = {row["image"] for row in read_json(leaky / leakage.NAME)["excluded"]["testing"]}
+    with Archive.open(read_json(leaky / "plan.json")["archive"]) as archive:
+        panel = panel_of(Model.load(leaky), archive, seed=0)
+    used = {source.args[0] for source in (*panel.images, *(case.image for case in panel.cases))}
+    assert used and not used & gone
 
 
 def test_a_run_without_a_certificate_is_judged_by_what_its_split_says(leaky):

@@ -19,6 +19,8 @@ from overread.stats import claims
 from overread.stats.calibration import Calibration
 from overread.stats.metrics import weighted_auroc
 from overread.stats.resample import Cases, Nameless, cases
+from overread.stats.splits import Split
+from overread.steps import leakage
 from overread.steps.progress import bar
 from overread.steps.run import read_json, write
 from overread.steps.scores import Scores, read_scores
@@ -158,7 +160,10 @@ class _Read:
         self.task = Task(**{**task, "labels": tuple(task["labels"])})
         self.calibration = Calibration.from_json(kept["calibration"])
         self.points = kept["operating_points"]
-        self.testing: Scores = read_scores(run / "scores.csv", self.task.labels).of("testing")
+        certificate = leakage.read_certificate(run, Split.from_json(read_json(run / "split.json")))
+        scores = leakage.apart(certificate, read_scores(run / "scores.csv", self.task.labels))
+        self.testing: Scores = scores.of("testing")
+        self.overlapping = len(scores.of(leakage.OVERLAPPING).entries)
 
     def cases(self, label: str, common: Sequence[tuple[str, str]]) -> tuple[Cases, np.ndarray]:
         """Return the common cases with probabilities, and how they are called."""
@@ -171,9 +176,14 @@ class _Read:
 
 def _notes(read: Sequence[_Read], common: Sequence) -> tuple[str, ...]:
     most = max(len(one.testing.entries) for one in read)
-    if most == len(common):
-        return ()
-    return (f"{most - len(common):,} testing images are not common to all runs and were left out",)
+    notes = []
+    if gone := max(one.overlapping for one in read):
+        notes.append(
+            f"{gone:,} testing images also stand in what a run learned from, by patient or as a copy, and were left out"
+        )
+    if most > len(common):
+        notes.append(f"{most - len(common):,} testing images are not common to all runs and were left out")
+    return tuple(notes)
 
 
 def _shares(c: Cases, call: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:

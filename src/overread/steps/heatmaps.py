@@ -19,6 +19,8 @@ from overread.learn.predict import Model, sha256
 from overread.learn.saliency_tests import TWINS, learned, redrawn, trial
 from overread.stats import maps
 from overread.stats.resample import Who
+from overread.stats.splits import Split
+from overread.steps import leakage
 from overread.steps.progress import bar
 from overread.steps.run import read_json, write_json
 from overread.steps.scores import read_scores
@@ -84,9 +86,10 @@ class Panel:
 
 
 def panel_of(model: Model, archive: Archive, *, seed: int) -> Panel:
-    """Return what the maps of a run are tested on, from its testing cohort."""
+    """Return what the maps of a run are tested on: the cases of its testing cohort that count in the headline."""
     rng = np.random.default_rng(seed)
-    scores = read_scores(model.run / "scores.csv", model.task.labels).of("testing")
+    certificate = leakage.read_certificate(model.run, Split.from_json(read_json(model.run / "split.json")))
+    scores = leakage.apart(certificate, read_scores(model.run / "scores.csv", model.task.labels)).of("testing")
     points = {label: {"threshold": limit} for label, limit in model.thresholds.items()}
     chosen = choose(model.probabilities(scores.logits), points, model.task, rng)
     rows = _both_answers(scores.truth, rng)
