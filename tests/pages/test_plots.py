@@ -57,3 +57,13 @@ def test_every_plot_is_well_formed_has_words_and_a_table(name):
     assert all(len(row) == len(plot.columns) for plot in drawn[:3] for row in plot.rows)
     assert sum(int(r[1]) + int(r[2]) for r in drawn[2].rows) == 300
     assert sum(int(r[3].split(" of ")[1]) for r in drawn[1].rows) == 300
+
+
+def test_each_floor_beside_the_curve_has_dashes_of_its_own():
+    truth, p = made()
+    floors = {name: (truth, np.roll(p, k)) for k, name in enumerate(("logistic", "nearest", "small network"), 1)}
+    svg = plots.roc(truth, p, threshold=0.5, name="mass", beside=floors).svg
+    drawn = re.findall(r'<polyline[^>]*stroke-width="1.5"[^>]*stroke-dasharray="([^"]+)"', svg)
+    assert len(drawn) == 3 and len(set(drawn)) == 3
+    signs = [re.search(rf">(\S.*?) {name}<", svg).group(1) for name in floors]
+    assert len(set(signs)) == 3

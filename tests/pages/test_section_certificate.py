@@ -87,10 +87,10 @@ def test_shortcuts_are_told_the_loud_ones_first_in_words_and_bold():
     loud = fact(0.9, 0.8, warns=True)
     many = {"file format": loud, **{f"fact {i}": fact(0.5, 0.4, warns=False) for i in range(9)}}
     html = shortcuts_section({"shortcuts": many})
-    assert "File format tells the label beyond doubt" in html and "<b>0.90 (0.80–0.95)</b>" in html
+    assert "File format clearly tells the label" in html and "<b>0.90 (0.80–0.95)</b>" in html
     assert "2 more facts" in html and html.count("<b>") == 1
     quiet = shortcuts_section({"shortcuts": {"mode": fact(0.55, 0.4, warns=False, strange=[["RGBA", 0.0, 9]])}})
-    assert "None tells the label beyond doubt" in quiet and "mode RGBA, 0\u00a0% of 9 images with mass" in quiet
+    assert "None clearly tells the label" in quiet and "mode RGBA, 0\u00a0% of 9 images with mass" in quiet
 
 
 def test_text_from_a_file_is_shown_and_never_run():

@@ -93,6 +93,10 @@ def curve(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return np.r_[0.0, false_alarm], np.r_[0.0, sensitivity], np.r_[np.inf, score[order][last]]
 
 
+DASHES = (("6 3", "- -"), ("1.5 3", "···"), ("10 3 1.5 3", "–·–"))
+"""Of the floors' curves, as drawn and as named: all are grey, and print has no other way to tell them apart."""
+
+
 def roc(
     truth: np.ndarray,
     probability: np.ndarray,
@@ -116,10 +120,9 @@ def roc(
     body += text(_x(0.72), _y(0.66), "chance", colour=GREY, size=11)
     for i, (other, (y, p)) in enumerate((beside or {}).items()):
         fx, fy, _ = curve(y, p)
-        body += _path(fx, fy, colour=GREY, dash="6 3" if i == 0 else "1 3", wide=1.5)
-        body += text(
-            _x(0.98), _y(0.16 - 0.06 * i), f"{'- -' if i == 0 else '···'} {other}", anchor="end", colour=GREY, size=11
-        )
+        dash, sign = DASHES[i % len(DASHES)]
+        body += _path(fx, fy, colour=GREY, dash=dash, wide=1.5)
+        body += text(_x(0.98), _y(0.16 - 0.06 * i), f"{sign} {other}", anchor="end", colour=GREY, size=11)
     fx, fy, at = curve(truth, probability)
     body += _path(fx, fy, colour=BLUE)
     body += text(_x(0.98), _y(0.22), "— this model", anchor="end", colour=BLUE, size=11)

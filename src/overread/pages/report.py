@@ -54,7 +54,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "overread": evaluation["overread"],
         "title": _title(evaluation),
         "made": _day(evaluation["now"]),
-        "answer": _answer(evaluation),
+        "answer": headline(evaluation),
         "with_overlaps": _with_overlaps(evaluation),
         "warnings": [*alarms(evaluation), *evaluation["warnings"]],
         "asked": _asked(evaluation),
@@ -175,7 +175,7 @@ def _reads_told(evaluation: Mapping[str, Any]) -> str:
     return f"By this run {what} was read {times}; it is {evaluation['measured_before']}."
 
 
-def _answer(evaluation: Mapping[str, Any]) -> str:
+def headline(evaluation: Mapping[str, Any]) -> str:
     """Return the result in one sentence, with how it stands against chance and against the floor."""
     name, figures = evaluation["name"], evaluation["labels"][evaluation["name"]]
     auroc = figures["auroc"]
@@ -213,10 +213,10 @@ def _with_overlaps(evaluation: Mapping[str, Any]) -> str:
 
 
 def _against_floor(evaluation: Mapping[str, Any], auroc: Mapping[str, Any]) -> list[str]:
-    """Say how the AUROC stands against the best floor that learns from thumbnails."""
+    """Say how the AUROC stands against the best floor that learns."""
     there = [
         (FLOORS[k], evaluation["floors"].get(k, {}).get(evaluation["name"], {}).get("auroc"))
-        for k in ("logistic_thumbnails", "nearest_thumbnail")
+        for k in ("logistic_thumbnails", "nearest_thumbnail", "simple-cnn")
     ]
     known = [(who, floor) for who, floor in there if floor and floor["value"] is not None]
     if not known:
@@ -226,7 +226,7 @@ def _against_floor(evaluation: Mapping[str, Any], auroc: Mapping[str, Any]) -> l
         against = "clearly above"
     else:
         against = "not clearly above" if auroc["value"] > floor["value"] else "no better than"
-    return [f"That is {against} the best that thumbnails alone can do ({who}: {floor['value']:.3f})."]
+    return [f"That is {against} the best of the simple models on the same images ({who}: {floor['value']:.3f})."]
 
 
 def _asked(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:

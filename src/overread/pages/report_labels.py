@@ -10,6 +10,7 @@ import numpy as np
 from overread.pages import plots
 from overread.pages.benefit import decision_plot
 from overread.pages.plots import percent, told
+from overread.stats.frequency import outward
 from overread.stats.referral import REASONS
 
 E = Mapping[str, Any]
@@ -122,9 +123,8 @@ def natural(figures: E) -> list[str]:
     ):
         e = figures[key]
         if e["value"] is not None and e["low"] is not None:
-            lines.append(
-                f"Of {of}, about {e['value'] * 100:.0f} {verb} ({e['low'] * 100:.0f} to {e['high'] * 100:.0f})."
-            )
+            low, high = outward(e["low"], e["high"])
+            lines.append(f"Of {of}, about {e['value'] * 100:.0f} {verb} ({low} to {high}).")
     return lines
 
 
@@ -168,9 +168,9 @@ def elsewhere(stated: E | None) -> list[str]:
     if not stated or stated["ppv"]["value"] is None or stated["npv"]["value"] is None:
         return []
 
-    def of(e: E, hundred: float) -> str:
-        value, low, high = (min(e[k], 1.0) * hundred for k in ("value", "low", "high"))
-        return f"{value:,.0f} ({low:,.0f} to {high:,.0f})"
+    def of(e: E, many: int) -> str:
+        low, high = outward(min(e["low"], 1.0), min(e["high"], 1.0), of=many)
+        return f"{min(e['value'], 1.0) * many:,.0f} ({low:,} to {high:,})"
 
     share = 100 * stated["prevalence"]
     return [
@@ -187,19 +187,24 @@ def promise(point: E, figures: E) -> str:
         return applied + "."
     if given["threshold"] is None:
         return f"{applied}: sensitivity {told(found)}."  # the rule has said why nothing is promised
-    if kept(point, figures) is False:
-        return f"{applied}, and the promise was not kept: sensitivity {told(found)}."
-    if found["value"] < given["sensitivity"]:
-        return f"{applied}: sensitivity {told(found)}, lower than promised, but within its interval."
-    return f"{applied}, and the promise was kept: sensitivity {told(found)}."
+    held = kept(point, figures)
+    if held is not None:
+        return f"{applied}, and the promise was {'kept' if held else 'not kept'}: sensitivity {told(found)}."
+    asked = percent(given["sensitivity"])
+    return f"{applied}, and the promise of {asked} was not contradicted: sensitivity {told(found)}."
 
 
 def kept(point: E, figures: E) -> bool | None:
-    """Return False where testing surely fell short of what was promised; None where nothing was promised."""
+    """Return True where the whole interval keeps what was promised, False where the whole of it falls short.
+
+    None where the promised sensitivity lies within it (neither shown nor contradicted), or where nothing was promised.
+    """
     given, found = point.get("promise"), figures["sensitivity"]
     if not given or given["threshold"] is None or found["high"] is None:
         return None
-    return found["high"] >= given["sensitivity"]
+    if found["low"] >= given["sensitivity"]:
+        return True
+    return False if found["high"] < given["sensitivity"] else None
 
 
 def alarms(evaluation: E) -> list[str]:
@@ -213,6 +218,12 @@ def alarms(evaluation: E) -> list[str]:
         figures = evaluation["labels"][label]
         if kept(point, figures) is False:
             lines.append(f"{label}: the sensitivity promised was not kept ({told(figures['sensitivity'], 2)}).")
+        before, cleared = point.get("specificity"), figures["specificity"]
+        if before is not None and cleared["high"] is not None and before > cleared["high"]:
+            lines.append(
+                f"{label}: more false alarms than on the {point['cohort']} cohort: the specificity fell from {before:.2f} "
+                f"to {told(cleared, 2)}."
+            )
     for label, found in evaluation.get("sets", {}).items():
         short_of = [
             f"{answer} {told(e, 2)}"

@@ -158,11 +158,11 @@ def shortcuts_section(evaluation: Mapping[str, Any]) -> str:
     loud = [name for name, s in found.items() if s["warns"]]
     lead = (
         f"Each fact of the training images alone, asked how well it ranks patients it was not learned from: 0.5 is what "
-        f"it should be. {_listed(loud)} tell{'s' if len(loud) == 1 else ''} the label beyond doubt, and a network can "
+        f"it should be. {_listed(loud)} clearly tell{'s' if len(loud) == 1 else ''} the label, and a network can "
         "learn that instead of the finding."
         if loud
         else "Each fact of the training images alone, asked how well it ranks patients it was not learned from: 0.5 is "
-        "what it should be. None tells the label beyond doubt."
+        "what it should be. None clearly tells the label."
     )
     rows = [_shortcut_row(name, s) for name, s in found.items()]
     columns = ("fact", "AUROC", "of", "share with it, by value")

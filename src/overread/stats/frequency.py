@@ -25,12 +25,14 @@ def of_hundred(share: float) -> str:
     return f"about {min(99, max(1, round(100 * share)))}"
 
 
-def outward(low: float, high: float) -> tuple[int, int]:
-    """Return an interval in whole numbers of a hundred, rounded outward: it never promises more than it knows.
+def outward(low: float, high: float, *, of: int = 100) -> tuple[int, int]:
+    """Return an interval in whole numbers of a hundred (or thousand), rounded outward: it promises no more than it knows.
 
     Examples
     --------
     >>> outward(.742, .901), outward(.9967, .9999)
     ((74, 91), (99, 100))
+    >>> outward(.9967, .9981, of=1000)
+    (996, 999)
     """
-    return math.floor(round(100 * low, 6)), math.ceil(round(100 * high, 6))
+    return math.floor(round(of * low, 6)), math.ceil(round(of * high, 6))

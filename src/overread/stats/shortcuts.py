@@ -61,7 +61,7 @@ class Shortcut:
 
     @property
     def warns(self) -> bool:
-        """True when the fact tells the label beyond doubt."""
+        """True when the fact clearly tells the label: its whole interval is above `WORTH_A_WARNING`."""
         return bool(self.auroc.low > WORTH_A_WARNING)
 
 
