@@ -163,6 +163,20 @@ def test_an_archive_without_the_label_and_a_run_without_scores_are_refused(evalu
         read_scores(tmp_path / "scores.csv", ["spot"])
 
 
+@pytest.mark.parametrize("warns", [True, False])
+def test_a_fact_that_tells_the_label_is_warned_of_before_the_figures(evaluated, warns):
+    run, _ = evaluated
+    auroc = {"value": 0.9, "low": 0.8, "high": 1.0, "n": 240, "n_patients": 60, "method": "DeLong"}
+    fact = {"auroc": auroc, "label": "spot", "values": [], "one_sided": [], "warns": warns}
+    write_json(run / "shortcuts.json", {"file format": fact})
+    try:
+        page = evaluate(run, now=NOW).report.read_text()
+    finally:
+        (run / "shortcuts.json").unlink()
+    before = page[: page.index("What was asked")]
+    assert ("shortcut: file format alone tells" in before) == warns
+
+
 def test_every_figure_says_that_it_counts_images(evaluated):
     run, evaluation = evaluated
     assert evaluation.metrics["unit"] == {"counted": "image", "images": 80, "studies": 80, "patients": 20}

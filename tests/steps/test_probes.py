@@ -64,7 +64,10 @@ def test_a_network_that_reads_the_frame_is_told_from_one_that_reads_the_centre(w
         assert any("no better than chance, as it should be" in line for line in found["words"])
     assert inputs["patches"].value > 0.7  # a spot is a spot wherever it lies, for filters and a mean
     write_json(run / probes.NAME, found)
-    page = evaluate(run, now=NOW).report.read_text()
+    evaluation = evaluate(run, now=NOW)
+    page = evaluation.report.read_text()
+    loud = [w for w in evaluation.page["warnings"] if w.startswith("shortcut: from the frame")]
+    assert loud == [w for w in probes.warnings(found) if "frame" in w] and bool(loud) == (where == "frame")
     archive.close()
     assert "What the network reads" in page and ("It reads the frame" in page) == (where == "frame")
 

@@ -20,7 +20,7 @@ from overread.learn.saliency import DEFAULT
 from overread.pages.plots import told
 from overread.stats import calibration as calibrating
 from overread.stats.splits import Split
-from overread.steps import leakage
+from overread.steps import leakage, probes, shortcuts
 from overread.steps.asked import at_prevalence, check_questions, claims_against
 from overread.steps.beside import floors_of, shorten
 from overread.steps.covered import covered
@@ -138,7 +138,9 @@ def evaluate(
     model = Model.load(run)
     certificate = leakage.read_certificate(run, split)
     scores = leakage.apart(certificate, read_scores(run / "scores.csv", task.labels))
-    warnings, seen = [*split.warnings, *leakage.warnings(certificate)], []
+    looked, probed = (read_json(run / n) if (run / n).exists() else {} for n in (shortcuts.NAME, probes.NAME))
+    warnings, seen = [*split.warnings, *leakage.warnings(certificate), *shortcuts.warnings(looked)], []
+    warnings += probes.warnings(probed) if probed else []
     with ExitStack() as stack:
         home = stack.enter_context(Archive.open(where)) if where else None
         studies = {s.pseudonym: s for s in home.studies()} if home else {}
@@ -190,8 +192,8 @@ def evaluate(
         "claims": claims_against(labels, published or {}, n=published_n),
         "leakage": leakage.told(certificate),
         "with_overlaps": shorten(leakage.with_overlaps(scores, how, fitted)) if on is None else {},
-        "shortcuts": read_json(run / "shortcuts.json") if (run / "shortcuts.json").exists() else {},
-        "probes": read_json(run / "probes.json") if (run / "probes.json").exists() else {},
+        "shortcuts": looked,
+        "probes": probed,
         "on": "testing cohort" if on is None else "another archive",
         "overread": __version__,
     }

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from overread.domain import Estimate, Study, Task
+from overread.domain.canonical import plain
 from overread.imaging.frame import only_frame, shuffled, without_centre
 from overread.learn.predict import open_graph, run_graph
 from overread.stats.metrics import auroc
@@ -196,12 +197,23 @@ def _verdict(e: Estimate, plain: Estimate, bad: str) -> str:
 
 
 def warnings(found: Mapping[str, Any]) -> list[str]:
-    """Return one loud line where the frame alone, or the source, is read."""
-    said = []
+    """Return one loud line where the frame alone, or the source, is read; of figures, or of what ``probes.json`` holds.
+
+    Examples
+    --------
+    >>> frame = {"mass": {"value": 0.9, "low": 0.8, "high": 0.95}, "bone": {"value": None, "low": None, "high": None}}
+    >>> warnings({"inputs": {"frame": frame}, "sources": {}})
+    ["shortcut: from the frame alone the network ranks 'mass' with an AUROC of 0.900 (0.800–0.950)."]
+    """
+    found, said = plain(found), []
     for label, e in found["inputs"]["frame"].items():
-        if e.low > FAR or e.high < 1 - FAR:
-            said.append(f"shortcut: from the frame alone the network ranks {label!r} with an AUROC of {e}.")
+        if e["low"] is not None and (e["low"] > FAR or e["high"] < 1 - FAR):
+            said.append(f"shortcut: from the frame alone the network ranks {label!r} with an AUROC of {_figure(e)}.")
     for name, source in found["sources"].items():
         if source["warns"]:
-            said.append(f"shortcut: the network's features give away the {name} (AUROC {source['auroc']}).")
+            said.append(f"shortcut: the network's features give away the {name} (AUROC {_figure(source['auroc'])}).")
     return said
+
+
+def _figure(e: Mapping[str, float]) -> str:
+    return f"{e['value']:.3f} ({e['low']:.3f}–{e['high']:.3f})"
