@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,6 +68,23 @@ def test_a_worse_run_is_told_as_worse_and_an_equal_one_is_not(runs):
     assert told.differences[1]["auroc"].low <= 0 <= told.differences[1]["auroc"].high
     assert told.spread["seeds"] == 3 and "AUROC over 3 runs" in str(told)
     assert "runs on the same 80 testing images of 20 patients" in str(told)
+
+
+def test_a_comparison_is_counted_as_a_read_of_the_testing_cohort(runs):
+    def counted():
+        here = [read_json(run / "reads.json") if (run / "reads.json").exists() else [] for run in runs[:2]]
+        return [[r["by"] for r in reads].count("compare") for reads in here]
+
+    before = counted()
+    told = compare(*runs[:2], now=NOW)
+    assert counted() == [n + 1 for n in before]
+    line = read_json(runs[0] / "reads.json")[-1]
+    evaluate(runs[0], now=NOW)
+    assert read_json(runs[0] / "reads.json")[-1]["cohort"] == line["cohort"]  # the same cohort, as evaluate counts it
+    where = read_json(runs[0] / "plan.json")["archive"]
+    known = [json.loads(row)["by"] for row in Path(where, "reads.jsonl").read_text().splitlines()]
+    assert known.count("compare") >= 2 and known[-1] == "evaluate"
+    assert not any("not counted" in note for note in told.notes)
 
 
 def test_it_is_a_verb_with_json(runs, capsys):

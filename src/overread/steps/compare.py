@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from overread.stats.resample import Cases, Nameless, cases
 from overread.stats.splits import Split
 from overread.steps import leakage
 from overread.steps.progress import bar
-from overread.steps.run import read_json, write
+from overread.steps.reads import count, model_of
+from overread.steps.run import archive_of, read_json, write
 from overread.steps.scores import Scores, read_scores
 
 FIGURES = ("auroc", "sensitivity", "specificity", "brier")
@@ -86,12 +88,17 @@ class Comparison:
 
 
 def compare(
-    *runs: str | Path, label: str | None = None, out: str | Path | None = None, progress: bool = False
+    *runs: str | Path,
+    label: str | None = None,
+    out: str | Path | None = None,
+    progress: bool = False,
+    now: datetime | None = None,
 ) -> Comparison:
     """Return how several runs fare on the testing images that all of them have in common.
 
     Each keeps its own probabilities and its own operating point, as it would be used. No new image is read: the raw
-    scores that training kept are.
+    scores that training kept are. It is counted as a read of the testing cohort all the same: whoever chooses by it has
+    looked.
 
     Parameters
     ----------
@@ -102,6 +109,8 @@ def compare(
     out : path, optional
         Write a page with the table and the differences as a forest plot there.
     progress : bool
+    now : datetime, optional
+        The time that the count of reads carries.
 
     Raises
     ------
@@ -142,7 +151,7 @@ def compare(
         figures=tuple(figures),
         differences=tuple(differences),
         spread=claims.spread([f["auroc"].value for f in figures]),
-        notes=notes,
+        notes=(*notes, *_counted(read, now or datetime.now().astimezone())),
     )
     if out is None:
         return found
@@ -155,7 +164,8 @@ class _Read:
 
     def __init__(self, run: Path) -> None:
         check_manifest(run)
-        task = read_json(run / "plan.json")["task"]
+        self.run, self.plan = run, read_json(run / "plan.json")
+        task = self.plan["task"]
         kept = read_json(run / "calibration.json")
         self.task = Task(**{**task, "labels": tuple(task["labels"])})
         self.calibration = Calibration.from_json(kept["calibration"])
@@ -184,6 +194,26 @@ def _notes(read: Sequence[_Read], common: Sequence) -> tuple[str, ...]:
     if most > len(common):
         notes.append(f"{most - len(common):,} testing images are not common to all runs and were left out")
     return tuple(notes)
+
+
+def _counted(read: Sequence[_Read], now: datetime) -> list[str]:
+    """Count a read of each run's testing cohort; return what a reader of the comparison must know of it."""
+    notes, models = [], 1
+    for one in read:
+        images = [entry[1] for entry in one.testing.entries]
+        own = {"model": model_of(one.run), "own": True, "by": "compare"}
+        try:
+            reads = count(one.run, archive_of(one.run, one.plan), images, **own, now=now)
+        except OSError as error:
+            notes.append(f"a run cannot be written ({error.strerror}): this comparison is not counted there")
+            continue
+        notes += reads.notes
+        models = max(models, reads.models)
+    if models > 1:
+        notes.append(
+            f"{models:,} models were measured on this testing cohort by now: the best of several looks better than it is"
+        )
+    return list(dict.fromkeys(notes))
 
 
 def _shares(c: Cases, call: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:

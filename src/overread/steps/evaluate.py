@@ -32,6 +32,7 @@ from overread.steps.progress import progress as bar
 from overread.steps.question import never_learned
 from overread.steps.question import truth as truth_of
 from overread.steps.reads import count as count_reads
+from overread.steps.reads import model_of
 from overread.steps.report import publish
 from overread.steps.run import archive_of, read_json, write_json
 from overread.steps.scores import Question, Scores, read_scores
@@ -204,7 +205,7 @@ def evaluate(
         run,
         archive.path if archive else None,
         [entry[1] for entry in testing.entries],
-        model=_model(run),
+        model=model_of(run),
         own=on is None,
         now=now,
     )
@@ -297,12 +298,6 @@ def _unit(testing: Scores) -> dict[str, Any]:
         "studies": len({study for _, _, study, _ in testing.entries}),
         "patients": None if None in patients else len(patients),
     }
-
-
-def _model(run: Path) -> str:
-    """Return the fingerprint of what is measured: the network with its calibration, whatever the card says of them."""
-    files = read_json(run / "manifest.json")["files"]
-    return fingerprint([files["model.onnx"], files["calibration.json"]])
 
 
 def _card(run: Path, measured: Mapping[str, Any]) -> ModelCard:

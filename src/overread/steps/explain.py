@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from overread.learn import saliency
 from overread.learn.predict import Model
 from overread.pages import overlay
 from overread.stats.maps import CAUTION, pointed
-from overread.steps.heatmaps import failing, judge, keep, panel_of
+from overread.steps.heatmaps import failing, headline, judge, keep, panel_of
 from overread.steps.pointing import pointing_game
 from overread.steps.progress import bar
+from overread.steps.reads import count as count_reads
+from overread.steps.reads import model_of
 from overread.steps.run import archive_of, read_json, write, write_json
 from overread.store.archive import Archive
 from overread.store.objects import content_hash
@@ -95,7 +98,8 @@ def explain(
     label : str, optional
         One output; by default a yes-or-no question's label, or the leading class of each image.
     test : bool
-        Test the methods first, on the run's testing cohort; its archive must be here. The verdict is kept with the run.
+        Test the methods first, on the run's testing cohort; its archive must be here. The verdict is kept with the run,
+        and the read is counted.
     lesions : path, optional
         A table of lesions whose place is known (file, row, column, radius; files named from its folder): the pointing
         game is played on the maps, and joins the verdict of the methods that have one.
@@ -191,6 +195,9 @@ def _tested(model: Model, methods: Sequence[str], *, progress: bool) -> dict[str
     with Archive.open(where) as store:
         seed = int(plan.get("seed", 0))
         panel = panel_of(model, store, seed=seed)
+        images = [entry[1] for entry in headline(model).entries]
+        own = {"model": model_of(model.run), "own": True, "by": "explain"}
+        count_reads(model.run, store.path, images, **own, now=datetime.now().astimezone())
         return {m: judge(model, panel, method=m, seed=seed, progress=progress) for m in methods}
 
 

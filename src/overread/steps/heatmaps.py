@@ -23,7 +23,7 @@ from overread.stats.splits import Split
 from overread.steps import leakage
 from overread.steps.progress import bar
 from overread.steps.run import read_json, write_json
-from overread.steps.scores import read_scores
+from overread.steps.scores import Scores, read_scores
 from overread.store.archive import Archive
 
 NAME = "heatmaps.json"
@@ -85,11 +85,16 @@ class Panel:
     truth: np.ndarray
 
 
+def headline(model: Model) -> Scores:
+    """Return the scores of a run's testing cohort that count in its headline figures."""
+    certificate = leakage.read_certificate(model.run, Split.from_json(read_json(model.run / "split.json")))
+    return leakage.apart(certificate, read_scores(model.run / "scores.csv", model.task.labels)).of("testing")
+
+
 def panel_of(model: Model, archive: Archive, *, seed: int) -> Panel:
     """Return what the maps of a run are tested on: the cases of its testing cohort that count in the headline."""
     rng = np.random.default_rng(seed)
-    certificate = leakage.read_certificate(model.run, Split.from_json(read_json(model.run / "split.json")))
-    scores = leakage.apart(certificate, read_scores(model.run / "scores.csv", model.task.labels)).of("testing")
+    scores = headline(model)
     points = {label: {"threshold": limit} for label, limit in model.thresholds.items()}
     chosen = choose(model.probabilities(scores.logits), points, model.task, rng)
     rows = _both_answers(scores.truth, rng)

@@ -47,7 +47,22 @@ class Reads:
         return [*([told] if self.models > 1 else []), *self.notes]
 
 
-def count(run: Path, archive: Path | None, images: Sequence[str], *, model: str, own: bool, now: datetime) -> Reads:
+def model_of(run: Path) -> str:
+    """Return the fingerprint of what is measured: the network with its calibration, whatever the card says of them."""
+    files = read_json(run / "manifest.json")["files"]
+    return fingerprint([files["model.onnx"], files["calibration.json"]])
+
+
+def count(
+    run: Path,
+    archive: Path | None,
+    images: Sequence[str],
+    *,
+    model: str,
+    own: bool,
+    now: datetime,
+    by: str = "evaluate",
+) -> Reads:
     """Record that a cohort was read, in the run and in the archive's folder, and say how often it has been.
 
     Parameters
@@ -62,8 +77,11 @@ def count(run: Path, archive: Path | None, images: Sequence[str], *, model: str,
     own : bool
         True for the run's own testing cohort.
     now : datetime
+    by : str
+        The verb that read it: "evaluate", "compare" or "explain".
     """
-    line = {"time": now.isoformat(timespec="seconds"), "cohort": fingerprint(sorted(images)), "overread": __version__}
+    line = {"time": now.isoformat(timespec="seconds"), "cohort": fingerprint(sorted(images)), "by": by}
+    line["overread"] = __version__
     path = run / "reads.json"
     reads = read_json(path) if path.exists() else []
     reads.append({**line, "own": own})
