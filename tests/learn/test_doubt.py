@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from overread.domain import Image
+from overread.learn.plan import fingerprint
 from overread.learn.predict import Model
 
 NOISE = np.random.default_rng(0).integers(0, 255, (1, 24, 20))
@@ -37,6 +38,35 @@ def test_another_modality_is_referred(run):
     model.task = replace(model.task, modality="CR+DX")
     assert "CR and DX only" in model.doubt(replace(PICTURE, modality="MG"))
     assert model.doubt(replace(PICTURE, modality="DX")) == ""
+
+
+@pytest.mark.parametrize(
+    ("learned", "says", "told"),
+    [
+        ({"body_part": "CHEST"}, {"BodyPartExamined": "ABDOMEN"}, "the image says ABDOMEN; this model has learned from CHEST only"),
+        ({"body_part": "CHEST"}, {"BodyPartExamined": "Chest "}, ""),
+        ({"body_part": "CHEST"}, {}, ""),
+        ({}, {"BodyPartExamined": "ABDOMEN", "ViewPosition": "LL"}, ""),
+        ({"view": "AP+PA"}, {"ViewPosition": "LL"}, "the image says view LL; this model has learned from AP and PA only"),
+        ({"view": "AP+PA"}, {"ViewPosition": "PA"}, ""),
+    ],
+)  # fmt: skip
+def test_another_body_part_or_view_is_referred_and_an_image_that_names_none_is_not(run, learned, says, told):
+    model = Model.load(run)
+    model.task = replace(model.task, **learned)
+    image = replace(PICTURE, attributes=says)
+    assert model.doubt(image) == told
+    assert all((f.reason == told and f.decision == "refer") for f in model.findings(image)) or not told
+
+
+def test_the_plan_learns_body_part_and_view_from_the_headers_that_all_name_one():
+    row = {"shape": (1, 8, 8), "modality": "DX", "unit": "stored", "full_range": (0, 4095)}
+    told = [
+        row | {"attributes": {"BodyPartExamined": "CHEST", **({"ViewPosition": "PA"} if i else {})}} for i in (0, 1)
+    ]
+    seen = fingerprint(told)
+    assert (seen.body_part, seen.view) == ("CHEST", "")
+    assert fingerprint([row]).body_part == ""
 
 
 def test_a_model_of_hounsfield_units_does_not_read_a_picture(run):

@@ -49,6 +49,9 @@ class Task:
         Unit of the training voxels ("HU", "stored"); "" where it was not recorded.
     eight_bit : bool
         True: trained on pictures of 256 levels, windowed by whoever made them.
+    body_part, view : str
+        Body parts and views that the headers of the training images name, joined by "+" ("CHEST", "AP+PA"); "" where
+        not every one of them names one.
     """
 
     labels: tuple[str, ...]
@@ -59,6 +62,8 @@ class Task:
     intended_use: str = ""
     unit: str = ""
     eight_bit: bool = False
+    body_part: str = ""
+    view: str = ""
 
 
 @dataclass(frozen=True)

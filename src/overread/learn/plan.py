@@ -37,7 +37,8 @@ class Fingerprint:
     """What the training images of a cohort look like, taken from the archive's records without reading pixels.
 
     ``shape`` is the median (slices, rows, columns); ``channels`` is 3 when any image is in colour;
-    ``eight_bit`` says that every image is a picture of 256 levels, windowed by whoever made it.
+    ``eight_bit`` says that every image is a picture of 256 levels, windowed by whoever made it; ``body_part`` and
+    ``view`` hold what the headers name, where every one of them names one.
     """
 
     n: int
@@ -47,6 +48,8 @@ class Fingerprint:
     unit: str
     volumes: int
     eight_bit: bool = False
+    body_part: str = ""
+    view: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ def fingerprint(records: Iterable[Mapping[str, Any]]) -> Fingerprint:
     Parameters
     ----------
     records : iterable of mapping
-        For each image ``shape`` (slices, rows, columns[, channels]), ``modality``, ``unit`` and ``full_range``.
+        For each image ``shape`` (slices, rows, columns[, channels]), ``modality``, ``unit``, ``full_range`` and, where
+        they are known, ``attributes``.
 
     Raises
     ------
@@ -127,7 +131,23 @@ def fingerprint(records: Iterable[Mapping[str, Any]]) -> Fingerprint:
         unit=rows[0]["unit"] if len({r["unit"] for r in rows}) == 1 else "",
         volumes=volumes,
         eight_bit=all(r["unit"] == "stored" and r["full_range"] and tuple(r["full_range"]) == (0, 255) for r in rows),
+        body_part=_named(rows, "BodyPartExamined"),
+        view=_named(rows, "ViewPosition"),
     )
+
+
+def _named(rows: Iterable[Mapping[str, Any]], keyword: str) -> str:
+    """Return the words that headers have for one thing, joined by "+"; empty where one of them has none.
+
+    Examples
+    --------
+    >>> _named([{"attributes": {"ViewPosition": "PA"}}, {"attributes": {"ViewPosition": "AP"}}], "ViewPosition")
+    'AP+PA'
+    >>> _named([{"attributes": {"ViewPosition": "PA"}}, {"attributes": {}}], "ViewPosition")
+    ''
+    """
+    words = {r.get("attributes", {}).get(keyword, "").strip().upper() for r in rows}
+    return "" if "" in words else "+".join(sorted(words))
 
 
 def draw_up(

@@ -189,6 +189,11 @@ class Model:
         known = set(filter(None, self.task.modality.split("+")))
         if known and image.modality and image.modality not in known:
             return f"the image is {image.modality}; this model has learned from {' and '.join(sorted(known))} only"
+        for keyword, learned in (("BodyPartExamined", self.task.body_part), ("ViewPosition", self.task.view)):
+            says, known = image.attributes.get(keyword, "").strip().upper(), learned.split("+")
+            if learned and says and says not in known:
+                what = f"view {says}" if keyword == "ViewPosition" else says
+                return f"the image says {what}; this model has learned from {' and '.join(known)} only"
         if self.task.unit and image.unit != self.task.unit:
             have, learned = (_UNITS.get(unit, unit) for unit in (image.unit, self.task.unit))
             return f"the image's values are {have}; this model has learned from {learned}"

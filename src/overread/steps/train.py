@@ -163,14 +163,22 @@ def _plan(store: Archive, split, task, network: str, seed: int) -> planning.Plan
     hashes = [image for image, _, _ in split.cohorts["training"]]
     records = [store.describe(h) for h in hashes]
     seen = planning.fingerprint(
-        {"shape": r.shape, "modality": r.modality, "unit": r.unit, "full_range": r.full_range} for r in records
+        {
+            "shape": r.shape,
+            "modality": r.modality,
+            "unit": r.unit,
+            "full_range": r.full_range,
+            "attributes": r.attributes,
+        }
+        for r in records
     )
     intensities = None
     if seen.unit == "HU":
         sample = [store.image(h).voxels for h in hashes[:: max(1, len(hashes) // 100)]]
         values = np.concatenate([v.ravel()[:: max(1, v.size // 20_000)] for v in sample])
         intensities = tuple(round(float(v)) for v in np.percentile(values, (0.5, 99.5)))
-    task = replace(task, modality=seen.modality, unit=seen.unit, eight_bit=seen.eight_bit)
+    header = {"modality": seen.modality, "body_part": seen.body_part, "view": seen.view}
+    task = replace(task, **header, unit=seen.unit, eight_bit=seen.eight_bit)
     return planning.draw_up(task, seen, network=network, seed=seed, intensities=intensities)
 
 
