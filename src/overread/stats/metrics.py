@@ -12,6 +12,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from overread.domain import Estimate
+from overread.stats.clustered import clustered_delong
 from overread.stats.decisions import figures as worth
 from overread.stats.reliability import reliability
 from overread.stats.resample import REPLICATES, Cases, Z, bootstrap, cases, interval, per_patient, proportion, wilson
@@ -110,8 +111,9 @@ def _separated(m: int, n: int) -> float:
 def auroc(c: Cases, *, rng: np.random.Generator, replicates: int = REPLICATES) -> Estimate:
     """Return the area under the ROC curve: the chance that a case with the finding scores above one without.
 
-    DeLong's interval on the logit scale when each patient has one image, else a patient bootstrap. When the two
-    groups do not overlap at all both would say ±0; Newcombe's limit is given then.
+    DeLong's interval on the logit scale, over patients and with Student's t where some have several images
+    (`overread.stats.clustered`); a patient bootstrap where an answer is seen in one patient only. When the two groups
+    do not overlap at all all of them would say ±0; Newcombe's limit is given then.
     """
     m, n = int((c.truth == 1).sum()), int((c.truth == 0).sum())
     if not m or not n:
@@ -122,10 +124,14 @@ def auroc(c: Cases, *, rng: np.random.Generator, replicates: int = REPLICATES) -
         low = _separated(*who)
         low, high = (low, 1.0) if value == 1 else (0.0, 1 - low)
         return c.estimate(value, low, high, "Newcombe 2006 (the groups do not overlap)")
-    if c.alone and np.isfinite(variance) and variance > 0:
-        centre, half = np.log(value / (1 - value)), Z * np.sqrt(variance) / (value * (1 - value))
+    told, wide = "DeLong (logit scale)", Z
+    if not c.alone:
+        _, variance, freedom = clustered_delong(c)
+        told, wide = "DeLong over patients (Obuchowski; logit scale)", stats.t.ppf(0.975, freedom)
+    if np.isfinite(variance) and variance > 0:
+        centre, half = np.log(value / (1 - value)), wide * np.sqrt(variance) / (value * (1 - value))
         low, high = 1 / (1 + np.exp(-(centre + half * np.array([-1, 1]))))
-        return c.estimate(value, low, high, "DeLong (logit scale)")
+        return c.estimate(value, low, high, told)
     samples = bootstrap(c, weighted_auroc(c.truth, c.score), rng=rng, replicates=replicates)
     return c.estimate(value, *interval(samples))
 
