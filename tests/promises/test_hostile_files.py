@@ -237,3 +237,19 @@ def test_an_archive_with_a_damaged_database_says_so(tmp_path):
         except OverreadError as error:
             assert "\n" not in str(error)  # SQLite quotes the damaged schema
             continue
+
+
+@pytest.mark.parametrize(("vr", "value"), [("IS", "3"), ("FD", b"ORIGINAL\\PRIMARY\\AXIAL"), ("DS", "1.5\\2")])
+def test_an_image_type_that_is_no_words_is_no_fault_of_ours(tmp_path, vr, value):
+    from pydicom import dcmread
+    from pydicom.data import get_testdata_file
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    ds = dcmread(get_testdata_file("CT_small.dcm"))
+    raw = value if isinstance(value, bytes) else value.encode()
+    raw += b" " * (len(raw) % 2)
+    ds[0x00080008] = RawDataElement(Tag(0x00080008), vr, len(raw), raw, 0, False, True)
+    dcmwrite(tmp_path / "a.dcm", ds, enforce_file_format=False)
+    (result,) = scan(tmp_path / "a.dcm")
+    assert not isinstance(result, Refused) or result.code == "malformed"

@@ -10,14 +10,13 @@ from pydicom.dataset import Dataset
 
 from overread.domain import noted
 from overread.errors import UnreadableFile
-from overread.formats.planes import Plane
+from overread.formats.planes import Plane, image_type
 from overread.imaging import geometry
 
 
 def is_mosaic(ds: Dataset) -> bool:
     """True for a picture that holds the slices of a volume side by side (Image Type names it MOSAIC)."""
-    value = ds.get("ImageType") or []
-    return "MOSAIC" in [str(v) for v in ([value] if isinstance(value, str) else value)]
+    return "MOSAIC" in image_type(ds)
 
 
 def split(ds: Dataset, voxels: np.ndarray, plane: Plane) -> tuple[np.ndarray, np.ndarray, str]:

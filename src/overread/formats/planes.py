@@ -129,5 +129,19 @@ def _plane(groups: tuple[Dataset, ...], ds: Dataset) -> Plane:
 
 def is_localizer(ds: Dataset) -> bool:
     """True for the overview a scan is planned on (Image Type value 3); it belongs to no volume and has no HU."""
+    return "LOCALIZER" in image_type(ds)
+
+
+def image_type(ds: Dataset) -> list[str]:
+    """Return the words of Image Type (0008,0008); a value of another kind, which a damaged header can hold, as text.
+
+    Examples
+    --------
+    >>> ds = Dataset(); ds.ImageType = ["ORIGINAL", "PRIMARY"]
+    >>> image_type(ds), image_type(Dataset())
+    (['ORIGINAL', 'PRIMARY'], [])
+    """
     value = ds.get("ImageType")
-    return "LOCALIZER" in [str(v) for v in (value if isinstance(value, (MultiValue, list, tuple)) else [value])]
+    if value is None or value == "":
+        return []
+    return [str(word) for word in (value if isinstance(value, (MultiValue, list, tuple)) else [value])]

@@ -21,7 +21,7 @@ from overread.formats.facts import facts
 from overread.formats.found import Found, Origin, Refused
 from overread.formats.laid import Put, stacked
 from overread.formats.limits import check_bytes, check_place, one_channel, refusing, smallest_integer_or_float
-from overread.formats.planes import Plane, is_localizer, planes
+from overread.formats.planes import Plane, image_type, is_localizer, planes
 from overread.formats.stack import single
 from overread.formats.units import Pixels, finished, finished_together, inverted_window, numbers, physical
 
@@ -110,7 +110,8 @@ def _parse(name: str, raw: bytes) -> _File:
             ds = parse(raw)
             file = _File(name, ds, planes(ds), hashlib.sha256(raw).hexdigest(), [], raw)
             _is_slice(file)  # pydicom converts values on first touch: let damaged ones fail here
-            for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"):
+            image_type(ds)
+            for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
                 ds.get(keyword)
     return replace(file, notes=told(caught))
 
@@ -251,9 +252,7 @@ def _volume(files: list[_File], part: Part) -> list[Found | Refused]:
 
 
 def _stacked(put: Put, part: Part, file: _File) -> Put:
-    value = file.ds.get("ImageType")
-    words = [value] if isinstance(value, str) else value or []
-    return stacked(put, part, tilt=file.planes[0].tilt, image_type=[str(word) for word in words])
+    return stacked(put, part, tilt=file.planes[0].tilt, image_type=image_type(file.ds))
 
 
 # ── a file of its own ───────────────────────────────────────────────────────────────────────────────────────────────
