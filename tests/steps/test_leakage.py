@@ -179,7 +179,7 @@ def test_copies_and_images_of_one_study_are_one_case_where_nobody_knows_the_pati
     assert testing.at([0]).copies is testing.copies
     figures = evaluate(run, now=NOW).metrics["labels"]["spot"]
     assert figures["auroc"]["n"] == images and figures["auroc"]["n_patients"] is None
-    assert "bootstrap" in figures["auroc"]["method"]  # copies are drawn together
+    assert "over patients" in figures["auroc"]["method"]  # copies are one case, not several
     kept = read_json(run / "calibration.json")["operating_points"]["spot"]["promise"]
     there = scores.of("calibration")
     there = there.at(np.flatnonzero(there.truth[:, 0] == 1))
