@@ -69,9 +69,10 @@ def likelihood_ratios(c: Cases, call: np.ndarray, *, rng, replicates: int = REPL
     cells = ((hit, alarm), (m - hit, n - alarm))
     values = [(k / m) / (j / n) if j else np.inf if k else np.nan for k, j in cells]
     if c.alone:
-        told = "log method (Simel)"
-        ends = [_log_ends(k, m, j, n) for k, j in cells]
-        return tuple(c.estimate(v, *e, told) for v, e in zip(values, ends, strict=True))  # type: ignore[return-value]
+        plus, minus = (
+            c.estimate(v, *_log_ends(k, m, j, n), "log method (Simel)") for v, (k, j) in zip(values, cells, strict=True)
+        )
+        return plus, minus
     sums = [per_patient(c, (x & y).astype(float)) for x in (call, ~call) for y in (present, ~present)]
 
     def ratio(w: np.ndarray) -> np.ndarray:

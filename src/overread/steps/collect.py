@@ -98,7 +98,7 @@ def collect(
     studies = {name: folder for f in fetched for name, folder in f.studies.items()}
     said = Said(roots, jobs, labels=labels, folders=labels_from_folders, patient=patient, studies=studies)
     said.notes += [note for f in fetched for note in f.notes]
-    with Archive.create(into) as archive, Crosswalk(_shelf(archive)) as book:
+    with Archive.create(into) as archive, Crosswalk(archive.shelf()) as book:
         said.key = archive.key
         run = _Run(archive, book, said, jobs)
         interrupted = False
@@ -161,11 +161,6 @@ def _offered_jobs(
             do="point to the folder, archive or file that holds the images",
         )
     return jobs
-
-
-def _shelf(archive: Archive) -> Path:
-    archive.key  # noqa: B018  refuses here when the names shelf has been deleted
-    return archive.names
 
 
 # -- reading ------------------------------------------------------------------------------------------------------

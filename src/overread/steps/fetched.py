@@ -110,7 +110,7 @@ def fetch(sources: Iterable[str | os.PathLike], into: Path, *, show: bool) -> li
     remote = [source for source in sources if is_remote(source)]
     if remote and into.exists():
         with Archive.create(into) as archive:
-            archive.key  # noqa: B018  refuses here what would be refused after hours of fetching
+            archive.shelf()  # refuses here what would be refused after hours of fetching
     shelf = Path(f"{into}.names") / "fetched"
     return [FETCH[source.partition(":")[0]](source, shelf, show=show) for source in remote]
 

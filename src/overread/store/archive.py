@@ -279,13 +279,23 @@ class Archive:
         ArchiveError
             When the names shelf has been deleted: nothing can then be added under the same pseudonyms.
         """
+        return (self.shelf() / "key").read_bytes()
+
+    def shelf(self) -> Path:
+        """Return the names shelf of an archive that can still be added to.
+
+        Raises
+        ------
+        ArchiveError
+            When it has been deleted.
+        """
         if self.anonymous:
             raise ArchiveError(
                 "this archive's names shelf has been deleted, so it is anonymous",
                 expected="the folder beside the archive that ends in .names",
                 do="collect into a new archive",
             )
-        return (self.names / "key").read_bytes()
+        return self.names
 
     def _make_key(self) -> None:
         """Make the pseudonym key once; an archive that holds images and has lost its key stays anonymous."""
