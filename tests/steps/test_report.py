@@ -176,3 +176,8 @@ def test_words_stand_out_from_what_is_behind_them(done):
     few = re.search(r"\.few td[^{]*\{color:(#\w{6})", style).group(1)
     assert contrast(few, "#ffffff") >= 4.5
     assert contrast("#D55E00", "#ffffff") < 4.5 and contrast("#000000", "#ffffff") == pytest.approx(21)  # the twin
+
+
+def test_a_folder_that_is_no_run_is_not_sent_to_be_evaluated(tmp_path):
+    with pytest.raises(RunError, match="is no run; expected a folder that `overread train` made"):
+        report(tmp_path)

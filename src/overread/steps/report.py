@@ -120,6 +120,8 @@ def report(run: str | Path, *, pdf: str | Path | None = None, browser: str | Non
     """
     out = Path(run)
     home = out if (out / "plan.json").exists() else out.parent
+    if not (home / "plan.json").exists():
+        raise RunError(f"{out} is no run", expected="a folder that `overread train` made", do="name the run")
     kept = read_json(out / PAGE) if (out / PAGE).exists() else {}
     if kept.get("overread") != __version__:
         came = f"an evaluation by overread {kept['overread']}" if kept else f"no {PAGE} in {out}"
