@@ -18,6 +18,7 @@ from overread.errors import RunError
 from overread.learn import augment, batches, losses, networks
 from overread.learn.framework import keras
 from overread.learn.plan import Plan
+from overread.stats.curves import positive_weights
 
 Tell = Callable[[dict[str, Any]], object]
 """Told after every step: {"epoch", "epochs", "step", "steps", "loss"} and, at an epoch's end, the tuning figures."""
@@ -158,14 +159,8 @@ def _compile(model: keras.Model, plan: Plan, truth: np.ndarray) -> None:
     )
     optimiser = keras.optimizers.AdamW(rate, weight_decay=plan.optimiser["weight_decay"], clipnorm=1.0)
     optimiser.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    weight = _positive_weight(truth) if plan.weigh_classes else None
+    weight = positive_weights(truth).tolist() if plan.weigh_classes else None
     model.compile(optimizer=optimiser, loss=losses.FromLogits(plan.task.kind, plan.smoothing, weight))
-
-
-def _positive_weight(truth: np.ndarray) -> list[float]:
-    """How much a positive counts against a negative: their inverse ratio, within 1/10 and 10."""
-    positive, negative = np.nansum(truth == 1, axis=0), np.nansum(truth == 0, axis=0)
-    return np.clip(negative / np.maximum(positive, 1), 0.1, 10.0).tolist()
 
 
 class _Course:

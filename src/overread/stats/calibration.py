@@ -1,9 +1,10 @@
 """Make probabilities mean what they say, and choose the operating point; both on the calibration cohort only.
 
-A network's raw score (logit) ranks cases but need not be a probability. Yes-or-no labels are recalibrated by a
-logistic curve (slope and intercept), labels with several levels by a temperature. Both are fitted again on 200 samples
-of patients drawn with replacement: their spread is the doubt about each probability, kept with the model so that the
-interval of a case is the same today and next year.
+A network's raw score (logit) ranks cases but need not be a probability. What the class weights of its training added
+is known and is taken off; the rest is mended by a temperature, one number. Only where the calibration cohort itself
+shows that a temperature is not enough does a yes-or-no label get a slope and an intercept. All of that is done again on
+200 samples of patients drawn with replacement, the choice included: their spread is the doubt about each probability,
+kept with the model so that the interval of a case is the same today and next year.
 """
 
 from __future__ import annotations
@@ -13,17 +14,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit, softmax
+from scipy.special import expit, softmax
 
 from overread.domain.canonical import plain
+from overread.stats import curves
+from overread.stats.curves import SLOPES
 from overread.stats.resample import Cases, cases, draws
 
 REFITS = 200
 MINIMUM_CASES = 20
 """Fewer calibration cases than this teach nothing about probabilities; the raw score is kept, and said to be raw."""
 
-SLOPES = (1e-3, 1e3)
-"""A slope is positive: a calibration may stretch the scores, never reverse their order."""
+NOT_ENOUGH = 0.05
+"""Below this p-value of "a temperature is enough", the calibration cohort is taken to show that it is not."""
+
+CHUNK = 200_000
+"""Numbers worked on at once: they stay in the processor's cache."""
+
+TEMPERATURE, CURVE, RAW = "temperature", "slope and intercept", "raw"
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,12 @@ class Calibration:
         Calibration cases and patients.
     notes : tuple of str
         What a reader must know ("not calibrated: …").
+    methods : tuple of {"temperature", "slope and intercept", "raw"}
+        One a label, or the one temperature.
+    weights : tuple of float
+        How much a positive case counted against a negative one in training, by label; 1 where classes were not weighed.
+    p_values : tuple of float or None
+        Of "a temperature is enough", by label; None where it was not asked.
     """
 
     kind: str
@@ -50,11 +64,36 @@ class Calibration:
     n: int
     n_patients: int
     notes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    p_values: tuple[float | None, ...] = ()
 
     @property
     def method(self) -> str:
-        """The calibration in words."""
-        return "temperature" if self._levels else "logistic recalibration (slope and intercept)"
+        """The calibration in a few words, for all labels."""
+        if not self.methods:  # a run of an earlier version
+            return TEMPERATURE if self._levels else CURVE
+        return "; ".join(dict.fromkeys(self.methods))
+
+    @property
+    def in_words(self) -> tuple[str, ...]:
+        """How each label's scores (or those of all levels) become probabilities, and why so, in a sentence each."""
+        return tuple(self._told(j) for j in range(len(self.methods)))
+
+    def _told(self, j: int) -> str:
+        method, slope, intercept = self.methods[j], self.slope[j], self.intercept[j]
+        weight = 1.0 if self._levels else self.weights[j]
+        off = f"{np.log(weight):+.2f} that the class weights of the training added to the log-odds is taken off"
+        if method == RAW:
+            return "The raw score is taken as it is" + (f"; the {off}." if weight != 1 else ".")
+        on = f"{self.n:,} calibration images"
+        if method == CURVE:
+            why = f"a temperature alone does not fit them (p = {_small(self.p_values[j])})"
+            return f"Slope {slope:.2f} and intercept {intercept:+.2f}, fitted on {on}, as {why}."
+        told = f"Temperature {1 / slope:.2f} (the scores are divided by it), fitted on {on}"
+        told += f"; the {off}, by Bayes' rule" if weight != 1 else ""
+        p = self.p_values[j]
+        return told + (f". They do not show that more is needed (p = {_small(p)})." if p is not None else ".")
 
     @property
     def _levels(self) -> bool:
@@ -97,7 +136,7 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """Return the calibration as it is written to ``calibration.json``."""
-        return plain(self) | {"method": self.method}
+        return plain(self) | {"method": self.method, "in_words": list(self.in_words)}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Calibration:
@@ -110,6 +149,9 @@ class Calibration:
             n=record["n"],
             n_patients=record["n_patients"],
             notes=tuple(record["notes"]),
+            methods=tuple(record.get("methods", ())),
+            weights=tuple(record.get("weights", ())),
+            p_values=tuple(record.get("p_values", ())),
         )
 
 
@@ -120,6 +162,7 @@ def fit(
     *,
     kind: str,
     rng: np.random.Generator,
+    weights: Sequence[float] | None = None,
 ) -> Calibration:
     """Fit the calibration on the calibration cohort, and 200 refits on patients drawn with replacement.
 
@@ -131,6 +174,9 @@ def fit(
     patients : sequence of str or None, (n,)
     kind : {"binary", "multilabel", "multiclass", "ordinal"}
     rng : numpy.random.Generator
+    weights : sequence of float, (outputs,), optional
+        How much a positive case counted against a negative one in training (`overread.stats.curves.positive_weights`).
+        Without them no class was weighed.
 
     Returns
     -------
@@ -144,8 +190,7 @@ def fit(
 
     References
     ----------
-    Platt 1999, Probabilistic outputs for support vector machines; Guo et al. 2017, arXiv 1706.04599 (temperature);
-    Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7 (slope and intercept).
+    Guo et al. 2017, arXiv 1706.04599 (temperature); Platt 1999, Probabilistic outputs for support vector machines.
     """
     z = np.asarray(logits, float)
     y = np.asarray(truth, float)
@@ -153,111 +198,71 @@ def fit(
     if kind in ("multiclass", "ordinal"):
         if y.shape[1] > 1:
             y = np.where(np.isnan(y).any(1), np.nan, y.argmax(1))[:, None]
-        columns = [(cases(y[:, 0], z, patients), _temperature)]
+        columns, counted = [cases(y[:, 0], z, patients)], (1.0,)
     elif kind in ("binary", "multilabel"):
-        columns = [(cases(y[:, j], z[:, j], patients), _logistic) for j in range(z.shape[1])]
+        columns = [cases(y[:, j], z[:, j], patients) for j in range(z.shape[1])]
+        counted = tuple(float(w) for w in weights) if weights is not None else (1.0,) * z.shape[1]
     else:
         raise ValueError(f"kind {kind!r} is not binary, multilabel, multiclass or ordinal")
     fitted, notes = [], []
-    for j, (c, method) in enumerate(columns):
+    for j, (c, weight) in enumerate(zip(columns, counted, strict=True)):
         answers = len(np.unique(c.truth))
         if len(c.truth) < MINIMUM_CASES or answers < 2:
             which = f"output {j + 1}: " if len(columns) > 1 else ""
             notes.append(f"{which}not calibrated: {len(c.truth)} calibration cases with {answers} different answers")
-            fitted.append(((1.0, 0.0), ()))
+            fitted.append((RAW, (1.0, 0.0 - float(np.log(weight))), (), None))
             continue
-        ones = np.ones((1, len(c.truth)))
-        weights = np.concatenate([w[:, c.patient] for w in draws(c, rng, REFITS)])
-        point, refits = method(c, ones)[0], method(c, weights)
-        if point[0] <= SLOPES[0]:
+        fitted.append(_fitted(c, rng, weight))
+        if fitted[-1][1][0] <= SLOPES[0]:
             notes.append("the scores do not rank the calibration cases: the slope is at its lower bound")
-        fitted.append((tuple(point), tuple(tuple(r) for r in refits.tolist())))
     full = cases(np.where(np.isnan(y).all(1), np.nan, 0), z[:, 0], patients)
     return Calibration(
         kind=kind,
-        slope=tuple(float(p[0]) for p, _ in fitted),
-        intercept=tuple(float(p[1]) for p, _ in fitted),
-        refits=tuple(r for _, r in fitted),
+        slope=tuple(float(point[0]) for _, point, _, _ in fitted),
+        intercept=tuple(float(point[1]) for _, point, _, _ in fitted),
+        refits=tuple(refits for _, _, refits, _ in fitted),
         n=len(full.truth),
         n_patients=full.patients,
         notes=tuple(notes),
+        methods=tuple(method for method, _, _, _ in fitted),
+        weights=counted,
+        p_values=tuple(p for _, _, _, p in fitted),
     )
 
 
-def _logistic(c: Cases, weights: np.ndarray) -> np.ndarray:
-    """Return slope and intercept (replicates, 2) by weighted maximum likelihood, the slope within bounds."""
-    middle, spread = float(c.score.mean()), float(c.score.std()) or 1.0
-    x = (c.score - middle) / spread  # a scale-free problem: Newton's steps are then well conditioned
-    m = weights @ (c.truth == 1)
-    n = weights @ (c.truth == 0)
-    target = np.where(c.truth == 1, ((m + 1) / (m + 2))[:, None], (1 / (n + 2))[:, None])
-    low, high = SLOPES[0] * spread, SLOPES[1] * spread
-    start = np.stack([np.ones(len(m)), logit((m + 1) / (m + n + 2))], axis=1)
-    found = _newton(x, target, weights, start, slope_free=True)
-    outside = (found[:, 0] < low) | (found[:, 0] > high)
-    if outside.any():  # the problem is convex: the bounded best has its slope on the bound
-        edge = np.clip(found[outside], [low, -np.inf], [high, np.inf])
-        edge[:, 1] = start[outside, 1]
-        found[outside] = _newton(x, target[outside], weights[outside], edge, slope_free=False)
-    slope = found[:, 0] / spread
-    return np.stack([slope, found[:, 1] - slope * middle], axis=1)
+def _fitted(c: Cases, rng: np.random.Generator, weight: float) -> tuple[str, tuple, tuple, float | None]:
+    """Return the method of one label, its slope and intercept, the 200 refits, and the p-value of the choice."""
+    drawn = np.concatenate([np.ones((1, c.patients)), *draws(c, rng, REFITS)])  # the cohort itself, then its samples
+    blocks = [_curves(c, some, weight) for some in np.array_split(drawn, max(1, len(drawn) * len(c.truth) // CHUNK))]
+    found, p = (np.concatenate(part) for part in zip(*blocks, strict=True))
+    refits = tuple(tuple(r) for r in found[1:].tolist())
+    if np.isnan(p[0]):
+        return TEMPERATURE, tuple(found[0]), refits, None
+    return CURVE if p[0] < NOT_ENOUGH else TEMPERATURE, tuple(found[0]), refits, float(p[0])
 
 
-def _newton(x: np.ndarray, target: np.ndarray, w: np.ndarray, start: np.ndarray, *, slope_free: bool) -> np.ndarray:
-    """Minimise the weighted cross-entropy of expit(slope · x + intercept), for many weightings at once."""
-
-    def loss(p: np.ndarray) -> np.ndarray:
-        eta = p[:, :1] * x + p[:, 1:]
-        return (w * (np.logaddexp(0, eta) - target * eta)).sum(1)
-
-    p, value = start.copy(), loss(start)
-    for _ in range(50):
-        q = expit(p[:, :1] * x + p[:, 1:])
-        error, curve = w * (q - target), w * q * (1 - q)
-        g0, g1 = (error * x).sum(1), error.sum(1)
-        h00, h01, h11 = (curve * x * x).sum(1) + 1e-9, (curve * x).sum(1), curve.sum(1) + 1e-9
-        if slope_free:
-            det = h00 * h11 - h01**2
-            step = np.stack([(h11 * g0 - h01 * g1) / det, (h00 * g1 - h01 * g0) / det], axis=1)
-        else:
-            step = np.stack([np.zeros_like(g1), g1 / h11], axis=1)
-        size = np.ones(len(p))
-        for _ in range(30):  # halve the step wherever it would climb
-            fresh = loss(p - size[:, None] * step)
-            worse = ~(fresh <= value + 1e-12)
-            if not worse.any():
-                break
-            size[worse] /= 2
-        size[worse] = 0
-        p, value = p - size[:, None] * step, np.where(worse, value, fresh)
-        if np.abs(size[:, None] * step).max() < 1e-10:
-            break
-    return p
+def _curves(c: Cases, drawn: np.ndarray, weight: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return slope and intercept (replicates, 2) by the rule, and the p-values (replicates,) that it rests on."""
+    counts = drawn[:, c.patient]
+    if c.score.ndim > 1:
+        return curves.levels_temperature(c, counts), np.full(len(drawn), np.nan)
+    found = curves.temperature(c, counts, offset=-float(np.log(weight)))
+    p = curves.intercept_test(c, drawn, found)
+    more = p < NOT_ENOUGH
+    if more.any():
+        found[more] = curves.logistic(c, counts[more])
+    return found, p
 
 
-def _temperature(c: Cases, weights: np.ndarray) -> np.ndarray:
-    """Return (1 / temperature, 0) by weighted maximum likelihood, within bounds: (replicates, 2)."""
-    drawn_in = 1 / (weights.sum(1) + 1)  # one extra case, spread evenly over the levels
-    spread = float(c.score.std(axis=1).mean()) or 1.0
-    z = c.score / spread
-    aim = (1 - drawn_in)[:, None] * z[np.arange(len(z)), c.truth] + drawn_in[:, None] * z.mean(1)
-    low, high = np.full(len(weights), SLOPES[0] * spread), np.full(len(weights), SLOPES[1] * spread)
-    slope = np.ones(len(weights))
-    for _ in range(100):
-        gradient, curve = np.empty(len(weights)), np.empty(len(weights))
-        for b, s in enumerate(slope):
-            p = softmax(z * s, axis=1)
-            mean = (p * z).sum(1)
-            gradient[b] = weights[b] @ (mean - aim[b])
-            curve[b] = weights[b] @ ((p * z * z).sum(1) - mean**2)
-        # the gradient rises steadily with the slope, so its zero stays between low and high
-        low, high = np.where(gradient < 0, slope, low), np.where(gradient < 0, high, slope)
-        newton = slope - gradient / np.maximum(curve, 1e-12)
-        fresh = np.where((newton >= low) & (newton <= high), newton, np.sqrt(low * high))
-        moved, slope = np.abs(fresh / slope - 1).max(), fresh
-        if moved < 1e-10:
-            break
-    return np.stack([slope / spread, np.zeros(len(weights))], axis=1)
+def _small(p: float) -> str:
+    """Return a p-value as a person reads it.
+
+    Examples
+    --------
+    >>> _small(0.314), _small(0.0021), _small(1e-9)
+    ('0.31', '0.002', '< 0.001')
+    """
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def straddles(low: float | np.ndarray, high: float | np.ndarray, threshold: float | np.ndarray) -> bool | np.ndarray:

@@ -16,6 +16,7 @@ from overread.learn import gate as gating
 from overread.learn import predict
 from overread.stats import calibration as calibrating
 from overread.stats import conformal
+from overread.stats.curves import positive_weights
 from overread.stats.guarantee import operating_point
 from overread.stats.resample import Who
 from overread.stats.splits import Split
@@ -37,11 +38,12 @@ class Material:
 
 @dataclass(frozen=True)
 class Held:
-    """Raw scores of the calibration cohort beside what is known."""
+    """Raw scores of the calibration cohort beside what is known, and how much a positive case counted in training."""
 
     logits: np.ndarray
     truth: np.ndarray
     patients: Sequence[Who]
+    weights: Sequence[float] | None = None
 
 
 def score(
@@ -51,11 +53,13 @@ def score(
     task: Task,
     *,
     copies: Mapping[str, str] = MappingProxyType({}),
+    weighed: bool = False,
     progress: bool,
 ) -> Held:
     """Run the exported graph over the cohorts held out, learn the gate, and write ``scores.csv``, ``gate.npz``, ``neighbours.npz``.
 
     ``copies`` holds the group of each image that has a copy (the leakage certificate's): see `steps.scores.whose`.
+    ``weighed`` says that the training counted the rarer class more.
     """
     session = predict.open_graph(out / "model.onnx")
     seen = material.inputs["training"]
@@ -78,7 +82,8 @@ def score(
     write(out / "gate.npz", _npz(gate.arrays()))
     _write(out / "scores.csv", split, material, logits, task, unlike=unlike)
     found = np.array(logits["calibration"]).reshape(-1, len(task.labels))
-    return Held(found, material.truth["calibration"], whose(split.cohorts["calibration"], copies))
+    weights = positive_weights(material.truth["training"]).tolist() if weighed else None
+    return Held(found, material.truth["calibration"], whose(split.cohorts["calibration"], copies), weights)
 
 
 def score_baseline(out: Path, graph: Path, split: Split, material: Material, task: Task, *, name: str, progress: bool):
@@ -98,7 +103,8 @@ def score_baseline(out: Path, graph: Path, split: Split, material: Material, tas
 def calibrate(out: Path, held: Held, task: Task, *, sensitivity: float, seed: int) -> None:
     """Fit probabilities, choose operating points and learn the sets, on the calibration cohort and nowhere else."""
     rng = np.random.default_rng(seed)
-    fitted = calibrating.fit(held.logits, held.truth, held.patients, kind=task.kind, rng=rng)
+    how = {"kind": task.kind, "rng": rng, "weights": held.weights}
+    fitted = calibrating.fit(held.logits, held.truth, held.patients, **how)
     p = fitted.probabilities(held.logits)
     points = {
         label: operating_point(p[:, k], held.truth[:, k], held.patients, sensitivity=sensitivity)

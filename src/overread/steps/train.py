@@ -133,7 +133,8 @@ def train(
             store, split, by_name, plan, out, budget=seconds, started=started, progress=progress
         )
         _keep(fitted, plan, out, material, archive=path, progress=progress)
-        held = score(out, split, material, plan.task, copies=certificate["copies"], progress=progress)
+        how = {"copies": certificate["copies"], "weighed": plan.weigh_classes}
+        held = score(out, split, material, plan.task, **how, progress=progress)
         calibrate(out, held, plan.task, sensitivity=sensitivity, seed=seed)
         probed = probes.probe(
             out, split, material, by_name, store, plan.task, copies=certificate["copies"], seed=seed, progress=progress
