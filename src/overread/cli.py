@@ -385,7 +385,7 @@ def _serve(p):
 
 
 def _verify(p):
-    p.add_argument("path", metavar="PATH", help="an archive, a journal, or the inbox or folder that holds one")
+    p.add_argument("path", metavar="PATH", help="an archive, a run, a journal, or the inbox or folder that holds one")
     _json(p)
 
     def run(o):
@@ -452,7 +452,7 @@ COMMANDS: dict[str, tuple[str, Make]] = {
     "export": ("hand the trained graph to another program", _export),
     "deidentify": ("write DICOM files without identities", _deidentify),
     "serve": ("open the reading page: the doctor reads, compares, decides and signs", _serve),
-    "verify": ("check that an archive, or a journal, is whole", _verify),
+    "verify": ("check that an archive, a run, or a journal is whole", _verify),
     "phantom": ("simulate films or CT of known truth, as DICOM", _phantom),
     "networks": ("list the networks", _networks),
     "tasks": ("list the ready-made questions", _tasks),

@@ -18,8 +18,10 @@ from overread.learn.predict import Model
 from overread.steps.asked import check_questions
 from overread.steps.compare import compare
 from overread.steps.evaluate import evaluate
+from overread.steps.reads import NAME as READS
 from overread.steps.run import read_json, seal
 from overread.steps.scores import read_scores
+from overread.store.journal import Journal
 
 
 def noisier(run, out, *, noise, seed=0):
@@ -70,19 +72,22 @@ def test_a_worse_run_is_told_as_worse_and_an_equal_one_is_not(runs):
     assert "runs on the same 80 testing images of 20 patients" in str(told)
 
 
+def reads_of(folder):
+    return [entry["record"] for entry in Journal(folder / READS).records() if entry["kind"] == "read"]
+
+
 def test_a_comparison_is_counted_as_a_read_of_the_testing_cohort(runs):
     def counted():
-        here = [read_json(run / "reads.json") if (run / "reads.json").exists() else [] for run in runs[:2]]
-        return [[r["by"] for r in reads].count("compare") for reads in here]
+        return [[r["by"] for r in reads_of(run)].count("compare") for run in runs[:2]]
 
     before = counted()
     told = compare(*runs[:2], now=NOW)
     assert counted() == [n + 1 for n in before]
-    line = read_json(runs[0] / "reads.json")[-1]
+    line = reads_of(runs[0])[-1]
     evaluate(runs[0], now=NOW)
-    assert read_json(runs[0] / "reads.json")[-1]["cohort"] == line["cohort"]  # the same cohort, as evaluate counts it
+    assert reads_of(runs[0])[-1]["cohort"] == line["cohort"]  # the same cohort, as evaluate counts it
     where = read_json(runs[0] / "plan.json")["archive"]
-    known = [json.loads(row)["by"] for row in Path(where, "reads.jsonl").read_text().splitlines()]
+    known = [read["by"] for read in reads_of(Path(where))]
     assert known.count("compare") >= 2 and known[-1] == "evaluate"
     assert not any("not counted" in note for note in told.notes)
 

@@ -13,6 +13,7 @@ from small_run import NOW, fill, small_run, spots
 from overread.errors import CohortError, LabelError, RunError
 from overread.learn.predict import Model
 from overread.steps.evaluate import evaluate
+from overread.steps.reads import NAME as READS
 from overread.steps.run import seal, write_json
 from overread.steps.scores import read_scores
 from overread.store.archive import Archive
@@ -140,14 +141,14 @@ def test_several_levels_and_several_labels(tmp_path):
 
 def test_another_archive_is_read_by_the_model_and_leaves_the_run_as_it_was(evaluated, tmp_path):
     run, _ = evaluated
-    before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file() and p.name != "reads.json"}
+    before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file() and not p.name.startswith(READS)}
     pictures, there = spots(60, seed=9)
     with fill(tmp_path / "other", pictures, [{"spot": bool(t)} for t in there]):
         pass
     other = evaluate(run, on=tmp_path / "other", now=NOW)
     assert other.metrics["labels"]["spot"]["auroc"]["n"] == 60
     assert other.report.parent.parent == run and other.report.is_file()
-    assert {p.name: p.read_bytes() for p in run.iterdir() if p.is_file() and p.name != "reads.json"} == before
+    assert {p.name: p.read_bytes() for p in run.iterdir() if p.is_file() and not p.name.startswith(READS)} == before
     own = evaluate(run, on=json.loads((run / "plan.json").read_text())["archive"], now=NOW)
     assert any("were seen in training" in w for w in own.page["warnings"])
 

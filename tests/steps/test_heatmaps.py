@@ -21,8 +21,10 @@ from overread.steps import heatmaps
 from overread.steps.draft import pieces
 from overread.steps.evaluate import evaluate
 from overread.steps.explain import explain
+from overread.steps.reads import NAME as READS
 from overread.steps.run import read_json, seal, write_json
 from overread.store.archive import Archive
+from overread.store.journal import Journal
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +130,7 @@ def test_explain_tests_on_the_runs_own_cohort_and_tells_what_failed(run, home, t
     assert "has not been tested, shown in grey" in str(told) and not told.maps[0]["passed"]
     told = explain(run, tmp_path / "a.png", out=tmp_path / "out", methods=("grad-cam++",), test=True, progress=False)
     verdict = read_json(run / heatmaps.NAME)["grad-cam++"]
-    assert [r["by"] for r in read_json(run / "reads.json")][-1] == "explain"
+    assert [r["record"]["by"] for r in Journal(run / READS).records()][-1] == "explain"
     assert told.maps[0]["passed"] == verdict["passed"] and verdict["cases"] >= 50
     assert json.loads((tmp_path / "out" / "maps.json").read_text())["tests"]["grad-cam++"] == verdict
     plan = read_json(run / "plan.json")

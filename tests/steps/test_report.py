@@ -16,6 +16,7 @@ from overread.domain.human import HUMAN
 from overread.errors import OverreadError, RunError
 from overread.steps.answers import template
 from overread.steps.evaluate import evaluate
+from overread.steps.reads import NAME as READS
 from overread.steps.report import BROWSERS, find_browser, print_page, report
 
 ANSWERS = {key: f"said of {item.words} <b>by us</b>" for key, item in HUMAN.items() if item.needed}
@@ -34,7 +35,7 @@ def done(tmp_path_factory):
 
 def test_what_a_human_writes_takes_the_stamp_away_and_is_escaped(done):
     before = (
-        (done / "reads.json").read_bytes(),
+        (done / READS).read_bytes(),
         (done / "metrics.json").read_bytes(),
         (done / "manifest.json").read_bytes(),
     )
@@ -48,7 +49,7 @@ def test_what_a_human_writes_takes_the_stamp_away_and_is_escaped(done):
     assert "said of users &lt;b&gt;by us&lt;/b&gt;" in page and "<b>by us" not in page
     assert "said of users" in (done / "card.xml").read_text() and "said of users" in (done / "card.md").read_text()
     after = (
-        (done / "reads.json").read_bytes(),
+        (done / READS).read_bytes(),
         (done / "metrics.json").read_bytes(),
         (done / "manifest.json").read_bytes(),
     )

@@ -131,7 +131,7 @@ def compare(
     common = sorted(set.intersection(*({(e[1], e[2]) for e in one.testing.entries} for one in read)))
     if not common:
         raise RunError("testing cohorts without a common image", expected="the same split", do="train with one seed")
-    notes = _notes(read, common)
+    notes = (*_notes(read, common), *_counted(read, now or datetime.now().astimezone()))
     parts = [one.cases(label, common) for one in read]
     if any(not np.array_equal(part[0].truth, parts[0][0].truth) for part in parts[1:]):
         raise RunError("runs that know other truths of the same images", expected="one archive", do="train them again")
@@ -151,7 +151,7 @@ def compare(
         figures=tuple(figures),
         differences=tuple(differences),
         spread=claims.spread([f["auroc"].value for f in figures]),
-        notes=(*notes, *_counted(read, now or datetime.now().astimezone())),
+        notes=notes,
     )
     if out is None:
         return found
@@ -202,11 +202,7 @@ def _counted(read: Sequence[_Read], now: datetime) -> list[str]:
     for one in read:
         images = [entry[1] for entry in one.testing.entries]
         own = {"model": model_of(one.run), "own": True, "by": "compare"}
-        try:
-            reads = count(one.run, archive_of(one.run, one.plan), images, **own, now=now)
-        except OSError as error:
-            notes.append(f"a run cannot be written ({error.strerror}): this comparison is not counted there")
-            continue
+        reads = count(one.run, archive_of(one.run, one.plan), images, **own, now=now)
         notes += reads.notes
         models = max(models, reads.models)
     if models > 1:

@@ -32,7 +32,7 @@ from overread.steps.progress import progress as bar
 from overread.steps.question import never_learned
 from overread.steps.question import truth as truth_of
 from overread.steps.reads import count as count_reads
-from overread.steps.reads import model_of
+from overread.steps.reads import model_of, seal_figures
 from overread.steps.report import publish
 from overread.steps.run import archive_of, read_json, write_json
 from overread.steps.scores import Question, Scores, read_scores
@@ -98,9 +98,9 @@ def evaluate(
     """Say how well a run reads the testing cohort, or another archive, and write figures, report and card.
 
     Writes ``metrics.json``, ``report.html`` (and ``report.json``, what it shows), ``card.json``, ``card.md``,
-    ``card.xml``, ``floor.npz`` (what the floors say of it) and ``reads.json`` (how often testing was read) into the
-    run, and ``answers.toml``, for a human to fill in, where there is none; with ``on``, figures and report go to the folder
-    ``on-<fingerprint>`` in it instead. Each read is also recorded in ``reads.jsonl`` in the archive that was read.
+    ``card.xml`` and ``floor.npz`` (what the floors say of it) into the run, and ``answers.toml``, for a human to fill
+    in, where there is none; with ``on``, figures and report go to the folder ``on-<fingerprint>`` in it instead. Before
+    anything is measured the read is recorded in ``testing-reads.jsonl``, in the run and in the archive that is read.
 
     Parameters
     ----------
@@ -126,6 +126,8 @@ def evaluate(
     Raises
     ------
     RunError, ArchiveError, CohortError
+    IntegrityError
+        If the run or its journal of reads was touched.
     """
     run, now = Path(run), now or datetime.now().astimezone()
     check_questions(prevalence, published or {})
@@ -158,6 +160,8 @@ def evaluate(
                 testing = replace(testing, copies=leakage.find_copies(archive, progress=progress).near or {})
             testing, seen = leakage.seen_before(testing, split, archive=archive, home=home, progress=progress)
             warnings += [told for told in (never_learned(list(there.values()), task), *seen) if told]
+        place, images = archive.path if archive else None, [entry[1] for entry in testing.entries]
+        reads = count_reads(run, place, images, model=model_of(run), own=on is None, now=now)
         how = Question(task, split, points, int(plan["seed"]), model.sets)
         probability = fitted.probabilities(testing.logits)
         groups = groups_of(testing, there, how.task) if archive else []
@@ -201,14 +205,6 @@ def evaluate(
     measured = plain(measured)
     out = run if on is None else run / f"on-{fingerprint(sorted(e[1] for e in testing.entries))[:12]}"
     out.mkdir(exist_ok=True)
-    reads = count_reads(
-        run,
-        archive.path if archive else None,
-        [entry[1] for entry in testing.entries],
-        model=model_of(run),
-        own=on is None,
-        now=now,
-    )
     card = _card(run, measured) if on is None else model.card
     page = {
         **measured,
@@ -235,6 +231,7 @@ def evaluate(
     }
     write_json(out / "metrics.json", measured)
     publish(out, run, page, card)
+    seal_figures(run, out, now=now)
     return Evaluation(run, measured, page, out / "report.html")
 
 

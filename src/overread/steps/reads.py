@@ -1,10 +1,13 @@
-"""Count how often a testing cohort was read: in the run, and beside the archive, where every model's reads meet."""
+"""Count how often a testing cohort was read: in the run, and beside the archive, where every model's reads meet.
+
+Both counts are journals whose records are chained by their hashes (`store.journal`): a read that was taken out, changed
+or put in breaks the chain, and figures without the read behind them are refused. A read is recorded before anything is
+measured: what cannot be recorded is not measured.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,10 +15,19 @@ from typing import Any
 
 from overread import __version__
 from overread.domain import fingerprint
-from overread.steps.run import read_json, write_json
+from overread.errors import IntegrityError
+from overread.learn.predict import sha256
+from overread.steps.run import archive_of, read_json
+from overread.store.journal import Journal
 
-NAME = "reads.jsonl"
-"""The file in an archive's folder: a line a read, never rewritten."""
+NAME = "testing-reads.jsonl"
+"""The journal in a run's folder, and in an archive's."""
+
+FIGURES = ("metrics.json", "report.json")
+"""What an evaluation found. Its hashes go into the run's journal, and that of the card, which repeats some of it."""
+
+EARLIER = "reads.json"
+"""Where runs made before there was a journal counted their reads: taken over once, in the first record."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,27 @@ class Reads:
         return [*([told] if self.models > 1 else []), *self.notes]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a run's journal holds, followed from its first record to its last.
+
+    Parameters
+    ----------
+    by : dict of str to int
+        Reads by the verb that made them.
+    figures : int
+        Files of figures that are as they were written.
+    head : str
+        Hash of the last record; "" where there is none.
+    notes : tuple of str
+    """
+
+    by: dict[str, int]
+    figures: int
+    head: str
+    notes: tuple[str, ...] = ()
+
+
 def model_of(run: Path) -> str:
     """Return the fingerprint of what is measured: the network with its calibration, whatever the card says of them."""
     files = read_json(run / "manifest.json")["files"]
@@ -63,7 +96,7 @@ def count(
     now: datetime,
     by: str = "evaluate",
 ) -> Reads:
-    """Record that a cohort was read, in the run and in the archive's folder, and say how often it has been.
+    """Record that a cohort is read, in the run and in the archive's folder, and say how often it has been.
 
     Parameters
     ----------
@@ -73,32 +106,93 @@ def count(
     images : sequence of str
         Content hashes of the cohort's images: the same images are the same cohort, whatever they are called.
     model : str
-        A fingerprint of what was measured.
+        A fingerprint of what is measured.
     own : bool
         True for the run's own testing cohort.
     now : datetime
     by : str
-        The verb that read it: "evaluate", "compare" or "explain".
+        The verb that reads it: "evaluate", "compare" or "explain".
+
+    Raises
+    ------
+    IntegrityError
+        If a journal was touched, or the run has figures and no journal.
+    OSError
+        If the run cannot be written.
     """
-    line = {"time": now.isoformat(timespec="seconds"), "cohort": fingerprint(sorted(images)), "by": by}
-    line["overread"] = __version__
-    path = run / "reads.json"
-    reads = read_json(path) if path.exists() else []
-    reads.append({**line, "own": own})
-    write_json(path, reads)
-    times = sum(1 for r in reads if r["cohort"] == line["cohort"])
+    now = now.astimezone()
+    cohort = fingerprint(sorted(images))
+    line = {"cohort": cohort, "images": len(images), "model": model, "by": by, "own": own, "overread": __version__}
+    journal = _opened(run, now)
+    reads = [r for r in _reads(journal) if r["cohort"] == cohort]
     if archive is None:
-        return Reads(times, 1, 1, ("The archive is not here: other models measured on this cohort are not counted.",))
-    notes = []
+        journal.append("read", {**line, "in_archive": False}, now=now)
+        absent = "The archive is not here: other models measured on this cohort are not counted."
+        return Reads(len(reads) + 1, 1, 1, (absent,))
+    there, notes = Journal(archive / NAME), []
     try:
-        _append(archive / NAME, {**line, "model": model})
+        there.append("read", line, now=now)
+        there.verify()
     except OSError as error:
         notes.append(f"The archive cannot be written ({error.strerror}): this read is counted in the run only.")
-    rows, damaged = _lines(archive / NAME)
-    if damaged:
-        notes.append(f"{damaged:,} lines of the archive's {NAME} are damaged: the count of models may be too low.")
-    order = list(dict.fromkeys([r["model"] for r in rows if r["cohort"] == line["cohort"]] + [model]))
-    return Reads(times, order.index(model) + 1, len(order), tuple(notes))
+    line["in_archive"] = not notes
+    journal.append("read", line, now=now)
+    rows = [r for r in _reads(there) if r["cohort"] == cohort]
+    notes += _differing([*reads, line], rows, model)
+    order = list(dict.fromkeys([*(r["model"] for r in rows), model]))
+    return Reads(len(reads) + 1, order.index(model) + 1, len(order), tuple(notes))
+
+
+def seal_figures(run: Path, out: Path, *, now: datetime) -> None:
+    """Write the hashes of an evaluation's figures into the run's journal: `check` then knows when one was changed.
+
+    Parameters
+    ----------
+    run : Path
+    out : Path
+        Where the figures lie: the run, or a folder in it.
+    now : datetime
+    """
+    names = (*FIGURES, "card.json") if out == run else FIGURES
+    files = {(out / name).relative_to(run).as_posix(): sha256(out / name) for name in names}
+    Journal(run / NAME).append("figures", {"files": files}, now=now.astimezone())
+
+
+def check(run: Path) -> Kept:
+    """Follow a run's journal of reads, and hold the run's figures against it.
+
+    Raises
+    ------
+    IntegrityError
+        If a record was changed, removed or put in; if the run shows figures and has no read of them; if the journal is
+        that of another model; if figures are not those that were written.
+    """
+    journal, shown = Journal(run / NAME), _shown(run)
+    if not journal.begun:
+        if shown:
+            raise _unread(shown)
+        return Kept({}, 0, "")
+    journal.verify()
+    reads, records = _reads(journal), list(journal.records())
+    if shown and not reads:
+        raise _unread(shown)
+    model = model_of(run)
+    if any(r.get("model", model) != model for r in reads):
+        raise IntegrityError(
+            f"{NAME} is the journal of another model", expected="that of this run", do="put the run's own back"
+        )
+    latest = {name: digest for r in records if r["kind"] == "figures" for name, digest in r["record"]["files"].items()}
+    for name in sorted({*latest, *_figures(run)}):
+        if name not in latest or not (run / name).is_file() or sha256(run / name) != latest[name]:
+            raise IntegrityError(
+                f"{name} does not hold the figures that were written with its read",
+                expected="the hash that the journal names",
+                do="run `overread evaluate` again, and find out who changed it",
+            )
+    by: dict[str, int] = {}
+    for r in reads:
+        by[r["by"]] = by.get(r["by"], 0) + 1
+    return Kept(by, len(latest), journal.head[1], _beside_archive(run, reads, model))
 
 
 def nth(number: int) -> str:
@@ -113,21 +207,99 @@ def nth(number: int) -> str:
     return f"{number:,}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
 
 
-def _append(path: Path, record: dict[str, Any]) -> None:
-    """Add one line in one write, so that two processes at once never mix theirs."""
-    with open(path, "ab", buffering=0) as out:
-        torn = path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")  # a process was killed here before
-        out.write(b"\n" * torn + json.dumps(record, sort_keys=True).encode() + b"\n")
-        os.fsync(out.fileno())
+def _opened(run: Path, now: datetime) -> Journal:
+    """Return the run's journal, whole; of a run from before there was one, begun with what it counted.
+
+    Raises
+    ------
+    IntegrityError
+        If it was touched; if the run has figures and no journal.
+    """
+    journal = Journal(run / NAME)
+    if journal.begun:
+        journal.recover(now=now)  # a process may have been killed in the middle of a line
+        journal.verify()
+    elif (run / EARLIER).is_file():
+        journal.append("earlier", {"reads": read_json(run / EARLIER)}, now=now)
+        (run / EARLIER).unlink()
+    elif shown := _shown(run):
+        raise _unread(shown)
+    return journal
 
 
-def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Return the records of the file, and how many lines are none."""
-    rows, damaged = [], 0
-    for line in path.read_bytes().splitlines() if path.is_file() else []:
-        try:
-            row = json.loads(line)
-            rows.append({"cohort": str(row["cohort"]), "model": str(row["model"])})
-        except (ValueError, KeyError, TypeError):
-            damaged += 1
-    return rows, damaged
+def _reads(journal: Journal) -> list[dict[str, Any]]:
+    """Return every read in a journal, those taken over first."""
+    found: list[dict[str, Any]] = []
+    for entry in journal.records():
+        if entry["kind"] == "earlier":
+            found += [{"by": "evaluate", **read} for read in entry["record"]["reads"]]
+        elif entry["kind"] == "read":
+            found.append(entry["record"])
+    return found
+
+
+def _figures(run: Path) -> list[str]:
+    """Return the files of figures that lie in a run, those of other archives among them."""
+    places = [run, *sorted(p for p in run.glob("on-*") if p.is_dir())]
+    return [(p / name).relative_to(run).as_posix() for p in places for name in FIGURES if (p / name).is_file()]
+
+
+def _shown(run: Path) -> list[str]:
+    """Return the files that can only have come from reading a testing cohort."""
+    maps = read_json(run / "heatmaps.json") if (run / "heatmaps.json").is_file() else {}
+    card = read_json(run / "card.json") if (run / "card.json").is_file() else {}
+    return [
+        *_figures(run),
+        *(["heatmaps.json"] if any(verdict.get("tested") for verdict in maps.values()) else []),
+        *(["card.json"] if card.get("performance") else []),
+    ]
+
+
+def _unread(shown: Sequence[str]) -> IntegrityError:
+    return IntegrityError(
+        f"the run has figures ({', '.join(shown)}) and no record of the read behind them",
+        expected=f"{NAME}, as it was written with them",
+        do="put the file back with its .head from a copy; without them nobody knows how often testing was read",
+    )
+
+
+def _differing(ours: Sequence[Mapping], theirs: Sequence[Mapping], model: str) -> list[str]:
+    """Say where the archive counts more or fewer reads of one cohort by this model than the run does."""
+    here = sum(bool(r.get("in_archive")) for r in ours)
+    there = sum(r["model"] == model for r in theirs)
+    if there > len(ours):
+        return [
+            f"The archive counts {there:,} reads of this cohort by this model, the run {len(ours):,}: copies of the run "
+            "were measured too."
+        ]
+    if there < here:
+        return [
+            f"The archive counts {there:,} reads of this cohort by this model, the run {here:,}: the archive was made "
+            "anew or its count was removed, and other models may be missing from it."
+        ]
+    return []
+
+
+def _beside_archive(run: Path, reads: Sequence[Mapping], model: str) -> tuple[str, ...]:
+    """Return what the archive says otherwise, cohort by cohort; nothing where it is not here.
+
+    Raises
+    ------
+    IntegrityError
+        If the archive's journal was touched.
+    """
+    where = archive_of(run, read_json(run / "plan.json"))
+    if where is None:
+        return ()
+    there = Journal(where / NAME)
+    if there.begun:
+        there.verify()
+    rows = _reads(there)
+    own = {r["cohort"] for r in reads if r.get("own")}
+    notes = [
+        note
+        for cohort in sorted(own)
+        for note in _differing([r for r in reads if r["cohort"] == cohort],
+                               [r for r in rows if r["cohort"] == cohort], model)
+    ]  # fmt: skip
+    return tuple(dict.fromkeys(notes))

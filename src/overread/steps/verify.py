@@ -1,4 +1,4 @@
-"""Check that what was kept is whole: a journal's chain and the documents it names, or every byte of an archive."""
+"""Check that what was kept is whole: a journal and the documents it names, a run and its reads, or all of an archive."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from overread.domain.canonical import plain
 from overread.errors import IntegrityError, NothingToDo
+from overread.learn.predict import Model
+from overread.steps import reads
 from overread.steps.progress import bar
 from overread.store.archive import Archive
 from overread.store.journal import Journal
@@ -57,48 +59,98 @@ class VerifiedArchive:
     images : int
     studies : int
         All of whose images are there.
+    reads : int
+        How often a model was measured on images of it.
     """
 
     images: int
     studies: int
+    reads: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the account as plain JSON values."""
         return plain(self.__dict__)
 
     def __str__(self) -> str:
+        measured = f"; {self.reads:,} measurements of models on it, whole and in order" if self.reads else ""
         return (
             f"{self.images:,} images unchanged, every byte by its hash; {self.studies:,} studies with all their images"
+            f"{measured}"
         )
 
 
-def verify(path: Path | str, *, progress: bool = True) -> Verified | VerifiedArchive:
-    """Follow a journal's chain, and compare every document it names with its hash; or check every byte of an archive.
+@dataclass(frozen=True)
+class VerifiedRun:
+    """A run whose files are those that were trained, and whose figures have the reads behind them.
+
+    Parameters
+    ----------
+    files : int
+        All as the run's manifest records them, and the card by its fingerprint.
+    reads : dict of str to int
+        How often a testing cohort was read, by the verb that did.
+    figures : int
+        Files of figures, unchanged since they were measured.
+    head : str
+        Hash of the last record of the journal of reads. Whoever keeps it elsewhere can later prove that no read was
+        taken out; "" for a run that was not measured yet.
+    notes : tuple of str
+        Where the archive counts otherwise.
+    """
+
+    files: int
+    reads: dict[str, int]
+    figures: int
+    head: str
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the account as plain JSON values."""
+        return plain(self.__dict__)
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{n:,} by {verb}" for verb, n in sorted(self.reads.items())) or "none yet"
+        lines = [
+            f"{self.files:,} files as they were trained, by their hashes; {self.figures:,} files of figures unchanged",
+            f"reads of testing cohorts, whole and in order: {told}",
+            *([f"last record {self.head}"] if self.head else []),
+        ]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def verify(path: Path | str, *, progress: bool = True) -> Verified | VerifiedArchive | VerifiedRun:
+    """Follow a journal's chain, and compare every document it names with its hash; or check a run, or an archive's bytes.
 
     Parameters
     ----------
     path : Path or str
-        A journal, an inbox that has one, or an archive.
+        A journal, an inbox that has one, a run, or an archive.
     progress : bool
         Draw a bar on stderr while a large archive is read.
 
     Raises
     ------
     NothingToDo
-        If there is neither a journal nor an archive.
+        If there is neither a journal nor a run nor an archive.
     IntegrityError
-        Naming the first record that is broken, or the record whose document is missing or changed; or the image.
+        Naming the first record that is broken, or the record whose document is missing or changed; or the image; or the
+        file of a run; or the figures without a read behind them.
+    RunError
+        If the run is not finished.
     ArchiveError
         If the archive was made by a newer overread.
     """
     path = Path(path)
+    path = path.parent if path.name == reads.NAME else path
+    if (path / "manifest.json").is_file() or (path / "unfinished").is_file():
+        return _run(path)
     if (path / "archive.sqlite").is_file():
         return _archive(path, show=progress)
     file = next((f for f in (path, *(path / place for place in PLACES)) if f.is_file()), None)
     if file is None:
         raise NothingToDo(
-            "no journal and no archive there",
-            expected="a journal, an inbox with one, or an archive",
+            "no journal, no run and no archive there",
+            expected="a journal, an inbox with one, a run, or an archive",
             do="check the path",
         )
     journal = Journal(file)
@@ -113,11 +165,19 @@ def verify(path: Path | str, *, progress: bool = True) -> Verified | VerifiedArc
     return Verified(records, documents, journal.head[1], kinds)
 
 
+def _run(path: Path) -> VerifiedRun:
+    files = Model.load(path).files
+    kept = reads.check(path)
+    return VerifiedRun(len(files), kept.by, kept.figures, kept.head, kept.notes)
+
+
 def _archive(path: Path, *, show: bool) -> VerifiedArchive:
+    measured = Journal(path / reads.NAME)
+    times = measured.verify() if measured.begun else 0
     with Archive.open(path) as archive:
         images, studies = archive.count()
         with bar(total=images, what="checking every byte", unit="images", show=show) as checked:
-            return VerifiedArchive(archive.verify(tick=checked.update), studies)
+            return VerifiedArchive(archive.verify(tick=checked.update), studies, times)
 
 
 def _check(document: Path, digest: str, n: int) -> None:

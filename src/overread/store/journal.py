@@ -125,6 +125,11 @@ class Journal:
                     yield json.loads(line)
 
     @property
+    def begun(self) -> bool:
+        """Whether anything of a journal is there: its records, or the head that counts them."""
+        return self.path.exists() or self._head.exists()
+
+    @property
     def head(self) -> tuple[int, str]:
         """Number of records and hash of the last one, as the file beside the journal says."""
         head = self._read_head()
