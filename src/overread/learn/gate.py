@@ -7,12 +7,13 @@ sharpness, noise, clipping). A brain shown to a model of chests fails the first;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from overread.stats import novelty
+from overread.stats import exchangeability, novelty
 from overread.stats.novelty import Novelty
 
 THUMBNAIL = {2: 16, 3: 8}
@@ -36,7 +37,11 @@ class Gate:
     known: Mapping[str, Novelty]
 
     def why(self, x: np.ndarray, features: np.ndarray) -> str:
-        """Return why an image is not answered, in words with the numbers; empty when it may be.
+        """Return why an image is not answered, in words with the numbers; empty when it may be."""
+        return self.look(x, features)[0]
+
+    def look(self, x: np.ndarray, features: np.ndarray) -> tuple[str, dict[str, float]]:
+        """Return the same, and how far the image lies from the training images, by kind.
 
         Parameters
         ----------
@@ -46,20 +51,33 @@ class Gate:
             The network's last feature maps of it.
         """
         found = rows(x, features)
-        kind = self.kind_of(found)
+        far = self.far(found)
+        kind = self.strange(far)
         if not kind:
-            return ""
-        like, row = self.known[kind], found[kind]
-        which = f" ({_QUALITY[_furthest(like, row)]})" if kind == "quality" else ""
-        far = float(like.distance(row)[0]) / like.limit
-        return f"{_WORDS[kind]}{which}: {far:.1f} times as far from them as allowed"
+            return "", far
+        like = self.known[kind]
+        which = f" ({_QUALITY[_furthest(like, found[kind])]})" if kind == "quality" else ""
+        return f"{_WORDS[kind]}{which}: {far[kind] / like.limit:.1f} times as far from them as allowed", far
 
     def kind_of(self, row: Mapping[str, np.ndarray]) -> str:
         """Return which distance is too large for one image's `rows`; empty when none is."""
-        for kind, like in self.known.items():
-            if like.distance(row[kind])[0] > like.limit:
-                return kind
-        return ""
+        return self.strange(self.far(row))
+
+    def far(self, row: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Return how far one image's `rows` lie from the training images, by kind."""
+        return {kind: float(like.distance(row[kind])[0]) for kind, like in self.known.items()}
+
+    def strange(self, far: Mapping[str, float]) -> str:
+        """Return which of these distances is too large; empty when none is."""
+        return next((kind for kind, like in self.known.items() if far[kind] > like.limit), "")
+
+    def compared(self, far: Sequence[Mapping[str, float]]) -> dict[str, Any] | None:
+        """Return whether a batch of images, one a patient, comes as the calibration cohort's did.
+
+        See `overread.stats.exchangeability.compared`; None where there are too few to say.
+        """
+        held = {kind: like.held for kind, like in self.known.items()}
+        return exchangeability.compared(held, {kind: np.array([one[kind] for one in far]) for kind in held})
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what has to be kept in ``gate.npz``."""
@@ -95,13 +113,19 @@ def rows(x: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
     return {"look": look, "features": features.reshape(-1, features.shape[-1]).mean(axis=0), "quality": _quality(grey)}
 
 
-def learn(training: Mapping[str, np.ndarray], calibration: Mapping[str, np.ndarray]) -> Gate:
+def learn(
+    training: Mapping[str, np.ndarray],
+    calibration: Mapping[str, np.ndarray],
+    *,
+    one_each: Sequence[int] | None = None,
+) -> Gate:
     """Learn the gate from the rows of both cohorts: {kind: (n, d)}.
 
-    The stated share of false alarms is divided among the kinds, so that all together keep it.
+    The stated share of false alarms is divided among the kinds, so that all together keep it. ``one_each`` holds one
+    row of each calibration patient, with which batches of new images are compared (`Gate.compared`).
     """
-    share = novelty.FALSE_ALARMS / len(training)
-    made = {kind: novelty.fit(training[kind], calibration[kind], false_alarms=share) for kind in training}
+    how = {"false_alarms": novelty.FALSE_ALARMS / len(training), "one_each": one_each}
+    made = {kind: novelty.fit(training[kind], calibration[kind], **how) for kind in training}
     return Gate({kind: like for kind, like in made.items() if like is not None})
 
 

@@ -140,7 +140,11 @@ class Model:
         return self.calibration.interval(logits)
 
     def findings(self, image: Image, *, hash: str = "") -> tuple[Finding, ...]:
-        """Return the answer to each label for one image: present, absent, or refer with a reason.
+        """Return the answer to each label for one image: present, absent, or refer with a reason."""
+        return self.answer(image, hash=hash)[0]
+
+    def answer(self, image: Image, *, hash: str = "") -> tuple[tuple[Finding, ...], dict[str, float]]:
+        """Return the same, and how far the image lies from the training images, by kind (see `learn.gate`).
 
         Parameters
         ----------
@@ -151,7 +155,8 @@ class Model:
         x = preprocess.apply(self.recipe, image)
         logits, features = next(self.run_inputs([x]))
         p, between = self.probabilities(logits[None])[0], self.intervals(logits[None])[0]
-        unlike = self.doubt(image) or self.unlike(x, features)
+        strange, far = self.look(x, features)
+        unlike = self.doubt(image) or strange
         decide = self._level if self.task.kind in ("multiclass", "ordinal") else self._label
         out = []
         for i, label in enumerate(self.task.labels):
@@ -168,18 +173,24 @@ class Model:
                     hash,
                 )
             )
-        return tuple(out)
+        return tuple(out), far
 
-    def unlike(self, x: np.ndarray, features: np.ndarray) -> str:
-        """Return why a network input looks unlike the training images, in words; empty when it does not."""
-        return self.gate.why(x, features) if self.gate is not None else ""
+    def look(self, x: np.ndarray, features: np.ndarray) -> tuple[str, dict[str, float]]:
+        """Return why a network input looks unlike the training images, in words or "", and how far it lies from them."""
+        return self.gate.look(x, features) if self.gate is not None else ("", {})
 
     def read(self, images: Iterable[Image]) -> Iterator[tuple[np.ndarray, str]]:
         """Yield the raw scores (outputs,) of each image, and why it would be referred unanswered ("" when it would not)."""
+        for logits, why, _ in self.looked(images):
+            yield logits, why
+
+    def looked(self, images: Iterable[Image]) -> Iterator[tuple[np.ndarray, str, dict[str, float]]]:
+        """Yield the same, and how far each image lies from the training images, by kind."""
         images, again = tee(images)
         inputs, kept = tee(preprocess.apply(self.recipe, i) for i in images)
         for image, x, (logits, features) in zip(again, kept, self.run_inputs(inputs), strict=True):
-            yield logits, self.doubt(image) or self.unlike(x, features)
+            strange, far = self.look(x, features)
+            yield logits, self.doubt(image) or strange, far
 
     def doubt(self, image: Image) -> str:
         """Return why this image is none of the model's business, in words; empty when it is.

@@ -61,6 +61,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "split_told": _split_told(evaluation),
         "flow_told": _flow_told(evaluation),
         "reads_told": _reads_told(evaluation),
+        "alike_told": _alike_told(evaluation.get("exchangeability")),
         "unit_told": f"{_whom(evaluation['unit']['images'], evaluation['unit']['patients'])}, counted by image",
         "cohorts": _cohorts(evaluation),
         "cohort_names": list(evaluation["cohorts"]),
@@ -166,6 +167,13 @@ def _whom(n: int, patients: int | None) -> str:
 
 def _share(e: Mapping[str, Any]) -> str:
     return "none" if e["value"] is None else percent(e["value"])
+
+
+def _alike_told(found: Mapping[str, Any] | None) -> str:
+    """Say whether testing images come as the calibration cohort's did, which every promise made there rests on."""
+    if not found:
+        return ""
+    return f"Tested against the calibration cohort: {found['in_words']}."
 
 
 def _reads_told(evaluation: Mapping[str, Any]) -> str:

@@ -14,8 +14,8 @@ Ledoit and Wolf 2004, doi:10.1016/S0047-259X(03)00096-4 (shrunk covariance); Lee
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from sklearn.covariance import ledoit_wolf
@@ -40,12 +40,15 @@ class Novelty:
         Distance from which an image is a stranger; infinite where calibration images are too few to tell.
     n : int
         Calibration images behind the limit.
+    held : ndarray, (patients,)
+        Distances of calibration images, one a patient: what a batch of new images is compared with.
     """
 
     mean: np.ndarray
     whitening: np.ndarray
     limit: float
     n: int
+    held: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     def distance(self, rows: np.ndarray) -> np.ndarray:
         """Return the distance (n,) of each row (n, d) from the training images; about 1 for one of them.
@@ -63,7 +66,7 @@ class Novelty:
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """Return what has to be kept, under names that begin with ``name``."""
-        kept = {"mean": self.mean, "whitening": self.whitening.astype(np.float32)}
+        kept = {"mean": self.mean, "whitening": self.whitening.astype(np.float32), "held": np.sort(self.held)}
         return {f"{name}_{key}": value for key, value in kept.items()} | {
             f"{name}_limit": np.array([self.limit, self.n])
         }
@@ -72,10 +75,17 @@ class Novelty:
     def of(cls, held: Mapping[str, np.ndarray], name: str) -> Novelty:
         """Read it back."""
         limit, n = held[f"{name}_limit"]
-        return cls(held[f"{name}_mean"], held[f"{name}_whitening"].astype(float), float(limit), int(n))
+        others = held[f"{name}_held"] if f"{name}_held" in held else np.empty(0)  # a run of an earlier version
+        return cls(held[f"{name}_mean"], held[f"{name}_whitening"].astype(float), float(limit), int(n), others)
 
 
-def fit(training: np.ndarray, calibration: np.ndarray, *, false_alarms: float = FALSE_ALARMS) -> Novelty | None:
+def fit(
+    training: np.ndarray,
+    calibration: np.ndarray,
+    *,
+    false_alarms: float = FALSE_ALARMS,
+    one_each: Sequence[int] | None = None,
+) -> Novelty | None:
     """Learn the spread on training images, and the limit on calibration images.
 
     Parameters
@@ -84,6 +94,8 @@ def fit(training: np.ndarray, calibration: np.ndarray, *, false_alarms: float = 
         Thumbnails, or a network's last averaged feature maps, as rows.
     false_alarms : float
         Share of new images like the calibration images that may be called strangers.
+    one_each : sequence of int, optional
+        Calibration rows to be kept for comparison, one a patient; all when left out.
 
     Returns
     -------
@@ -110,10 +122,11 @@ def fit(training: np.ndarray, calibration: np.ndarray, *, false_alarms: float = 
     whitening = directions / np.sqrt(np.maximum(values, floor))
     like = Novelty(mean, whitening.astype(np.float32).astype(float), math.inf, len(calibration))
     k = math.ceil((len(calibration) + 1) * (1 - false_alarms) - 1e-9)
+    far = like.distance(calibration) if len(calibration) else np.empty(0)
     if 0 < k <= len(calibration):
-        limit = float(np.sort(like.distance(calibration))[k - 1])
+        limit = float(np.sort(far)[k - 1])
     elif len(calibration) >= FEWEST:  # too few for the share asked for: the strangest of them, and a half beyond
-        limit = 1.5 * float(like.distance(calibration).max())
+        limit = 1.5 * float(far.max())
     else:
         limit = math.inf
-    return Novelty(like.mean, like.whitening, limit, len(calibration))
+    return replace(like, limit=limit, held=far if one_each is None else far[list(one_each)])

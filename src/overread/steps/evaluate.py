@@ -19,6 +19,7 @@ from overread.learn.predict import Model
 from overread.learn.saliency import DEFAULT
 from overread.pages.plots import told
 from overread.stats import calibration as calibrating
+from overread.stats.exchangeability import compared, one_each
 from overread.stats.splits import Split
 from overread.steps import leakage, probes, shortcuts
 from overread.steps.asked import at_prevalence, check_questions, claims_against
@@ -164,6 +165,8 @@ def evaluate(
         reads = count_reads(run, place, images, model=model_of(run), own=on is None, now=now)
         how = Question(task, split, points, int(plan["seed"]), model.sets)
         probability = fitted.probabilities(testing.logits)
+        alike = _alike(scores.of("calibration"), testing)
+        warnings += [f"{alike['in_words'][0].upper()}{alike['in_words'][1:]}."] if alike.get("alarm") else []
         groups = groups_of(testing, there, how.task) if archive else []
         figures = (5 + len(groups)) * len(task.labels)
         meter = stack.enter_context(moved_bar(total=figures, what="figures and intervals", show=progress))
@@ -192,6 +195,7 @@ def evaluate(
         "calibration": {k: v for k, v in fitted.to_json().items() if k != "refits"},
         "subgroups": subgroups,
         "sets": covered(how, testing, probability),
+        "exchangeability": alike,
         "at_prevalence": at_prevalence(labels, prevalence) if prevalence is not None else {},
         "heatmaps": model.heat_maps,
         "claims": claims_against(labels, published or {}, n=published_n),
@@ -262,9 +266,19 @@ def _read(archive: Archive, studies: Mapping[str, Study], model: Model, task: Ta
             expected="the label the run was trained for" + (f": {', '.join(task.labels)}" if strange else ""),
         )
     hashes = bar([entry[1] for entry, _ in rows], total=len(rows), what="reading", unit="images", show=progress)
-    found = list(model.read(archive.image(name) for name in hashes))
-    logits, unlike = np.array([z for z, _ in found]), tuple(why for _, why in found)
-    return Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits, unlike)
+    found = list(model.looked(archive.image(name) for name in hashes))
+    logits, unlike = np.array([z for z, _, _ in found]), tuple(why for _, why, _ in found)
+    far = {kind: np.array([one[kind] for _, _, one in found]) for kind in found[0][2]}
+    return Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits, unlike, far=far)
+
+
+def _alike(calibration: Scores, testing: Scores) -> dict[str, Any]:
+    """Return whether the testing images come as the calibration cohort's did; empty where there are too few to say."""
+    sides = [
+        {kind: far[one_each(cases.patients, [entry[1] for entry in cases.entries])] for kind, far in cases.far.items()}
+        for cases in (calibration, testing)
+    ]
+    return compared(*sides) or {}
 
 
 def _strata(split: Split, studies: Mapping[str, Study], task: Task) -> list[dict[str, Any]]:

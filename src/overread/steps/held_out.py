@@ -17,6 +17,7 @@ from overread.learn import predict
 from overread.stats import calibration as calibrating
 from overread.stats import conformal
 from overread.stats.curves import positive_weights
+from overread.stats.exchangeability import one_each
 from overread.stats.guarantee import operating_point
 from overread.stats.resample import Who
 from overread.stats.splits import Split
@@ -75,15 +76,17 @@ def score(
                 logits[cohort].append(z)
                 rows[cohort].append({kind: row.astype(np.float32) for kind, row in gating.rows(x, features).items()})
                 line.update(1)
-    gate = gating.learn(_stacked(rows["training"]), _stacked(rows["calibration"]))
+    weights = positive_weights(material.truth["training"]).tolist() if weighed else None
+    patients = whose(split.cohorts["calibration"], copies)
+    each = one_each(patients, [image for image, _, _ in split.cohorts["calibration"]])
+    gate = gating.learn(_stacked(rows["training"]), _stacked(rows["calibration"]), one_each=each)
     entries = split.cohorts["training"]
     write(out / "neighbours.npz", _npz(nearest.kept(rows["training"], [entries[i] for i in some])))
-    unlike = [gate.kind_of(row) for cohort in HELD_OUT for row in rows[cohort]]
+    far = [gate.far(row) for cohort in HELD_OUT for row in rows[cohort]]
     write(out / "gate.npz", _npz(gate.arrays()))
-    _write(out / "scores.csv", split, material, logits, task, unlike=unlike)
+    _write(out / "scores.csv", split, material, logits, task, unlike=[gate.strange(one) for one in far], far=far)
     found = np.array(logits["calibration"]).reshape(-1, len(task.labels))
-    weights = positive_weights(material.truth["training"]).tolist() if weighed else None
-    return Held(found, material.truth["calibration"], whose(split.cohorts["calibration"], copies), weights)
+    return Held(found, material.truth["calibration"], patients, weights)
 
 
 def score_baseline(out: Path, graph: Path, split: Split, material: Material, task: Task, *, name: str, progress: bool):
@@ -145,8 +148,8 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     return held.getvalue()
 
 
-def _write(path: Path, split: Split, material: Material, logits, task: Task, *, unlike=None) -> None:
+def _write(path: Path, split: Split, material: Material, logits, task: Task, *, unlike=None, far=None) -> None:
     rows = [(cohort, *entry) for cohort in HELD_OUT for entry in split.cohorts[cohort]]
     known = np.concatenate([material.truth[cohort] for cohort in HELD_OUT])
     found = np.array([z for cohort in HELD_OUT for z in logits[cohort]]).reshape(-1, len(task.labels))
-    write_scores(path, rows, known, found, labels=task.labels, unlike=unlike)
+    write_scores(path, rows, known, found, labels=task.labels, unlike=unlike, far=far)

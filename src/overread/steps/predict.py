@@ -16,6 +16,7 @@ from overread.errors import NothingToDo, OverreadError, UnreadableFile
 from overread.formats import door
 from overread.learn.predict import Model
 from overread.learn.saliency import DEFAULT
+from overread.stats.exchangeability import one_each
 from overread.steps.draft import Read, in_words, on_disk, pieces, report_of, weight
 from overread.steps.heatmaps import failing
 from overread.steps.progress import bar
@@ -41,6 +42,9 @@ class Predictions:
         Images that were answered, but for which DICOM objects could not be written: the first file of each study.
     several : bool
         True for a question with many answers: the most probable one decides, at no threshold.
+    batch : mapping or None
+        Whether the images come as those of the calibration cohort did (`overread.stats.exchangeability.compared`); None
+        for fewer than 30 studies, or where the run does not know.
     """
 
     run: Path
@@ -50,6 +54,7 @@ class Predictions:
     evidence: tuple[str, ...] = field(default=())
     notes: tuple[tuple[str, str, str], ...] = field(default=())
     several: bool = False
+    batch: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return all answers for ``--json``."""
@@ -64,6 +69,7 @@ class Predictions:
             "refused": [{"file": f, "code": c, "reason": why} for f, c, why in self.refused],
             "evidence": list(self.evidence),
             "notes": [{"file": f, "code": c, "reason": why} for f, c, why in self.notes],
+            "batch": plain(self.batch),
         }
 
     def __str__(self) -> str:
@@ -82,6 +88,8 @@ class Predictions:
             lines.append(f"  {why}" if code == "no-heat-map" else f"  answered, but no DICOM object for {file}: {why}")
         if len(self.notes) > 10:
             lines.append(f"  … and {len(self.notes) - 10} more in {self.out / 'predictions.json'}")
+        if self.batch and self.batch["alarm"]:
+            lines.append(f"! {self.batch['in_words']}")
         lines.append(f"answers: {self.out / 'predictions.csv'}   a second reader's opinion: the doctor decides")
         return "\n".join(lines)
 
@@ -145,6 +153,7 @@ def predict(
         tuple(sorted(reads, key=lambda r: (r.file, r.image))),
         tuple(sorted(refused)),
         several=model.task.kind in ("multiclass", "ordinal"),
+        batch=_batch(model, reads),
     )
     write(out / "predictions.csv", _sheet(result))  # the answers first: what follows may fail for one study or another
     write_json(out / "predictions.json", result.to_json())
@@ -162,7 +171,15 @@ def answer(model: Model, found: door.Found) -> Read:
     # a joining key for rows of one study, not a protection: this file stays where the images are
     own = [origin.patient_id, origin.study_uid] if origin.study_uid else origin.digest
     study = "S" + fingerprint([model.card.hashes, own])[:12]
-    return Read(origin.files[0], study, name, model.findings(image, hash=name))
+    return Read(origin.files[0], study, name, *model.answer(image, hash=name))
+
+
+def _batch(model: Model, reads: Sequence[Read]) -> dict[str, Any] | None:
+    """Say whether a batch comes as the calibration cohort did: one image a study, the patients not being known here."""
+    if model.gate is None:
+        return None
+    rows = one_each([read.study for read in reads], [read.image for read in reads])
+    return model.gate.compared([reads[i].far for i in rows])
 
 
 def _found(sources: Sequence[str | Path], refused: list[tuple[str, str, str]]) -> Iterator[door.Found]:

@@ -62,6 +62,8 @@ class Scores:
         Why each image is referred unanswered, "" where it is not; empty where it was not looked at.
     copies : mapping of str to str
         Group of each image that has a copy: where no patient is known, copies are one case.
+    far : mapping of str to ndarray, (n,)
+        How far each image lies from the training images, by kind; empty where it was not looked at.
     """
 
     entries: tuple[tuple[str, str, str, str | None], ...]
@@ -69,6 +71,7 @@ class Scores:
     logits: np.ndarray
     unlike: tuple[str, ...] = ()
     copies: Mapping[str, str] = field(default_factory=dict)
+    far: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def patients(self) -> list[Who]:
@@ -84,7 +87,8 @@ class Scores:
         """Return some rows."""
         unlike = tuple(self.unlike[i] for i in rows) if self.unlike else ()
         entries = tuple(self.entries[i] for i in rows)
-        return Scores(entries, self.truth[rows], self.logits[rows], unlike, self.copies)
+        far = {kind: distances[rows] for kind, distances in self.far.items()}
+        return Scores(entries, self.truth[rows], self.logits[rows], unlike, self.copies, far)
 
     @property
     def strange(self) -> np.ndarray:
@@ -110,7 +114,9 @@ def read_scores(path: Path, labels: Sequence[str]) -> Scores:
     truth = np.array([[float(r[f"truth:{n}"]) if r[f"truth:{n}"] else np.nan for n in labels] for r in rows])
     logits = np.array([[float(r[f"logit:{n}"]) for n in labels] for r in rows])
     entries = tuple((r["cohort"], r["image"], r["study"], r["patient"] or None) for r in rows)
-    return Scores(entries, truth, logits, tuple(r["unlike"] for r in rows) if "unlike" in rows[0] else ())
+    unlike = tuple(r["unlike"] for r in rows) if "unlike" in rows[0] else ()
+    far = {c.removeprefix("far:"): np.array([float(r[c]) for r in rows]) for c in rows[0] if c.startswith("far:")}
+    return Scores(entries, truth, logits, unlike, far=far)
 
 
 @dataclass(frozen=True)
