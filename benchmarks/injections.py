@@ -3,11 +3,13 @@
 Leaks: copies of training films are put into the testing cohort under new patients: 0.1 %, 1 % and 10 % of it. Each kind
 of copy has sources of its own, so that no kind is found through another. What is printed is the share of the injected
 films that the certificate names, and the share of the others that it names wrongly. Shortcuts: for a share of one class
-the file format is changed; and facts that mean nothing are asked, to see how often one is warned of.
+the file format is changed; and facts that mean nothing are asked, to see how often one is warned of. One patient under two
+ids: can the left breast be told to be that of the right one by its pixels? It cannot: nobody but the source knows a patient.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 import tempfile
 import time
@@ -21,6 +23,7 @@ from scipy import ndimage
 
 from benchmarks.data import SHARED
 from overread.domain import Image, Study
+from overread.imaging.likeness import NEAR_TURNED, mirrored, signature
 from overread.stats import shortcuts
 from overread.stats.certificate import touched
 from overread.steps.leakage import find_copies
@@ -74,7 +77,7 @@ def measure(_: list[str] | None = None) -> list[dict[str, Any]]:
     """Return detection and false-alarm rates of leaks and shortcuts."""
     if not (SHARED / "chest_xray").is_dir():
         return [{"what": "leaks", "value": "not measured: the real films are not on this machine"}]
-    return [*leaks(TRAINING, TESTING), *shortcut_rates(STUDIES)]
+    return [*leaks(TRAINING, TESTING), *other_breasts(), *shortcut_rates(STUDIES)]
 
 
 def leaks(training: int, testing: int) -> list[dict[str, Any]]:
@@ -112,10 +115,36 @@ def leaks(training: int, testing: int) -> list[dict[str, Any]]:
     return found
 
 
+def other_breasts() -> list[dict[str, Any]]:
+    """Return how often the two breasts of a patient under two ids are called copies, and how often those of two patients.
+
+    The left film is compared with every right one in the mirror, at the certificate's limit and at lower ones.
+    """
+    folder = SHARED / "mammography"
+    with open(folder / "labels.csv", newline="") as table:
+        rows = list(csv.DictReader(table))
+    looks = {
+        side: {
+            r["patient"]: signature(_read(folder / "images" / r["file"])) for r in rows if r["side_by_readme"] == side
+        }
+        for side in "LR"
+    }
+    patients = sorted(looks["L"])
+    left, right = (np.stack([looks[side][patient] for patient in patients]) for side in "LR")
+    alike = mirrored(left) @ right.T
+    own = np.diag(alike)
+    others = alike[~np.eye(len(patients), dtype=bool)]
+    told = [
+        f"at {limit:.2f}: {(own >= limit).sum()}/{len(own)} named, {(others >= limit).sum():,}/{others.size:,} pairs of strangers"
+        for limit in (NEAR_TURNED, 0.9, 0.8, 0.7, 0.6)
+    ]
+    nearest = (alike.argmax(1) == np.arange(len(patients))).mean()
+    told.append(f"the likest right breast is her own for {nearest:.0%}")
+    return [{"what": "the other breast of the same patient, under another id (mirrored)", "value": "; ".join(told)}]
+
+
 def _films(count: int, *, again: int) -> tuple[list[np.ndarray], list[str], list[np.ndarray]]:
     """Return films of different patients, whose they are, and a second film of each of the first patients that has one."""
-    import csv
-
     folder = SHARED / "chest_xray"
     seen: dict[str, list[str]] = {}
     with open(folder / "labels.csv", newline="") as table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from dataclasses import replace
@@ -15,7 +14,6 @@ from small_run import NOW, fill, small_run, spots
 
 from overread.domain import Image, Study
 from overread.errors import CohortError
-from overread.formats.raster import read_picture
 from overread.learn.predict import Model
 from overread.stats import splits
 from overread.steps import leakage
@@ -25,7 +23,6 @@ from overread.steps.heatmaps import panel_of
 from overread.steps.run import read_json, write_json
 from overread.steps.scores import read_scores
 from overread.store.archive import Archive
-from overread.store.objects import content_hash
 
 
 def films(n: int, seed: int = 0) -> np.ndarray:
@@ -260,59 +257,3 @@ def test_another_archive_is_measured_without_what_the_run_has_learned_from(leaky
     learned = {e[0] for c, rows in split.cohorts.items() if c != "testing" for e in rows}
     assert len(learned) == 240 and auroc["n"] == 40
     assert any(w.startswith("20 of these images were seen in training") for w in evaluation.page["warnings"])
-
-
-# --- real images ------------------------------------------------------------------------------------------------------
-
-
-def read_folder(archive: Archive, folder, *, labels) -> None:
-    for i, path in enumerate(sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))):
-        raw = path.read_bytes()
-        kind = "png" if raw[:4] == b"\x89PNG" else "jpeg"
-        name = archive.put(read_picture(raw, kind=kind))
-        archive.add(Study(f"S{i:012x}", (name,), labels={"mass": labels(path)}))
-
-
-def test_the_25_extra_copies_of_brain_mri_are_found_and_kept_on_one_side(shared_data, tmp_path):
-    with Archive.create(tmp_path / "a") as archive:
-        read_folder(archive, shared_data / "brain_mri", labels=lambda path: path.parent.name == "yes")
-        split, found = certificate(archive)
-    assert sum(c["exact"] for c in found["within"].values()) == 25
-    assert sum(c["near"] for c in found["within"].values()) >= 15  # stored again, with loss
-    assert not any(count for pair in found["overlaps"].values() for count in pair.values())
-    assert not split.patients_known and "patient identity unknown" in split.warnings[0]
-
-
-def test_the_copies_in_the_official_split_of_pneumoniamnist(shared_data):
-    """18 inside training, 3 inside testing; 8 of 524 tuning pictures are training ones, and are not tuned on."""
-    studies = []
-    with np.load(shared_data / "medmnist" / "pneumoniamnist.npz") as held:
-        for part in ("train", "val", "test"):
-            for picture, label in zip(held[f"{part}_images"], held[f"{part}_labels"], strict=True):
-                name = content_hash(Image(picture[None], full_range=(0, 255)))
-                study = {"labels": {"mass": bool(label[0])}, "splits": {"part": part}}
-                studies.append(Study(f"S{len(studies):012x}", (name,), **study))
-    split = splits.divide(studies, labels=["mass"], seed=0, published="part")
-    found = leakage.certify(split, leakage.NONE, studies=studies, labels=["mass"])
-    assert found["overlaps"]["training|tuning"]["exact"] == 8 and found["images"]["tuning"] == 524
-    assert len(split.cohorts["tuning"]) == 516 and not found["overlaps_left"]["training|tuning"]["exact"]
-    inside = found["within"]
-    assert inside["training"]["exact"] + inside["calibration"]["exact"] == 18 and inside["testing"]["exact"] == 3
-    assert found["overlaps"]["training|testing"]["exact"] == 0
-
-
-def test_the_paired_views_of_mammography_are_one_patient_on_either_side_of_a_bad_split(shared_data):
-    """Left breasts to train, right ones to test, as a careless split would: all 161 patients stand in both."""
-    with open(shared_data / "mammography" / "labels.csv", newline="") as table:
-        rows = list(csv.DictReader(table))
-    studies = [
-        Study(f"S{i:012x}", (f"{i:064x}",), patient=row["patient"], labels={"mass": row["label"] != "normal"},
-              splits={"part": {"L": "train", "R": "test"}[row["side_by_readme"]]}) for i, row in enumerate(rows)
-    ]  # fmt: skip
-    split = splits.divide(studies, labels=["mass"], seed=0, published="part")
-    found = leakage.certify(split, leakage.NONE, studies=studies, labels=["mass"])
-    assert found["overlaps"]["training|testing"]["patients"] == 161
-    with pytest.raises(CohortError, match="161 of the 161 testing images"):
-        leakage.refuse_too_little(found, split)
-    drawn = splits.divide(studies, labels=["mass"], seed=0)
-    assert not any(c for pair in leakage.certify(drawn, leakage.NONE)["overlaps"].values() for c in pair.values() if c)
