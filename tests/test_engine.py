@@ -66,7 +66,7 @@ def test_a_slow_first_item_does_not_change_the_order():
 
 
 def test_few_items_start_no_process(monkeypatch):
-    monkeypatch.setattr(engine, "_Worker", None)  # would fail when called
+    monkeypatch.setattr(engine, "Worker", None)  # would fail when called
     assert list(engine.map(double, range(engine.INLINE - 1), workers=4)) == [2 * x for x in range(engine.INLINE - 1)]
 
 

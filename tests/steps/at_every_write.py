@@ -14,10 +14,13 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 from overread.errors import ArchiveError
 from overread.steps import collect as step
+from overread.steps import written
+from overread.store import objects
 from overread.store.archive import Archive
 from overread.store.crosswalk import Crosswalk
 
@@ -46,9 +49,9 @@ _CHANGING = {
             90,
             91,
         ),  # write … fsync … rename … link … chmod
-        *(258, 263, 264, 265, 266, 268, 285, 296, 316, 326, 328),
+        *(258, 263, 264, 265, 266, 268, 285, 296, 306, 316, 326, 328),  # 306: syncfs
     },
-    "aarch64": {33, 34, 35, 36, 37, 38, 45, 46, 47, 52, 53, 64, 66, 68, 70, 71, 82, 83, 227, 276, 285, 287},
+    "aarch64": {33, 34, 35, 36, 37, 38, 45, 46, 47, 52, 53, 64, 66, 68, 70, 71, 82, 83, 227, 267, 276, 285, 287},
 }
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
@@ -139,17 +142,17 @@ def _after(source: Path, into: Path, whole: list, *, must_open: bool) -> list[st
             archive.verify()
     except ArchiveError as error:  # before the archive's first byte there is none to open
         wrong += [f"it does not open: {error}"] if must_open else []
-    recorded, read, read_job = _recorded(into), [], step.read_job
+    recorded, read, read_job = _recorded(into), [], written.read_job
 
     def counted(job):
         read.extend(part.name for part in job.parts)
         return read_job(job)
 
-    step.read_job = counted
+    written.read_job = counted
     try:
         _collect(source, into)
     finally:
-        step.read_job = read_job
+        written.read_job = read_job
     wrong += [f"read twice: {Path(name).name}" for name in recorded.intersection(read)]
     wrong += ["the archive is not the same"] if content(into) != whole else []
     left = {p.name for p in into.iterdir()} - {"archive.sqlite", "archive.sqlite-wal", "archive.sqlite-shm", "objects"}
@@ -182,9 +185,29 @@ def _begin(base: str, into: Path) -> None:
         shutil.copytree(f"{base}{end}", f"{into}{end}")
 
 
-def main(source: Path, base: str, scratch: Path, every: int, broken: bool) -> dict:
-    """Kill a collector of ``source`` at every ``every``-th change; ``base`` is an archive to begin with, or ""."""
-    step._FLUSH_AFTER_S = 0.0  # what was read is recorded file by file: more states to be killed in
+class _Here(Executor):
+    """What a thread would do while we go on is done at once: only this thread is watched, and killed."""
+
+    def __init__(self, _: int) -> None:
+        pass
+
+    def submit(self, fn, /, *args, **kwargs) -> Future:
+        done: Future = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+def main(source: Path, base: str, scratch: Path, every: int, few: int, broken: bool) -> dict:
+    """Kill a collector of ``source`` at every ``every``-th change.
+
+    ``base`` is an archive to begin with, or "". More than ``few`` objects wait for the disk together, by another call.
+    """
+    step.ThreadPoolExecutor = _Here
+    objects._FEW = few
+    step._KEEP_AFTER_S = 0.0  # what was read is recorded file by file: more states to be killed in
     _begin(base, scratch / "whole")
     _collect(source, scratch / "whole")
     whole = content(scratch / "whole")
@@ -216,4 +239,10 @@ def main(source: Path, base: str, scratch: Path, every: int, broken: bool) -> di
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), len(sys.argv) > 5)))
+    print(
+        json.dumps(
+            main(
+                Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), len(sys.argv) > 6
+            )
+        )
+    )

@@ -15,7 +15,7 @@ from pydicom.data import get_testdata_file
 
 from overread import engine
 from overread.errors import LabelError
-from overread.steps import collect as step
+from overread.steps import written
 from overread.steps.inspect import inspect
 from overread.store.archive import Archive
 
@@ -52,7 +52,7 @@ def test_a_folder_with_a_label_table(films, tmp_path):
 def test_a_second_run_reads_nothing_and_changes_nothing(films, tmp_path, monkeypatch):
     run(films, into=tmp_path / "a", labels=films / "labels.csv")
     before = content(tmp_path / "a")
-    monkeypatch.setattr(step, "read_job", None)  # would fail when called
+    monkeypatch.setattr(written, "read_job", None)  # would fail when called
     again = run(films, into=tmp_path / "a", labels=films / "labels.csv")
     assert (again.read, again.already, again.images) == (0, 9, 8)
     assert {r["code"] for r in again.refused} == {"not-an-image", "label-table"}

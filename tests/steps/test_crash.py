@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from overread.steps import collect as step
+from overread.steps import written
 from overread.steps.collect import collect
 from overread.store.archive import Archive
 
@@ -68,10 +68,12 @@ def films(tmp_path):
 # -- at any instruction -------------------------------------------------------------------------------------------
 
 
-def killed_at(source: Path, scratch: Path, *, every: int, base: Path | str = "", broken: bool = False) -> dict:
+def killed_at(
+    source: Path, scratch: Path, *, every: int, base: Path | str = "", few: int = 8, broken: bool = False
+) -> dict:
     scratch.mkdir()
     program = Path(__file__).with_name("at_every_write.py")
-    words = [str(source), str(base), str(scratch), str(every), *(["late"] if broken else [])]
+    words = [str(source), str(base), str(scratch), str(every), str(few), *(["late"] if broken else [])]
     done = subprocess.run([sys.executable, str(program), *words], capture_output=True, text=True, check=False)
     if "PermissionError: [Errno 1] ptrace" in done.stderr:
         pytest.skip("this machine lets no process trace another")
@@ -92,15 +94,16 @@ def test_a_kill_while_an_archive_grows_loses_nothing_of_it(films, tmp_path):
     paint(films, "a/new.png", 10)
     paint(films, "b/1.png", 11)  # a file that has changed
     (films / "a" / "0.png").rename(films / "a" / "moved.png")
-    told = killed_at(films, tmp_path / "grown", every=9, base=tmp_path / "base")
+    told = killed_at(films, tmp_path / "grown", every=9, base=tmp_path / "base", few=0)
     assert told["failures"] == {}
     assert told["points"] > 5
 
 
 @TRACED
 @pytest.mark.slow
-def test_a_kill_at_every_single_change(films, tmp_path):
-    told = killed_at(films, tmp_path / "new", every=1)
+@pytest.mark.parametrize("few", [0, 8])  # waiting for the disk together, and one by one
+def test_a_kill_at_every_single_change(films, tmp_path, few):
+    told = killed_at(films, tmp_path / "new", every=1, few=few)
     assert told["failures"] == {}
     assert told["points"] == told["changes"] > 100
 
@@ -114,7 +117,7 @@ def test_a_store_that_tells_before_it_writes_is_caught(films, tmp_path):
 # -- two at once --------------------------------------------------------------------------------------------------
 
 SCRIPT = (
-    "import sys\nfrom overread.steps import collect as step\nstep._FLUSH_AFTER_S = 0.0\n"
+    "import sys\nfrom overread.steps import collect as step\nstep._KEEP_AFTER_S = 0.0\n"
     "step.collect(*sys.argv[2:], into=sys.argv[1], labels_from_folders=True, progress=False, workers=1)\n"
 )
 
@@ -199,13 +202,13 @@ def test_a_file_whose_bytes_cannot_be_read_is_reported(tmp_path):
 
 
 def test_no_file_is_read_a_second_time(films, tmp_path, monkeypatch):
-    read, read_job = [], step.read_job
+    read, read_job = [], written.read_job
 
     def counted(job):
         read.extend(part.name for part in job.parts)
         return read_job(job)
 
-    monkeypatch.setattr(step, "read_job", counted)
+    monkeypatch.setattr(written, "read_job", counted)
     gather(films, into=tmp_path / "a")
     assert len(read) == len(set(read)) > 5
     read.clear()

@@ -71,6 +71,14 @@ def test_a_moved_file_is_the_same_and_a_copy_is_not(book):
     assert store(book, "/new/b.png", "i1") == 0  # another name is another file
 
 
+def test_of_two_copies_of_a_moved_file_that_come_together_one_is_the_moved_one(book):
+    store(book, "/old/a.png", "i1")
+    new = [Source(f"/{place}/a.png", "d-i1", "i1", {}, {}, (f"/{place}/a.png",)) for place in "xy"]
+    book.begin(["/x/a.png", "/y/a.png"])
+    assert book.store([offered("/x/a.png"), offered("/y/a.png")], new) == 1
+    assert files(book) == [("/old/a.png", "i1"), ("/y/a.png", "i1")]
+
+
 def test_what_is_said_later_is_added(book):
     store(book, "/a.png", "i1")
     book.say({"/a.png": {"labels": {"y": False}, "patient": "P1"}})

@@ -18,6 +18,8 @@ def plain(value: Any) -> Any:
     >>> plain({"a": (1, 2.0)})
     {'a': [1, 2.0]}
     """
+    if value is None or type(value) in (str, int, bool):  # most values, and the quickest question
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -10,18 +10,17 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from overread import engine
-from overread.domain import Study, code_of
-from overread.errors import IdentityRefused, LabelError, NothingToDo
-from overread.formats.door import Job, Jobs, Part, Refused, candidates, read_job
-from overread.formats.facts import IN_PIXELS, MAY_SHOW
-from overread.formats.found import Origin
+from overread.domain import Study
+from overread.errors import LabelError, NothingToDo
+from overread.formats.door import Job, Jobs, Part, Refused, candidates
+from overread.formats.facts import MAY_SHOW
 from overread.formats.labels import LabelRow
 from overread.steps.collected import Collected, label_counts, telling
 from overread.steps.examinations import examinations
@@ -29,15 +28,17 @@ from overread.steps.fetched import Fetched, fetch, is_remote
 from overread.steps.offered import Looks, absolute, entry, is_known, keys_of, looked_at, own_words, places_of
 from overread.steps.progress import bar as moved_bar
 from overread.steps.said import Said
+from overread.steps.written import Written, read_and_write
 from overread.store.archive import Archive
 from overread.store.crosswalk import Crosswalk, Offered, Source, storable
-from overread.store.objects import ImageRecord, begin_object, finish_object
+from overread.store.objects import finish_objects
 
-_FLUSH_AFTER_S = 1.0
-_LITTLE = 32 << 20  # bytes that are read before other processes have started
-_MANY = 200  # files from which on other processes are surely needed
-_QUEUED, _AHEAD = 64, 1000  # small pictures that wait at a process; results that wait while a large volume is read
-_WAITING = 16  # threads that wait for the disk: it takes sixteen small files in about the time of one
+_KEEP_AFTER_S = 0.5
+_LITTLE = 32 << 20  # bytes that are read before other processes have started, all together
+_SMALL = 4 << 20  # and by one job while they start
+_MANY = 1000  # files from which on other processes are surely needed
+_QUEUED, _AHEAD = 128, 1000  # small pictures that wait at a process; results that wait while a large volume is read
+_AT_ONCE = 64  # files that the book is asked about in one go
 
 
 def collect(
@@ -145,7 +146,7 @@ def _offered_jobs(
         def tick() -> None:
             looking.update()
             if next(count) == _MANY and workers != 1:
-                engine.warm(_read_and_write)
+                engine.warm(read_and_write)
 
         jobs = candidates(sources, tick=tick, skip=in_archive)
     if not len(jobs):
@@ -166,46 +167,12 @@ def _offered_jobs(
 # -- reading ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """An image that a worker has written under the name ``begun``, and where it came from."""
-
-    record: ImageRecord
-    begun: str
-    origin: Origin
-
-
-def _read_and_write(objects: Path, job: Job) -> list[_Stored | Refused]:
-    """Read one job and write its voxels; in a worker process, so that pixels need not travel."""
-    done: list[_Stored | Refused] = []
-    for result in read_job(job):
-        if isinstance(result, Refused):
-            done.append(result)
-        elif why := result.image.attributes.get(IN_PIXELS):
-            done += [_shown(name, why) for name in result.origin.files]
-        else:
-            done.append(_Stored(*begin_object(objects, result.image), result.origin))
-    return done
-
-
-def _shown(file: str, why: str) -> Refused:
-    """Refuse what tells of itself who it is: an archive would keep the name as pixels."""
-    told = IdentityRefused(
-        f"an image that says {why}",
-        expected="Burned In Annotation NO, and no face or label",
-        do="blank it in an image editor for DICOM, then say so in its header",
-    )
-    return Refused(file, code="burned-in", reason=str(told))
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A job that was read, its files as they were before, what came of it, and the threads that wait for the disk."""
+class _Offer(NamedTuple):
+    """A job that is being read, the keys of its files, and how they were before."""
 
     job: Job
+    keys: list[tuple[str, Part]]
     stats: Looks
-    results: Any
-    finishing: list[Future]
 
 
 class _Run:
@@ -216,37 +183,44 @@ class _Run:
         self.read_now = self.moved = 0
         self.may_show: set[str] = set()
         self.arrays_read: set[str] = set()
-        self.handed_out: deque[tuple[Job, Looks]] = deque()  # being read
+        self.key = archive.key
+        self.handed_out: deque[_Offer] = deque()  # being read
+        self.looked_at = 0  # jobs
+        self.pending: list[tuple[_Offer, Any]] = []  # with what came of them
+        self.settling: deque[tuple[Future, list[tuple[_Offer, Any]]]] = deque()  # while the disk takes their voxels
         self.said_again: list[tuple[str, Part]] = []
         self.book.begin(key for job in jobs for key in places_of(job))
 
     def read(self, *, workers: int | None, show: bool) -> None:
         """Read what is not known yet, and store it in small steps: each is kept whole."""
-        with moved_bar(total=len(self.jobs), what="collecting", unit="files", show=show) as moving:
+        with (
+            moved_bar(total=len(self.jobs), what="collecting", unit="files", show=show) as moving,
+            ThreadPoolExecutor(1) as disk,
+        ):
             todo = self._todo(moving)
             first = list(itertools.islice(todo, engine.INLINE))  # a few small ones are read here
             read = engine.map(
-                functools.partial(_read_and_write, self.archive.objects),
+                functools.partial(read_and_write, self.archive.objects),
                 itertools.chain(first, todo),
                 workers=workers,
                 chunk=_QUEUED,
                 ahead=_AHEAD,
                 inline=engine.INLINE if self._bytes() < _LITTLE else 2,
+                here=self._is_small,
+                left=lambda: len(self.jobs) - self.looked_at,
             )
-            pending: list[_Read] = []
-            flushed = time.monotonic()
-            with ThreadPoolExecutor(_WAITING) as waiting:
-                try:
-                    for results in read:
-                        moving.update()
-                        pending.append(_Read(*self.handed_out.popleft(), results, self._finish(results, waiting)))
-                        if time.monotonic() - flushed > _FLUSH_AFTER_S:
-                            self._store(pending)
-                            pending, flushed = [], time.monotonic()
-                finally:
-                    read.close()
-                    self._store(pending)
-                    self._say_again()
+            kept = time.monotonic()
+            try:
+                for results in read:
+                    moving.update()
+                    self.pending.append((self.handed_out.popleft(), results))
+                    if time.monotonic() - kept > _KEEP_AFTER_S:
+                        self._keep(disk)
+                        kept = time.monotonic()
+            finally:
+                read.close()
+                self._keep(disk, all_of_it=True)
+                self._say_again()
         why = "a hidden file, or what an operating system leaves behind; passed over"
         for job in self.jobs:
             if job.kind == "ignored":
@@ -254,78 +228,101 @@ class _Run:
                 hidden = [(k, part, Refused(part.name, code="hidden", reason=why)) for k, part in keys_of(job)]
                 self.book.store([entry(k, part, refused, stats) for k, part, refused in hidden], ())
 
-    def _finish(self, results: Any, waiting: ThreadPoolExecutor) -> list[Future]:
-        """Have the disk take what a worker has written, without waiting for it here."""
-        if isinstance(results, engine.Failure):
-            return []
-        done = [r for r in results if isinstance(r, _Stored)]
-        return [waiting.submit(finish_object, self.archive.objects, r.record, r.begun) for r in done]
-
     def _todo(self, moving: tqdm) -> Iterator[Job]:
         """Yield what has to be read of each job: all of a series, only the new ones of other files."""
+        for some in self._offers():
+            known = self.book.known([key for offer in some for key, _ in offer.keys])
+            for job, keys, stats in some:
+                self.looked_at += 1
+                new = [(key, part) for key, part in keys if not is_known(known.get(key), stats.get(part.path))]
+                if new and job.kind not in ("dicom", "array") and len(new) < len(keys):
+                    job = replace(job, parts=tuple(part for _, part in new))
+                if self.said.any:
+                    fresh = set(job.parts) if new else set()
+                    self.said_again += [(key, part) for key, part in keys if part not in fresh]
+                    if len(self.said_again) >= _QUEUED:
+                        self._say_again()
+                if new:
+                    self.handed_out.append(_Offer(job, new if len(new) == len(job.parts) else keys, stats))
+                    yield job
+                else:
+                    moving.update()
+
+    def _offers(self) -> Iterator[list[_Offer]]:
+        """Look at a few dozen files at a time, and at each no sooner than need be."""
+        some: list[_Offer] = []
         for job in self.jobs:
-            if job.kind == "ignored":
-                continue
-            stats, keys = looked_at(job), list(keys_of(job))
-            known = self.book.known([key for key, _ in keys])
-            new = [part for key, part in keys if not is_known(known.get(key), stats.get(part.path))]
-            if new and job.kind not in ("dicom", "array"):
-                job = replace(job, parts=tuple(new))
-            fresh = set(job.parts) if new else set()
-            if self.said.any:
-                self.said_again += [(key, part) for key, part in keys if part not in fresh]
-                if len(self.said_again) >= _QUEUED:
-                    self._say_again()
-            if new:
-                self.handed_out.append((job, stats))
-                yield job
-            else:
-                moving.update()
+            if job.kind != "ignored":
+                some.append(_Offer(job, list(keys_of(job)), looked_at(job)))
+            if sum(len(offer.keys) for offer in some) >= _AT_ONCE:
+                yield some
+                some = []
+        yield some
+
+    def _is_small(self, job: Job) -> bool:
+        """True for a job that may be read beside the book, while worker processes start."""
+        return sum(size for size, _ in self.handed_out[0].stats.values()) < _SMALL  # the first is the one in question
 
     def _bytes(self) -> int:
         """Return how large the files are that the first jobs read."""
-        return sum(size for _, stats in self.handed_out for size, _ in stats.values())
+        return sum(size for offer in self.handed_out for size, _ in offer.stats.values())
 
-    def _store(self, pending: list[_Read]) -> None:
-        """Make what workers have written known: first the images, once the disk has them, then where they came from."""
+    def _keep(self, disk: ThreadPoolExecutor, *, all_of_it: bool = False) -> None:
+        """Have the disk take what was read since the last time, and make known what it has taken since then.
+
+        First the images are known, once they are on the disk, then where they came from.
+        """
+        if self.pending:
+            written = (r for _, results in self.pending if not isinstance(results, engine.Failure) for r in results)
+            begun = [(image.row[0], image.begun) for image in written if isinstance(image, Written)]
+            self.settling.append((disk.submit(finish_objects, self.archive.objects, begun), self.pending))
+            self.pending = []
+        while len(self.settling) > (not all_of_it):
+            settled, these = self.settling[0]
+            try:
+                settled.result()
+            except Exception:
+                self.settling.popleft()  # these are lost: the disk is full
+                raise
+            self._store(these)
+            self.settling.popleft()
+
+    def _store(self, settled: list[tuple[_Offer, Any]]) -> None:
+        """Make known what is on the disk."""
         offered: list[Offered] = []
         sources: list[Source] = []
-        records: list[ImageRecord] = []
-        for read in pending:
-            for finishing in read.finishing:
-                finishing.result()
-            results = read.results
+        rows: list[tuple] = []
+        for offer, results in settled:
             if isinstance(results, engine.Failure):
-                results = [Refused(part.name, code="reader-died", reason=results.reason) for part in read.job.parts]
-            self._sort(read.job, read.stats, results, offered, sources, records)
-        if offered:
-            self.archive.record(records)
-            self.moved += self.book.store(offered, sources)
+                results = [Refused(part.name, code="reader-died", reason=results.reason) for part in offer.job.parts]
+            self._sort(offer, results, offered, sources, rows)
+        self.archive.record_rows(rows)
+        self.moved += self.book.store(offered, sources)
 
     def _sort(
         self,
-        job: Job,
-        stats: Looks,
-        results: Iterable[_Stored | Refused],
-        offered: list,
-        sources: list,
-        records: list,
+        offer: _Offer,
+        results: Iterable[Written | Refused],
+        offered: list[Offered],
+        sources: list[Source],
+        rows: list[tuple],
     ) -> None:
-        by_name = {part.name: key for key, part in keys_of(job)}
+        job, keys, stats = offer
+        by_name = {part.name: key for key, part in keys}
         refused: dict[str, Refused] = {}
         for result in results:
             if isinstance(result, Refused):
-                refused[by_name.get(result.file, absolute(job, result.file))] = result
+                refused[by_name.get(result.file) or absolute(job, result.file)] = result
                 continue
-            records.append(result.record)
-            if "may-show-name" in map(code_of, result.record.notes):
-                self.may_show.add(result.record.hash)
+            rows.append(result.row)
+            if result.may_show:
+                self.may_show.add(result.row[0])
             names = result.origin.files
-            keys = tuple(dict.fromkeys(by_name.get(n, next(iter(by_name.values()))) for n in names))
-            file = absolute(job, names[0])
-            own = own_words(result.origin, key=self.archive.key)
-            sources.append(Source(file, result.origin.digest, result.record.hash, own, self.said.of(names), keys))
-        for key, part in keys_of(job):
+            of = tuple(dict.fromkeys(by_name.get(n, keys[0][0]) for n in names))
+            file = by_name.get(names[0]) or absolute(job, names[0])
+            own = own_words(result.origin, key=self.key)
+            sources.append(Source(file, result.origin.digest, result.row[0], own, self.said.of(names), of))
+        for key, part in keys:
             refusal = refused.pop(key, None)
             offered.append(entry(key, part, refusal, stats))
             if refusal is None and part.name not in self.arrays_read:

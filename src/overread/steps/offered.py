@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,10 +19,21 @@ Looks = dict[str, tuple[int, int]]
 """Path → size and time of change, before it is read; missing where it is gone."""
 
 
+def _absolute(path: str) -> str:
+    """Return ``os.path.abspath``; of a folder's ten thousand files it is asked once."""
+    folder, name = os.path.split(path)
+    if not os.path.isabs(folder) or name in ("", os.curdir, os.pardir):
+        return os.path.abspath(path)
+    return os.path.join(_normal(folder), name)
+
+
+_normal = functools.lru_cache(maxsize=64)(os.path.normpath)
+
+
 def keys_of(job: Job) -> Iterator[tuple[str, Part]]:
     """Yield each part of a job with the key that it has in the book: its absolute path, wherever one stands."""
     for part in job.parts:
-        key = storable(os.path.abspath(part.path)) + (f"!{storable(part.member)}" if part.member else "")
+        key = storable(_absolute(part.path)) + (f"!{storable(part.member)}" if part.member else "")
         yield (f"{key}!{job.chunk.split}/{job.chunk.start}-{job.chunk.stop}" if job.chunk else key), part
 
 
@@ -32,7 +44,7 @@ def places_of(job: Job) -> Iterator[str]:
         yield key
         if (part.member or job.chunk) and part.path != before:
             before = part.path
-            yield storable(os.path.abspath(before))
+            yield storable(_absolute(before))
 
 
 def looked_at(job: Job) -> Looks:
@@ -66,7 +78,7 @@ def absolute(job: Job, name: str) -> str:
     """Return a name as offered ("a.zip!x.png") with the absolute path in front."""
     part = next((p for p in job.parts if name == p.name or name.startswith(f"{p.name}!")), job.parts[0])
     base = part.name[: -len(part.member) - 1] if part.member else part.name
-    return storable(os.path.abspath(part.path) + name[len(base) :])
+    return storable(_absolute(part.path) + name[len(base) :])
 
 
 def own_words(origin: Origin, *, key: bytes) -> dict[str, Any]:

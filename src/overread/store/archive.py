@@ -10,7 +10,6 @@ instant leaves either the whole object or none.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Self
 
-from overread.domain import Cohort, Geometry, Image, Study, canonical_json
+from overread.domain import Cohort, Image, Study
 from overread.errors import ArchiveError
 from overread.store.database import connect, damage_found, disk_full_told, transact
 from overread.store.objects import (
@@ -30,6 +29,7 @@ from overread.store.objects import (
     write_atomically,
     write_object,
 )
+from overread.store.rows import record_of, row_of, row_of_study, study_of
 
 APPLICATION_ID = 0x6F766172  # "ovar"
 _MIGRATIONS = (
@@ -50,6 +50,7 @@ _IMAGE_COLUMNS = (
     "hash, bytes, dtype, shape, unit, full_range, geometry, spacing_mm, modality, attributes, notes, low, high"
 )
 _STALE_AFTER_S = 24 * 3600
+_AT_ONCE = 500  # images asked for in one go
 
 
 class Archive:
@@ -158,26 +159,13 @@ class Archive:
 
     def record(self, records: Iterable[ImageRecord]) -> None:
         """Make objects that :func:`write_object` has written known to the archive, all at once."""
-        rows = [
-            (
-                r.hash,
-                r.bytes,
-                r.dtype,
-                canonical_json(r.shape),
-                r.unit,
-                _json_or_none(r.full_range),
-                None if r.geometry is None else canonical_json(r.geometry.affine),
-                _json_or_none(r.spacing_mm),
-                r.modality,
-                canonical_json(r.attributes),
-                canonical_json(r.notes),
-                r.low,
-                r.high,
-            )
-            for r in records
-        ]
+        self.record_rows(row_of(r) for r in records)
+
+    def record_rows(self, rows: Iterable[tuple]) -> None:
+        """Do as :meth:`record` with what :func:`row_of` has made of the records, in another process perhaps."""
+        marks = ",".join("?" * 13)
         with self._lock, transact(self._db) as db:
-            db.executemany(f"INSERT OR IGNORE INTO images ({_IMAGE_COLUMNS}) VALUES ({','.join('?' * 13)})", rows)
+            db.executemany(f"INSERT OR IGNORE INTO images ({_IMAGE_COLUMNS}) VALUES ({marks})", rows)
 
     def image(self, hash: str) -> Image:
         """Return a stored image; its voxels are read-only, and mapped from the disk when large.
@@ -196,13 +184,13 @@ class Archive:
         rows = self._rows(f"SELECT {_IMAGE_COLUMNS} FROM images WHERE hash = ?", hash)
         if not rows:
             raise ArchiveError(f"no image {hash[:12]} in this archive", expected="the hash of a stored image")
-        return _understood(_record_of, rows[0])
+        return _understood(record_of, rows[0])
 
     def images(self) -> Iterator[ImageRecord]:
         """Stream what is known of every image but its voxels, ordered by hash."""
         last = ""
         while rows := self._rows(f"SELECT {_IMAGE_COLUMNS} FROM images WHERE hash > ? ORDER BY hash LIMIT 1000", last):
-            yield from (_understood(_record_of, row) for row in rows)
+            yield from (_understood(record_of, row) for row in rows)
             last = rows[-1][0]
 
     def count(self) -> tuple[int, int]:
@@ -220,28 +208,29 @@ class Archive:
         studies, gone = list(studies), list(gone)
         with self._lock, transact(self._db) as db:
             db.executemany("DELETE FROM studies WHERE pseudonym = ?", [(name,) for name in gone])
+            stored = self._stored({name for study in studies for name in study.images})
             for study in studies:
-                marks = ",".join("?" * len(study.images))
-                known = db.execute(f"SELECT count(*) FROM images WHERE hash IN ({marks})", study.images).fetchone()[0]
+                known = len(stored.intersection(study.images))
                 if not study.images or known != len(study.images):
                     raise ArchiveError(
                         f"a study of {len(study.images)} images of which {known} are stored",
                         expected="at least one image, each once, all of them stored",
                         do="put the images first",
                     )
-                db.execute(
-                    "INSERT OR REPLACE INTO studies (first_image, pseudonym, images, patient, labels, strata, splits) "
-                    "VALUES (?,?,?,?,?,?,?)",
-                    (
-                        min(study.images),
-                        study.pseudonym,
-                        canonical_json(study.images),
-                        study.patient,
-                        canonical_json(study.labels),
-                        canonical_json(study.strata),
-                        canonical_json(study.splits),
-                    ),
-                )
+            db.executemany(
+                "INSERT OR REPLACE INTO studies (first_image, pseudonym, images, patient, labels, strata, splits) "
+                "VALUES (?,?,?,?,?,?,?)",
+                [row_of_study(study) for study in studies],
+            )
+
+    def _stored(self, hashes: Iterable[str]) -> set[str]:
+        """Return those of some hashes that are of stored images."""
+        asked, found = sorted(hashes), set()
+        for start in range(0, len(asked), _AT_ONCE):
+            some = asked[start : start + _AT_ONCE]
+            rows = self._rows(f"SELECT hash FROM images WHERE hash IN ({','.join('?' * len(some))})", *some)
+            found.update(name for (name,) in rows)
+        return found
 
     def studies(self) -> Iterator[Study]:
         """Stream every study, ordered by the smallest hash of its images: the same for any pseudonym key."""
@@ -251,7 +240,7 @@ class Archive:
             "WHERE (first_image, pseudonym) > (?, ?) ORDER BY first_image, pseudonym LIMIT 1000",
             *last,
         ):
-            yield from (_understood(_study_of, row) for row in rows)
+            yield from (_understood(study_of, row) for row in rows)
             last = rows[-1][:2]
 
     def cohort(self, name: str = "archive") -> Cohort:
@@ -360,42 +349,3 @@ def _understood(fn: Callable[[tuple], Any], row: tuple) -> Any:
         return fn(row)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise damaged("a row of archive.sqlite cannot be read") from error
-
-
-def _study_of(row: tuple) -> Study:
-    _, pseudonym, images, patient, labels, strata, splits = row
-    return Study(
-        pseudonym,
-        tuple(json.loads(images)),
-        patient=patient,
-        labels=json.loads(labels),
-        strata=json.loads(strata),
-        splits=json.loads(splits),
-    )
-
-
-def _record_of(row: tuple) -> ImageRecord:
-    hash, size, dtype, shape, unit, full_range, geometry, spacing, modality, attributes, notes, low, high = row
-    return ImageRecord(
-        hash=hash,
-        bytes=size,
-        dtype=dtype,
-        shape=tuple(json.loads(shape)),
-        unit=unit,
-        full_range=_tuple_or_none(full_range),
-        geometry=None if geometry is None else Geometry(tuple(tuple(r) for r in json.loads(geometry))),
-        spacing_mm=_tuple_or_none(spacing),
-        modality=modality,
-        attributes=json.loads(attributes),
-        notes=tuple(json.loads(notes)),
-        low=low,
-        high=high,
-    )
-
-
-def _json_or_none(values: tuple[float, ...] | None) -> str | None:
-    return None if values is None else canonical_json(values)
-
-
-def _tuple_or_none(text: str | None) -> tuple | None:
-    return None if text is None else tuple(json.loads(text))

@@ -203,32 +203,29 @@ class Crosswalk:
         int
             How many of the sources were known already, at another place.
         """
-        moved = 0
+        entries, fresh, moved = list(offered), list(sources), 0
         with transact(self._db) as db:
-            for entry in offered:
-                self._forget(entry.key)
-                db.execute(
-                    "INSERT OR REPLACE INTO offered VALUES (?,?,?,?,?,?,?)",
-                    (entry.key, entry.name, entry.size, entry.mtime_ns, entry.code, entry.reason, entry.reader),
-                )
-            for source in sources:
-                known = self._elsewhere(source)
-                moved += known is not None
-                if known is None:
-                    known = db.execute(
-                        "INSERT INTO sources (file, base, digest, image, own, said) VALUES (?,?,?,?,?,?)",
-                        (
-                            source.file,
-                            source.base,
-                            source.digest,
-                            source.image,
-                            canonical_json(source.own),
-                            canonical_json(source.said),
-                        ),
-                    ).lastrowid
+            known = self.known([entry.key for entry in entries])
+            for key in known:
+                self._forget(key)
+            rows = [(e.key, e.name, e.size, e.mtime_ns, e.code, e.reason, e.reader) for e in entries]
+            db.executemany("INSERT OR REPLACE INTO offered VALUES (?,?,?,?,?,?,?)", rows)
+            elsewhere = self._elsewhere(fresh)
+            last = db.execute("SELECT coalesce(max(id), 0) FROM sources").fetchone()[0]
+            new, members = [], []
+            for source in fresh:
+                before = elsewhere.get((source.digest, source.base, source.image))
+                number = before.pop() if before else last + 1  # of two copies that were moved each is one of them
+                if number > last:
+                    last = number
+                    own, said = canonical_json(source.own), canonical_json(source.said)
+                    new.append((number, source.file, source.base, source.digest, source.image, own, said))
                 else:
-                    self._add_to_said(known, source.said)
-                db.executemany("INSERT OR IGNORE INTO members VALUES (?,?)", [(key, known) for key in source.keys])
+                    moved += 1
+                    self._add_to_said(number, source.said)
+                members += [(key, number) for key in source.keys]
+            db.executemany("INSERT INTO sources (id, file, base, digest, image, own, said) VALUES (?,?,?,?,?,?,?)", new)
+            db.executemany("INSERT OR IGNORE INTO members VALUES (?,?)", members)
         return moved
 
     def say(self, said: Mapping[str, Mapping[str, Any]]) -> None:
@@ -281,17 +278,20 @@ class Crosswalk:
         )
         self._db.execute("DELETE FROM members WHERE key = ?", (key,))
 
-    def _elsewhere(self, source: Source) -> int | None:
-        """Return the id of the known source that this one is, when it was only moved."""
-        rows = self._db.execute(
-            "SELECT id FROM sources WHERE digest = ? AND base = ? AND image = ?",
-            (source.digest, source.base, source.image),
-        )
-        for (known,) in rows.fetchall():
-            here = "SELECT 1 FROM members JOIN present USING (key) WHERE source = ? LIMIT 1"
-            if self._db.execute(here, (known,)).fetchone() is None:
-                return known
-        return None
+    def _elsewhere(self, fresh: Sequence[Source]) -> dict[tuple[str, str, str], list[int]]:
+        """Return the ids of the known sources (digest, name, image) that some of these are, which were only moved."""
+        digests = sorted({source.digest for source in fresh})
+        moved: dict[tuple[str, str, str], list[int]] = {}
+        for start in range(0, len(digests), _AT_ONCE):
+            some = digests[start : start + _AT_ONCE]
+            rows = self._db.execute(
+                f"SELECT digest, base, image, id FROM sources WHERE digest IN ({','.join('?' * len(some))}) AND NOT EXISTS "
+                "(SELECT 1 FROM members JOIN present USING (key) WHERE source = id) ORDER BY id DESC",
+                some,
+            )
+            for digest, base, image, known in rows:
+                moved.setdefault((digest, base, image), []).append(known)
+        return moved
 
     def _add_to_said(self, source: int, words: Mapping[str, Any]) -> None:
         before = json.loads(self._db.execute("SELECT said FROM sources WHERE id = ?", (source,)).fetchone()[0])

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
 import math
 import os
+import platform
+import re
 import secrets
-from collections.abc import Iterable, Mapping
+import stat
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +24,7 @@ from overread.errors import ArchiveError, IntegrityError
 from overread.store.database import disk_full_told
 
 _MAP_FROM_BYTES = 1 << 20  # a mapped file holds a file descriptor; thousands of small pictures would use them up
+_FEW = 8  # objects that are forced to the disk one by one
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ def write_object(objects: Path, image: Image) -> ImageRecord:
         When the voxels cannot be stored (no numbers, no voxels), or the disk is full.
     """
     record, begun = begin_object(objects, image)
-    finish_object(objects, record, begun)
+    finish_objects(objects, [(record.hash, begun)])
     return record
 
 
@@ -92,7 +99,7 @@ def begin_object(objects: Path, image: Image) -> tuple[ImageRecord, str]:
     -------
     record : ImageRecord
     begun : str
-        The temporary file's name, for :func:`finish_object`; "" where the image is stored already.
+        The temporary file's name, for :func:`finish_objects`; "" where the image is stored already.
 
     Raises
     ------
@@ -110,11 +117,13 @@ def begin_object(objects: Path, image: Image) -> tuple[ImageRecord, str]:
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(voxels))
     size = head.tell() + voxels.nbytes
-    target = objects / name[:2] / f"{name}.npy"
+    target = f"{objects}/{name[:2]}/{name}.npy"
     begun = ""
     with disk_full_told():
-        if not (target.is_file() and target.stat().st_size == size):
-            begun = _write(target, head.getvalue(), voxels.reshape(-1).view(np.uint8).data, mode=0o644).name
+        if not _lies_there(target, size):
+            begun = os.path.basename(
+                _write(target, head.getvalue(), voxels.reshape(-1).view(np.uint8).data, mode=0o644)
+            )
     low, high = _extremes(voxels)
     record = ImageRecord(
         hash=name,
@@ -134,30 +143,64 @@ def begin_object(objects: Path, image: Image) -> tuple[ImageRecord, str]:
     return record, begun
 
 
-def finish_object(objects: Path, record: ImageRecord, begun: str) -> None:
-    """Force a begun object to the disk and give it its name: from now on it is there whole, even after a power cut.
+def finish_objects(objects: Path, begun: Iterable[tuple[str, str]]) -> None:
+    """Force begun objects to the disk and give them their names: from now on they are there whole, even after a power cut.
 
-    This waits for the disk and hardly for the processor: several threads finish several objects in the time of one.
+    This waits for the disk and hardly for the processor. Where the system can, many wait together: once for the voxels of
+    all, once for all the names.
+
+    Parameters
+    ----------
+    objects : Path
+    begun : iterable of (str, str)
+        Hash and temporary name of each, as :func:`begin_object` gave them.
 
     Raises
     ------
     ArchiveError
         When the disk is full.
     """
-    if not begun:
-        return
-    temporary = objects / record.hash[:2] / begun
+    moves = {f"{objects}/{name[:2]}/{there}": f"{objects}/{name[:2]}/{name}.npy" for name, there in begun if there}
     with disk_full_told():
         try:
-            handle = os.open(temporary, os.O_RDWR)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-            os.replace(temporary, temporary.with_name(f"{record.hash}.npy"))
+            _wait_for_disk(list(moves), folders=False)
+            for there, here in moves.items():
+                os.replace(there, here)
+        except BaseException:
+            for there in moves:
+                Path(there).unlink(missing_ok=True)  # gone already where it has its name
+            raise
+        _wait_for_disk(list({os.path.dirname(here) for here in moves.values()}), folders=True)
+
+
+def _wait_for_disk(paths: Sequence[str], *, folders: bool) -> None:
+    """Return when all that was written to some files of one file system, or all names in some folders, is on the disk."""
+    sync = _whole_file_system() if len(paths) > _FEW else None
+    if sync is not None:
+        handle = os.open(os.path.dirname(paths[0]), os.O_RDONLY)
+        try:
+            if sync(handle) == 0:
+                return
         finally:
-            temporary.unlink(missing_ok=True)  # gone already unless something failed
-        _sync_folder(temporary.parent)
+            os.close(handle)
+    for path in paths:  # also where something could not be written that may not be ours: asked one by one, each says
+        if folders:
+            _sync_folder(path)
+            continue
+        handle = os.open(path, os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@cache
+def _whole_file_system() -> Callable[[int], int] | None:
+    """Return Linux's syncfs, which waits once for a thousand files; since 5.8 it also says what could not be written."""
+    release = re.match(r"(\d+)\.(\d+)", platform.release())
+    if sys.platform != "linux" or release is None or (int(release[1]), int(release[2])) < (5, 8):
+        return None
+    return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 
 def read_object(objects: Path, record: ImageRecord) -> Image:
@@ -201,28 +244,43 @@ def _voxels(file: Path, record: ImageRecord) -> np.ndarray:
 
 def write_atomically(target: Path, *parts: bytes, mode: int = 0o644) -> None:
     """Write a file so that it is there whole or not at all, even after a power cut."""
-    temporary = _write(target, *parts, mode=mode, wait=True)
+    temporary = _write(os.fspath(target), *parts, mode=mode, wait=True)
     try:
         os.replace(temporary, target)
     finally:
-        temporary.unlink(missing_ok=True)  # gone already unless something failed
-    _sync_folder(target.parent)
+        Path(temporary).unlink(missing_ok=True)  # gone already unless something failed
+    _sync_folder(os.path.dirname(target) or ".")
 
 
-def _write(target: Path, *parts: bytes, mode: int, wait: bool = False) -> Path:
+def _write(target: str, *parts: bytes, mode: int, wait: bool = False) -> str:
     """Write a temporary file beside ``target`` and return its path; ``wait`` until it is on the disk."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    how = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        try:
+            handle = os.open(temporary, how, mode)
+        except FileNotFoundError:  # 256 times of a hundred thousand
+            os.makedirs(folder, exist_ok=True)
+            handle = os.open(temporary, how, mode)
+        with open(handle, "wb") as file:
             file.writelines(parts)
             if wait:
                 file.flush()
                 os.fsync(file.fileno())
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise
     return temporary
+
+
+def _lies_there(path: str, size: int) -> bool:
+    """True where a file of this size lies."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(about.st_mode) and about.st_size == size
 
 
 def _little_endian(voxels: np.ndarray) -> np.ndarray:
@@ -242,7 +300,7 @@ def floats(values: Iterable[float] | None) -> tuple[float, ...] | None:
     return None if values is None else tuple(float(v) for v in values)
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: str) -> None:
     """Force a folder's entries to the disk, where the system can."""
     if os.name != "posix":
         return  # Windows writes its directory entries through
