@@ -156,15 +156,11 @@ def _train(p):
         "--label", metavar="NAME", help="a label; several yes-or-no labels with commas (default: the task's)"
     )
     p.add_argument("--out", required=True, metavar="RUN")
-    p.add_argument("--network", default="residual", metavar="NAME", help="see `overread networks`")
-    p.add_argument("--task", metavar="NAME", help="a ready-made question; see `overread tasks`")
-    p.add_argument("--split-column", metavar="NAME", help="use this published split; none: draw one")
+    p.add_argument("--plan", metavar="TOML", help="do what this plan says, and nothing else; see `overread plan`")
     p.add_argument("--budget", metavar="TIME", help="90s, 10m, 1h, overnight")
-    p.add_argument("--seed", type=int, default=0)
+    _plan_options(p)
     p.add_argument("--resume", action="store_true", help="go on with an unfinished training")
-    p.add_argument("--kind", default="auto", choices=("auto", "binary", "multiclass", "multilabel", "ordinal"))
     p.add_argument("--sensitivity", type=float, default=0.95, help="what the operating point must reach (0.95)")
-    p.add_argument("--side-matters", choices=("yes", "no"), help="no: left-right flips are allowed in augmentation")
     p.add_argument("--intended-use", default="", metavar="TEXT", help="for the model card, in your words")
     p.add_argument("--no-baseline", action="store_true", help="leave out the article's network")
     _json(p)
@@ -172,17 +168,14 @@ def _train(p):
     def run(o):
         from overread.steps.train import train
 
-        ready = _ready(o.task)
-        if ready and o.label is None:
-            o.label = ready.label
-        if o.label is None:
-            raise OverreadError("no label", expected="the question to answer", do="add --label NAME")
-        side = o.side_matters == "yes" if o.side_matters else ready.side_matters if ready else True
+        label, side = _asked(o)
         return train(
             o.archive,
-            label=o.label,
+            label=label,
             out=o.out,
             network=o.network,
+            plan=o.plan,
+            seeds=o.seeds,
             split_column=o.split_column,
             budget=o.budget,
             seed=o.seed,
@@ -196,6 +189,65 @@ def _train(p):
         )
 
     return run
+
+
+def _plan(p):
+    p.add_argument("archive", metavar="ARCHIVE")
+    p.add_argument(
+        "--label", metavar="NAME", help="a label; several yes-or-no labels with commas (default: the task's)"
+    )
+    p.add_argument("--out", metavar="TOML", help="write it there, to be edited and handed to `overread train --plan`")
+    _plan_options(p)
+    _json(p)
+
+    def run(o):
+        from overread.steps.plan import plan
+
+        label, side = _asked(o)
+        return plan(
+            o.archive,
+            label=label,
+            out=o.out,
+            network=o.network or "residual",
+            split_column=o.split_column,
+            seed=o.seed or 0,
+            seeds=o.seeds,
+            kind=o.kind,
+            side_matters=side,
+            progress=not o.quiet,
+        )
+
+    return run
+
+
+def _plan_options(p: argparse.ArgumentParser) -> None:
+    """What may be said to `plan` and to `train` alike."""
+    p.add_argument("--network", metavar="NAME", help="see `overread networks`")
+    p.add_argument("--task", metavar="NAME", help="a ready-made question; see `overread tasks`")
+    p.add_argument("--split-column", metavar="NAME", help="use this published split; none: draw one")
+    p.add_argument("--seed", type=int, help="0 when not given")
+    p.add_argument("--seeds", type=int, metavar="N", help="so many networks that answer together")
+    p.add_argument("--kind", default="auto", choices=("auto", "binary", "multiclass", "multilabel", "ordinal"))
+    sides = p.add_mutually_exclusive_group()
+    sides.add_argument(
+        "--side-matters",
+        nargs="?",
+        const="yes",
+        choices=("yes", "no"),
+        help="no image is mirrored (default: the training images decide)",
+    )
+    sides.add_argument("--side-does-not-matter", action="store_true", help="images may be mirrored")
+
+
+def _asked(o) -> tuple[str, bool | None]:
+    """Return the label, and what is said of sides: by the person, by the ready-made task, or by nobody (None)."""
+    ready = _ready(o.task)
+    label = o.label if o.label is not None else ready.label if ready else None
+    if label is None:
+        raise OverreadError("no label", expected="the question to answer", do="add --label NAME")
+    if o.side_does_not_matter or o.side_matters:
+        return label, o.side_matters == "yes"
+    return label, ready.side_matters if ready and not getattr(o, "plan", None) else None
 
 
 def _ready(name: str | None):
@@ -443,6 +495,7 @@ COMMANDS: dict[str, tuple[str, Make]] = {
     "find": ("say what a query to a PACS would bring, before it is collected", _find),
     "collect": ("read scans into an archive without identities, with their labels", _collect),
     "inspect": ("say what an archive holds", _inspect),
+    "plan": ("say what training would do with a cohort, and why; write it down to be edited", _plan),
     "train": ("train a network to answer one question, and report how well it does", _train),
     "evaluate": ("measure a run on its testing cohort, or on another archive", _evaluate),
     "report": ("write a run's report and card again with what a human has written since; print it as PDF", _report),

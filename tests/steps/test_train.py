@@ -175,7 +175,7 @@ def begun(archive, tmp_path):
     """A training that was stopped in its first epoch, and the archive (a copy) that it was begun on."""
     import shutil
 
-    from overread.steps import train as training
+    from overread.steps import fitting as training
 
     own = tmp_path / "archive"
     shutil.copytree(archive, own)

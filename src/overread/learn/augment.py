@@ -13,6 +13,12 @@ from overread.learn.framework import keras
 
 layers, ops = keras.layers, keras.ops
 
+FLIPS = {"left-right": -2, "up-down": -3, "slices": 1}
+"""Axis that each flip reverses, in (batch, [slices,] rows, columns, channels)."""
+
+TURNS = {"quarter turns": (-3, -2), "turns rows-slices": (1, -3), "turns columns-slices": (1, -2)}
+"""Plane of each turn."""
+
 
 @keras.saving.register_keras_serializable(package="overread")
 class Augment(layers.Layer):
@@ -34,6 +40,9 @@ class Augment(layers.Layer):
         border (letters, tubes, the edge of the light field) is a habit of a department, no finding.
     flips : tuple of str
         Any of "left-right", "up-down", "slices". None by default: a mirrored chest is another patient.
+    turns : tuple of str
+        Planes in which an image is turned by 0, 90, 180 or 270 degrees: "quarter turns" (of the slice), and of a volume
+        "turns rows-slices", "turns columns-slices". Both sides of the plane must be equally long.
     blur : float
         Share of images that are blended with a softened copy of themselves (half as many are sharpened); pictures only.
     gamma : float
@@ -63,6 +72,7 @@ class Augment(layers.Layer):
         shift: float = 0.09,
         margin: float = 0.1,
         flips: tuple[str, ...] = (),
+        turns: tuple[str, ...] = (),
         blur: float = 0.5,
         gamma: float = 0.6,
         contrast: float = 0.4,
@@ -81,6 +91,7 @@ class Augment(layers.Layer):
             "shift": shift,
             "margin": margin,
             "flips": tuple(flips),
+            "turns": tuple(turns),
             "blur": blur,
             "gamma": gamma,
             "contrast": contrast,
@@ -104,7 +115,9 @@ class Augment(layers.Layer):
         s = self.settings
         volume = len(images.shape) == 5
         for flip in s["flips"]:
-            images = self._flip(images, axis={"left-right": -2, "up-down": -3, "slices": 1}[flip])
+            images = self._flip(images, axis=FLIPS[flip])
+        for turn in s["turns"]:
+            images = self._turn(images, axes=TURNS[turn])
         images = images * s["std"] + s["mean"]
         if s["rotation"] or s["scale"] or s["aspect"] or s["shift"]:
             images = self._move_volume(images) if volume else self._move(images)
@@ -123,6 +136,15 @@ class Augment(layers.Layer):
         n, rank = ops.shape(images)[0], len(images.shape)
         coin = ops.reshape(keras.random.uniform((n,), seed=self.random), (n,) + (1,) * (rank - 1))
         return ops.where(coin < 0.5, ops.flip(images, axis=axis), images)
+
+    def _turn(self, images, *, axes: tuple[int, int]):
+        n, rank = ops.shape(images)[0], len(images.shape)
+        draw = ops.reshape(keras.random.uniform((n,), 0.0, 4.0, seed=self.random), (n,) + (1,) * (rank - 1))
+        out = turned = images
+        for quarter in (1, 2, 3):
+            turned = ops.flip(ops.swapaxes(turned, *axes), axis=axes[1])
+            out = ops.where(ops.floor(draw) == quarter, turned, out)
+        return out
 
     def _transforms(self, n, rows: int, columns: int):
         """Rows of eight numbers that take an output pixel (x, y) to the input pixel it shows."""

@@ -6,18 +6,16 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from overread.domain import fingerprint
-from overread.domain.canonical import plain
 from overread.errors import RunError
 from overread.learn import augment, batches, losses, networks
 from overread.learn.framework import keras
-from overread.learn.plan import Plan
+from overread.learn.plan import Plan, executed
 from overread.stats.curves import positive_weights
 
 Tell = Callable[[dict[str, Any]], object]
@@ -181,7 +179,7 @@ class _Course:
             return 0
         with np.load(self.checkpoint, allow_pickle=False) as kept:
             story = json.loads(str(kept["story"]))
-            if story["plan"] != _begun(self.plan):
+            if story["plan"] != executed(self.plan):
                 raise RunError(
                     "the checkpoint is of another training",
                     expected="one of the same plan",
@@ -220,7 +218,7 @@ class _Course:
             w.assign(a)
 
     def _keep(self) -> None:
-        story = {"plan": _begun(self.plan), "history": self.history, "seconds": self.seconds, "updates": self.updates}
+        story = {"plan": executed(self.plan), "history": self.history, "seconds": self.seconds, "updates": self.updates}
         arrays = {f"w{i}": np.asarray(w) for i, w in enumerate(self.built.trained.weights)}
         arrays |= {f"a{i}": np.asarray(a) for i, a in enumerate(self.average)}
         arrays |= {f"o{i}": np.asarray(o) for i, o in enumerate(self.model.optimizer.variables)}
@@ -230,8 +228,3 @@ class _Course:
             out.flush()
             os.fsync(out.fileno())
         part.replace(self.checkpoint)
-
-
-def _begun(plan: Plan) -> str:
-    """What a checkpoint and a plan must share; the reasons are words, and may change."""
-    return fingerprint(plain(replace(plan, reasons=())))

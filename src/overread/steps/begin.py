@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,59 @@ ASKED = {
 """What a resumed training must share with what was begun, as a person would say it."""
 
 
-def check_options(network: str, budget: str | None, sensitivity: float, seed: int) -> float | None:
+@dataclass(frozen=True)
+class Asked:
+    """What a person asks of a training beside the question; None where nothing was said."""
+
+    network: str | None = None
+    seeds: int | None = None
+    seed: int | None = None
+    kind: str = "auto"
+    side_matters: bool | None = None
+    budget: str | None = None
+    plan: str | Path | None = None
+
+    def told(self) -> list[Any]:
+        """Return all of it as plain values, a plan by its content."""
+        text = Path(self.plan).read_text(encoding="utf-8") if self.plan is not None else None
+        return [self.network, self.seeds, self.seed, self.kind, self.side_matters, self.budget, text]
+
+
+def check_options(asked: Asked, sensitivity: float) -> float | None:
     """Refuse an impossible option before any work; return the budget in seconds."""
-    if network not in planning.ABOUT:
+    if asked.network is not None and asked.network not in planning.ABOUT:
         raise RunError(
-            f"the network {network!r}", expected="one of " + ", ".join(planning.ABOUT), do="see `overread networks`"
+            f"the network {asked.network!r}",
+            expected="one of " + ", ".join(planning.ABOUT),
+            do="see `overread networks`",
         )
     if not 0 < sensitivity < 1:
         raise RunError(
             f"a sensitivity of {sensitivity:g}", expected="a share between 0 and 1", do="write 0.95 for 95 %"
         )
-    if not 0 <= seed < 2**31:
-        raise RunError(f"the seed {seed}", expected="a whole number from 0 to 2,147,483,647", do="choose another")
-    return None if budget is None else parse_budget(budget)
+    if asked.seed is not None and not 0 <= asked.seed < 2**31:
+        raise RunError(f"the seed {asked.seed}", expected="a whole number from 0 to 2,147,483,647", do="choose another")
+    if asked.seeds is not None and not 1 <= asked.seeds <= 50:
+        raise RunError(f"{asked.seeds} seeds", expected="1 to 50 networks", do="choose another number")
+    if asked.plan is not None:
+        _nothing_beside_a_plan(asked)
+    return None if asked.budget is None else parse_budget(asked.budget)
+
+
+def _nothing_beside_a_plan(asked: Asked) -> None:
+    beside = {
+        "--network": asked.network is not None,
+        "--seeds": asked.seeds is not None,
+        "--seed": asked.seed is not None,
+        "--kind": asked.kind != "auto",
+        "--side-matters": asked.side_matters is not None,
+        "--budget": asked.budget is not None,
+    }
+    for option, given in beside.items():
+        if given:
+            raise RunError(
+                f"{option} beside --plan", expected="the plan alone decides", do="leave it out, or edit the plan"
+            )
 
 
 def split_to_use(studies: Sequence[Study], labels: Sequence[str], asked: str | None) -> str | None:

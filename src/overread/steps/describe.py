@@ -13,6 +13,7 @@ import numpy as np
 from overread import __version__
 from overread.domain import COHORTS, ModelCard, Study, fingerprint
 from overread.domain.canonical import plain
+from overread.learn import plan as planning
 from overread.steps.question import truth
 from overread.steps.run import environment, lock_fingerprint, read_json
 
@@ -48,7 +49,7 @@ def card_of(
         },
         cohorts=cohorts,
         training={
-            "plan": {k: v for k, v in plain(plan).items() if k not in ("task", "recipe")},
+            "plan": {k: v for k, v in planning.record(plan).items() if k not in ("task", "recipe")},
             "source_of_split": split.source,
             "seconds": round(fitted.seconds, 1),
             "seconds_in_all": round(time.monotonic() - started, 1),

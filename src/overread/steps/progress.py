@@ -54,3 +54,9 @@ def bar(items: Iterable[T] | None = None, *, total: int | None, what: str, unit:
         dynamic_ncols=watched,
         leave=False,
     )
+
+
+def say(show: bool, text: str) -> None:
+    """Tell the person a line of the story, on stderr."""
+    if show:
+        print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,157 @@
+"""What a plan may say: for each word of each part, which values are possible, and how to say so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from overread.errors import RunError
+from overread.learn.plan_cohort import AXES
+
+Check = tuple[Callable[[Any], bool], str]
+
+HEAD = ("question", "cohort", "machine")
+"""Parts that tell what was asked and looked at; they choose nothing."""
+
+FLIPS = ("left-right", "up-down", "slices")
+TURNS = tuple(a for a in AXES["volumes"] if a not in FLIPS)
+
+STARTS = ("random",)
+"""What weights may begin with."""
+
+
+def whole(low: int, high: int) -> Check:
+    """A whole number within limits."""
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high, f"a whole number from {low:,} to {high:,}"  # fmt: skip
+
+
+def number(low: float, high: float) -> Check:
+    """A number within limits."""
+
+    def good(v: Any) -> bool:
+        return isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) and low <= v <= high
+
+    return good, f"a number from {low:g} to {high:g}"
+
+
+def one_of(*words: str) -> Check:
+    """One of some words."""
+    return lambda v: v in words, "one of " + ", ".join(words)
+
+
+def some_of(words: tuple[str, ...]) -> Check:
+    """A list of some words, none of them twice."""
+    return (
+        lambda v: isinstance(v, list) and all(w in words for w in v) and len(set(v)) == len(v),
+        "a list of any of " + ", ".join(words),
+    )
+
+
+def numbers(low: int, high: int, *, lengths: tuple[int, ...]) -> Check:
+    """A list of whole numbers."""
+    good, told = whole(low, high)
+    many = " or ".join(map(str, lengths)) if len(lengths) < 4 else f"{lengths[0]} to {lengths[-1]}"
+    return (
+        lambda v: isinstance(v, list) and len(v) in lengths and all(good(n) for n in v),
+        f"{many} numbers in a list, each {told}",
+    )
+
+
+_YES_OR_NO: Check = (lambda v: isinstance(v, bool), "true or false")
+
+_STEPS: dict[str, dict[str, Check]] = {
+    "channels": {"count": whole(1, 64)},
+    "three_slices": {},
+    "window": {"center": number(-1e9, 1e9), "width": number(1e-9, 1e9)},
+    "normalise": {
+        "by": one_of("image", "full_range"), "lower": number(0, 100), "upper": number(0, 100), "clip": _YES_OR_NO,
+    },
+}  # fmt: skip
+"""Steps on the numbers of an image that a plan may name, and their settings."""
+
+
+def _is_steps(value: Any) -> bool:
+    if not isinstance(value, list) or not value:
+        return False
+    for step in value:
+        if not isinstance(step, dict) or step.get("step") not in _STEPS:
+            return False
+        known = _STEPS[step["step"]]
+        if not all(k == "step" or (k in known and known[k][0](v)) for k, v in step.items()):
+            return False
+    return any(s["step"] == "channels" for s in value)
+
+
+PARTS: dict[str, Mapping[str, Check]] = {
+    "intensity": {
+        "steps": (
+            _is_steps,
+            "a list of steps, one of them channels: "
+            + "; ".join(f"{s} ({', '.join(f'{k}: {c[1]}' for k, c in w.items()) or 'no settings'})" for s, w in _STEPS.items()),
+        ),
+    },
+    "input": {"size": numbers(8, 1024, lengths=(2, 3)), "channels": whole(1, 64)},
+    "network": {
+        "name": one_of("residual", "simple-cnn"), "widths": numbers(4, 1024, lengths=(1, 2, 3, 4, 5, 6)),
+        "stem_stride": whole(1, 2), "stem_kernel": whole(1, 7), "blocks": whole(1, 8), "dropout": number(0, 0.9),
+    },
+    "start": {"name": one_of(*STARTS)},
+    "training": {"batch": whole(1, 4096), "epochs": whole(1, 10_000)},
+    "optimiser": {
+        "name": one_of("adamw", "adam"), "learning_rate": number(1e-7, 1.0), "weight_decay": number(0, 1.0),
+        "warmup": number(0, 0.9),
+    },
+    "average": {"ema": number(0, 0.99999)},
+    "loss": {"smoothing": number(0, 0.5), "weigh_classes": _YES_OR_NO},
+    "sides": {"flips": some_of(FLIPS), "turns": some_of(TURNS)},
+    "augmentation": {
+        "rotation": number(0, 180), "scale": number(0, 0.9), "aspect": number(0, 0.9), "shift": number(0, 0.9),
+        "margin": number(0, 0.45), "blur": number(0, 1), "gamma": number(0, 3), "contrast": number(0, 3),
+        "brightness": number(0, 1), "noise": number(0, 1),
+    },
+    "ensemble": {"networks": whole(1, 50), "first_seed": whole(0, 2**31 - 1)},
+    "views": {"mirrored": some_of(FLIPS)},
+}  # fmt: skip
+"""Every part of a plan that training executes, in the order in which they are read."""
+
+NEEDED = {
+    "intensity": ("steps",), "input": ("size", "channels"), "network": ("name",), "training": ("batch", "epochs"),
+    "optimiser": ("name",), "average": ("ema",), "loss": ("smoothing", "weigh_classes"), "sides": ("flips", "turns"),
+    "ensemble": ("networks", "first_seed"), "views": ("mirrored",),
+}  # fmt: skip
+
+
+def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse what each word by itself allows, but not together."""
+    for name, words in NEEDED.items():
+        for word in words:
+            if word not in parts[name]:
+                raise RunError(f"the plan's [{name}] has no {word}", expected=PARTS[name][word][1], do="put it back")
+    size, name = parts["input"]["size"], parts["network"]["name"]
+    count = [s["count"] for s in parts["intensity"]["steps"] if s["step"] == "channels"][-1]
+    _must(count == parts["input"]["channels"], f"intensity makes {count} channels and input takes {parts['input']['channels']}", "the same number")  # fmt: skip
+    flips, turns, views = parts["sides"]["flips"], parts["sides"]["turns"], parts["views"]["mirrored"]
+    if len(size) == 2:
+        deep = [a for a in (*flips, *turns) if "slices" in a]
+        _must(not deep, f"pictures are to be mirrored or turned along {deep[:1]}, and have no slices", "left-right, up-down, quarter turns")  # fmt: skip
+    _must(set(views) <= set(flips), f"views mirrored {', '.join(views)} with flips {', '.join(flips) or 'none'}", "views only along axes that [sides] flips allows")  # fmt: skip
+    for turn in turns:
+        first, second = {"quarter turns": (-2, -1), "turns rows-slices": (0, -2), "turns columns-slices": (0, -1)}[turn]
+        _must(size[first] == size[second], f"{turn} of {size[first]} × {size[second]}", "sides of equal length")
+    if parts["optimiser"]["name"] == "adamw":
+        for word in ("learning_rate", "weight_decay", "warmup"):
+            _must(word in parts["optimiser"], f"adamw without {word}", PARTS["optimiser"][word][1])
+    if name == "simple-cnn":
+        _must(size == [64, 64] and parts["input"]["channels"] == 3, f"the article's network on {size} and {parts['input']['channels']} channels", "size = [64, 64], channels = 3")  # fmt: skip
+        _must(parts["optimiser"]["name"] == "adam", "the article's network with another optimiser", 'name = "adam"')
+        _must(parts["ensemble"]["networks"] == 1 and not views, "several networks or views of the article's network", "networks = 1, mirrored = []")  # fmt: skip
+        extra = sorted(set(parts["network"]) - {"name", "rule", "reason"})
+        _must(not extra, f"the article's network with {', '.join(extra)}", "its name alone")
+    else:
+        _must(parts["optimiser"]["name"] == "adamw", f"the network {name} with plain Adam", 'name = "adamw"')
+
+
+def _must(true: bool, came: str, expected: str) -> None:
+    if not true:
+        raise RunError(f"the plan says: {came}", expected=expected, do="mend one of the two")

@@ -1,0 +1,221 @@
+"""The rules that draw up a plan: what is chosen for a cohort like this one, and why, one function a choice.
+
+Each rule looks at a `Fingerprint` and returns a part of the plan: its values, the name of the rule that chose them and
+the reason in words. A number stands here and nowhere else. Loads without Keras.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from overread.domain import Task
+from overread.learn.plan_cohort import AXES, Fingerprint
+
+Part = dict[str, Any]
+"""Values of one part of a plan, beside them ``rule`` and ``reason``."""
+
+LARGEST_PICTURE, LARGEST_VOLUME = 96, 48
+"""Most pixels a side; docs/decisions/0005 for pictures, memory and time on two cores for volumes."""
+
+MANY, FEW = 1000, 600
+"""From so many training images: larger batches, more steps; below: gentle changes of exposure."""
+
+STEPS = {"volumes": 1400, "many": 2800, "few": 1200}
+LEAST_EPOCHS, MOST_EPOCHS = 12, 100
+
+STRONG = {
+    "rotation": 12.0, "scale": 0.12, "aspect": 0.15, "shift": 0.09, "margin": 0.1, "blur": 0.5, "gamma": 0.6,
+    "contrast": 0.4, "brightness": 0.2, "noise": 0.08,
+}  # fmt: skip
+GENTLE = {
+    "aspect": 0.05, "margin": 0.0, "blur": 0.0, "gamma": 0.2, "contrast": 0.15, "brightness": 0.04, "noise": 0.03,
+}  # fmt: skip
+"""Below ``FEW`` training images the exposure is changed less. On simulated films a few hundred images stayed at chance
+after 360 steps of the strong changes, which take several thousand steps to be learned through (docs/decisions/0005)."""
+
+
+def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[str, Part]:
+    """Return all parts of the plan but the question and the cohort, in the order in which they are read."""
+    if network == "simple-cnn":
+        return _article(task, seen, seed)
+    size = _input(seen)
+    batch = _batch(seen)
+    return {
+        "intensity": intensity(seen),
+        "input": size,
+        "network": _network(seen, size["size"]),
+        "start": {"name": "random", "rule": "no start", "reason": "weights drawn by the seed: nothing was learned before"},
+        "training": {**batch, **_length(seen, batch["batch"])},
+        "optimiser": _optimiser(),
+        "average": {"ema": 0.995, "rule": "average of the weights", "reason": "the network that is kept is a moving average over about the last 200 steps"},
+        "loss": _loss(task),
+        "sides": _sides(task, seen),
+        "augmentation": _augmentation(seen),
+        "ensemble": {"networks": 1, "first_seed": seed, "rule": "one network", "reason": "more are trained when asked for (--seeds) or when a budget leaves the time"},
+        "views": {"mirrored": [], "rule": "no views", "reason": "each image is read once; mirrored views cost time and are allowed only along axes that flips are"},
+    }  # fmt: skip
+
+
+def _article(task: Task, seen: Fingerprint, seed: int) -> dict[str, Part]:
+    because = {"rule": "the article", "reason": "the article's network and settings, nothing added"}
+    first = [{"step": "three_slices"}] if seen.volumes else []
+    slices = "; a volume's slices at 1/4, 1/2 and 3/4 stand in the three colour channels" if seen.volumes else ""
+    values = intensity(seen)
+    return {
+        "intensity": {**values, "steps": [*first, {"step": "channels", "count": 3}, *values["steps"][1:]]},
+        "input": {"size": [64, 64], "channels": 3, "rule": "the article", "reason": "64 × 64 × 3 as in the article" + slices},
+        "network": {"name": "simple-cnn", **because},
+        "training": {"epochs": 10, "batch": 32, **because},
+        "optimiser": {"name": "adam", **because},
+        "average": {"ema": 0.0, **because},
+        "loss": {"smoothing": 0.0, "weigh_classes": False, **because},
+        "sides": {"flips": [], "turns": [], **because},
+        "augmentation": {**because},
+        "ensemble": {"networks": 1, "first_seed": seed, **because},
+        "views": {"mirrored": [], **because},
+    }  # fmt: skip
+
+
+# --- what goes in -----------------------------------------------------------------------------------------------------
+
+
+def intensity(seen: Fingerprint) -> Part:
+    """How the numbers of an image become 0 to 1, by what the numbers are."""
+    channels = {"step": "channels", "count": seen.channels}
+    if seen.unit == "HU" and seen.intensities is not None:
+        low, high = seen.intensities
+        steps = [{"step": "window", "center": (low + high) / 2, "width": max(high - low, 1.0)}]
+        rule = "physical window"
+        reason = f"window {low:.0f} to {high:.0f} HU: 99 % of the training voxels lie in it"
+    elif seen.eight_bit:
+        steps = [{"step": "normalise", "by": "full_range"}]
+        rule = "8-bit as it is"
+        reason = "8-bit pictures are taken as they are: whoever made them has windowed them"
+    else:
+        steps = [{"step": "normalise", "by": "image", "lower": 0.5, "upper": 99.5, "clip": True}]
+        rule = "percentiles of the image"
+        reason = "0.5th to 99.5th percentile of each image: the numbers have no physical unit"
+    return {"steps": [channels, *steps], "rule": rule, "reason": reason}
+
+
+def _input(seen: Fingerprint) -> Part:
+    side = max(seen.shape[1:])
+    if seen.volumes:
+        plane = min(LARGEST_VOLUME, _multiple(side, 4))
+        slices = min(LARGEST_VOLUME, max(8, _multiple(seen.shape[0], 4)))
+        reason = f"{slices} × {plane} × {plane}: at most {LARGEST_VOLUME} a side in three dimensions"
+        return {"size": [slices, plane, plane], "channels": seen.channels, "rule": "volumes", "reason": reason}
+    plane = min(LARGEST_PICTURE, _multiple(side, 4))
+    reason = f"{plane} × {plane}: the images' own longer side ({side}), at most {LARGEST_PICTURE}"
+    return {"size": [plane, plane], "channels": seen.channels, "rule": "pictures", "reason": reason}
+
+
+def _multiple(n: int, of: int) -> int:
+    return max(of, round(n / of) * of)
+
+
+# --- what learns ------------------------------------------------------------------------------------------------------
+
+
+def _network(seen: Fingerprint, size: list[int]) -> Part:
+    if seen.volumes:
+        build = {"widths": [16, 32, 64], "stem_stride": 2, "stem_kernel": 4}
+        reason = "a small residual network in three dimensions: two cores train it in minutes"
+    else:
+        small = max(size) <= 64
+        build = {"widths": [24, 48, 96], "stem_stride": 1 if small else 2, "stem_kernel": 3 if small else 4}
+        reason = "a small residual network; " + (
+            "no pixel of so small a picture is skipped at the first step"
+            if small
+            else "its last grid of 12 × 12 cells is fine enough for a heat-map"
+        )
+    return {"name": "residual", **build, "blocks": 1, "dropout": 0.2, "rule": "small residual", "reason": reason}
+
+
+def _batch(seen: Fingerprint) -> Part:
+    return {"batch": 64 if seen.n >= MANY else 32}
+
+
+def _length(seen: Fingerprint, batch: int) -> Part:
+    """As many steps as the recipe was tried with, within 12 to 100 passes over the images."""
+    wanted = STEPS["volumes" if seen.volumes else "many" if seen.n >= MANY else "few"]
+    steps = max(1, seen.n // batch)
+    epochs = min(max(round(wanted / steps), LEAST_EPOCHS), MOST_EPOCHS)
+    reason = f"batch {batch} for {seen.n} training images; {epochs} epochs of {steps} steps"
+    return {"epochs": epochs, "rule": "steps the recipe was tried with", "reason": reason}
+
+
+def _optimiser() -> Part:
+    return {
+        "name": "adamw", "learning_rate": 2e-3, "weight_decay": 5e-3, "warmup": 0.05,
+        "rule": "AdamW, warm-up and cosine",
+        "reason": "rises over the first twentieth of the steps and falls to zero, as the recipe was tried with",
+    }  # fmt: skip
+
+
+def _loss(task: Task) -> Part:
+    """What is minimised follows from the kind of label; only its softness and the weights are chosen."""
+    weigh = task.kind in ("binary", "multilabel")
+    what = {
+        "binary": "cross-entropy on the logit",
+        "multilabel": "cross-entropy on each logit, unknown answers left out",
+        "multiclass": "cross-entropy over the levels",
+        "ordinal": "cross-entropy with the truth spread over neighbouring levels: a mistake by one costs less than by four",
+    }[task.kind]
+    balance = "the rarer answer counts more, by the ratio" if weigh else "every level counts as often as it comes"
+    return {"smoothing": 0.05, "weigh_classes": weigh, "rule": f"by kind: {task.kind}", "reason": f"{what}; {balance}"}
+
+
+# --- how the images are varied ----------------------------------------------------------------------------------------
+
+
+def _augmentation(seen: Fingerprint) -> Part:
+    if seen.n < FEW:
+        reason = f"gentle: {seen.n} images give too few steps to learn through a strong one"
+        return {**STRONG, **GENTLE, "rule": "gentle augmentation", "reason": reason}
+    reason = "strong changes of exposure, place, shape and border: what differs between departments and is no finding"
+    return {**STRONG, "rule": "strong augmentation", "reason": reason}
+
+
+def _sides(task: Task, seen: Fingerprint) -> Part:
+    """Along which axes images may be mirrored, and in which planes they may be turned by quarters."""
+    axes = AXES["volumes" if seen.volumes else "pictures"]
+    if seen.side_told is True:
+        return {
+            "flips": [],
+            "turns": [],
+            "rule": "side matters: told",
+            "reason": "whoever asked says that side matters",
+        }
+    if seen.side_told is False:
+        flips = ["left-right", "up-down", "slices"] if seen.volumes else ["left-right"]
+        reason = "whoever asked says that side does not matter"
+        return {"flips": flips, "turns": [], "rule": "side does not matter: told", "reason": reason}
+    if seen.side_words:
+        reason = f"{seen.side_words} names a side: no image is mirrored or turned"
+        return {"flips": [], "turns": [], "rule": "a word names a side", "reason": reason}
+    if not seen.sides:
+        reason = "it was not looked at whether images can be told from mirrored ones, so none is mirrored"
+        return {"flips": [], "turns": [], "rule": "not looked at", "reason": reason}
+    allowed = [a for a in axes if a in seen.sides and seen.sides[a]["alike"]]
+    flips, turns = ([a for a in allowed if (a in _FLIPS) is flip] for flip in (True, False))
+    return {"flips": flips, "turns": turns, "rule": "told from its mirror image or not", "reason": _told(seen.sides, allowed)}  # fmt: skip
+
+
+_FLIPS = ("left-right", "up-down", "slices")
+
+
+def _told(sides: Mapping[str, Mapping[str, Any]], allowed: list[str]) -> str:
+    """Say of each axis how well mirrored images are told from the others."""
+    each = "; ".join(
+        f"{name}: AUROC {s['auroc']:.3f} ({s['low']:.3f}–{s['high']:.3f}), {'allowed' if name in allowed else 'not allowed'}"
+        if not math.isnan(s["auroc"])
+        else f"{name}: too few patients to tell, not allowed"
+        for name, s in sides.items()
+    )
+    return (
+        "how well training images are told from mirrored or turned ones (allowed where the interval ends below .6): "
+        + each
+    )

@@ -1,0 +1,285 @@
+"""Plan: look at a cohort, and write down what training would do with it and why, for a person to read and edit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from overread.domain import Study, Task, fingerprint
+from overread.domain.canonical import plain
+from overread.errors import CohortError, RunError
+from overread.learn import plan as planning
+from overread.learn import plan_file
+from overread.stats import splits
+from overread.stats.certificate import Copies
+from overread.steps import leakage
+from overread.steps.begin import split_to_use
+from overread.steps.plan_look import look
+from overread.steps.question import ask, columns, truth
+from overread.steps.run import write
+from overread.store.archive import Archive
+
+NAME = "plan.toml"
+"""The plan in a run's folder."""
+
+
+@dataclass(frozen=True)
+class Divided:
+    """The question, and who is in which cohort: what a plan is drawn up for."""
+
+    task: Task
+    split: splits.Split
+    by_name: Mapping[str, Study]
+    copies: Copies
+    certificate: Mapping[str, Any]
+    column: str | None
+    seed: int
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the training images and their answers: a plan holds for these."""
+        entries = self.split.cohorts["training"]
+        known = truth([self.by_name[study] for _, study, _ in entries], self.task)
+        answers = [[None if v != v else v for v in row] for row in known.tolist()]
+        return fingerprint(sorted([image, answer] for (image, _, _), answer in zip(entries, answers, strict=True)))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What `plan` found and chose.
+
+    Parameters
+    ----------
+    head : mapping
+        question, cohort and machine: what was asked and looked at.
+    parts : mapping
+        What was chosen: values, rule and reason.
+    out : str
+        The file it was written to; "" for none.
+    """
+
+    head: Mapping[str, Any]
+    parts: Mapping[str, Any]
+    out: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan for ``--json``."""
+        return {**plain(self.head), **plain(self.parts), "out": self.out}
+
+    def __str__(self) -> str:
+        lines = [*_told(self.head), ""]
+        for name, part in self.parts.items():
+            values = ", ".join(f"{k} {_short(v)}" for k, v in part.items() if k not in ("rule", "reason"))
+            lines.append(f"{name:<13} {values or 'none'}")
+            lines.append(f"{'':<13}   {part.get('rule', '')}: {part.get('reason', '')}")
+        end = f"written to {self.out}; edit it, then: overread train ARCHIVE --label … --plan {self.out} --out RUN"
+        return "\n".join([*lines, "", end] if self.out else lines)
+
+
+def plan(
+    archive: object,
+    *,
+    label: str,
+    out: str | Path | None = None,
+    network: str = "residual",
+    split_column: str | None = None,
+    seed: int = 0,
+    seeds: int | None = None,
+    kind: str = "auto",
+    side_matters: bool | None = None,
+    progress: bool = True,
+) -> Planned:
+    """Look at the training cohort of a question and say what `train` would do with it, and why.
+
+    The cohorts are divided exactly as `train` divides them; nothing but the training cohort is looked at.
+
+    Parameters
+    ----------
+    archive : path, Archive, or what ``collect`` returned
+    label : str
+        A label's name, or several yes-or-no labels with commas.
+    out : path, optional
+        TOML file to write.
+    network : str
+    split_column : str, optional
+        Use a published split.
+    seed : int
+    seeds : int, optional
+        Networks that answer together.
+    kind : str
+    side_matters : bool, optional
+        True: no image is mirrored. False: they may be. None: the training images decide.
+    progress : bool
+
+    Returns
+    -------
+    Planned
+
+    Raises
+    ------
+    LabelError, CohortError, RunError
+    """
+    with Archive.open(path_of(archive)) as store:
+        divided = divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
+        drawn = draw_up(store, divided, network=network, side_matters=side_matters, seeds=seeds, progress=progress)
+    if out is not None:
+        write(Path(out), plan_file.written(drawn.head, drawn.parts))
+    return Planned(drawn.head, drawn.parts, str(out or ""))
+
+
+def path_of(archive: object) -> Path:
+    """Return the folder of an archive, however it was named."""
+    return Path(getattr(archive, "archive", None) or getattr(archive, "path", None) or archive)  # type: ignore[arg-type]
+
+
+def divide(store: Archive, *, label: str, kind: str, split_column: str | None, seed: int, progress: bool) -> Divided:
+    """Turn a label into a question and divide its studies, as `train` does."""
+    studies = list(store.studies())
+    if not studies:
+        raise CohortError("an empty archive", expected="studies with labels", do="collect some first")
+    task = ask(studies, label, kind=kind)
+    column = split_to_use(studies, columns(task), split_column)
+    copies = leakage.find_copies(store, progress=progress)
+    split = splits.divide(studies, labels=columns(task), seed=seed, published=column, alike=copies.near)
+    certificate = leakage.certify(split, copies, studies=studies, labels=columns(task))
+    leakage.refuse_too_little(certificate, split)
+    return Divided(task, split, {s.pseudonym: s for s in studies}, copies, certificate, column, seed)
+
+
+def draw_up(
+    store: Archive,
+    divided: Divided,
+    *,
+    network: str,
+    side_matters: bool | None,
+    seeds: int | None = None,
+    progress: bool,
+) -> planning.Plan:
+    """Look at the training cohort and draw up the plan."""
+    sides = network != "simple-cnn" and side_matters is None
+    seen = look(store, divided.split, divided.by_name, divided.task, divided.copies, sides=sides, seed=divided.seed, progress=progress)  # fmt: skip
+    seen = replace(seen, side_told=side_matters)
+    task = with_header(divided.task, seen)
+    drawn = planning.draw_up(task, seen, network=network, seed=divided.seed)
+    if seeds is not None:
+        reason = f"{seeds} networks were asked for; they differ by their seed only, and answer together"
+        drawn = planning.changed(drawn, "ensemble", reason, networks=seeds)
+    return replace(drawn, head=head_of(divided, seen))
+
+
+def with_header(task: Task, seen: planning.Fingerprint) -> Task:
+    """Return the task with what the headers of the training images say."""
+    header = {"modality": seen.modality, "body_part": seen.body_part, "view": seen.view}
+    return replace(task, **header, unit=seen.unit, eight_bit=seen.eight_bit)
+
+
+def taken_up(path: str | Path, store: Archive, divided: Divided, *, progress: bool) -> planning.Plan:
+    """Return the plan of a file, for the cohort that it was drawn up for.
+
+    Raises
+    ------
+    RunError
+        When the file is none, or was drawn up for another question or cohort.
+    """
+    head, parts = plan_file.read(path)
+    question, cohort = head["question"], head["cohort"]
+    if [*divided.task.labels] != question.get("labels") or divided.task.kind != question.get("kind"):
+        raise RunError(
+            f"the plan is for {question.get('label')!r} ({question.get('kind')}), asked is {divided.task.name!r} ({divided.task.kind})",
+            expected="the question that the plan was drawn up for",
+            do="draw up another with `overread plan`",
+        )
+    if cohort.get("fingerprint") != divided.fingerprint:
+        n = len(divided.split.cohorts["training"])
+        raise RunError(
+            f"the plan was drawn up for another training cohort ({cohort.get('images')} images, here {n})",
+            expected="the same archive, labels, split and seed",
+            do="draw up another with `overread plan`",
+        )
+    seen = look(store, divided.split, divided.by_name, divided.task, divided.copies, sides=False, seed=divided.seed, progress=progress)  # fmt: skip
+    deep = len(parts["input"]["size"]) == 3
+    if parts["network"]["name"] != "simple-cnn" and deep != bool(seen.volumes):
+        raise RunError(
+            f"the plan's input has {3 if deep else 2} dimensions, the cohort holds {'volumes' if seen.volumes else 'pictures'}",
+            expected="[input] size with three numbers for volumes, two for pictures",
+            do="mend that line",
+        )
+    return replace(planning.planned(with_header(divided.task, seen), parts), head=head)
+
+
+def begun_with(path: str | Path) -> tuple[str, int]:
+    """Return the kind of question and the seed of the division that a plan was drawn up with."""
+    head, _ = plan_file.read(path)
+    kind, seed = head["question"].get("kind", "auto"), head["cohort"].get("seed", 0)
+    if not isinstance(seed, int) or not isinstance(kind, str):
+        raise RunError("the plan's question or cohort was changed", expected="as `overread plan` wrote it", do="draw it up again")  # fmt: skip
+    return kind, seed
+
+
+def head_of(divided: Divided, seen: planning.Fingerprint) -> dict[str, Any]:
+    """Return what a plan says of question, cohort and machine, before what it chooses."""
+    task, split = divided.task, divided.split
+    cohort = {
+        "fingerprint": divided.fingerprint,
+        "division": split.source,
+        **({"split_column": divided.column} if divided.column else {}),
+        "seed": divided.seed,
+        "images": seen.n,
+        **({"patients": seen.patients} if seen.patients is not None else {}),
+        "answers": dict(seen.answers),
+        "modality": seen.modality or "not said",
+        "unit": seen.unit or "several",
+        "channels": seen.channels,
+        "size": list(seen.shape),
+        "sizes": [list(s) for s in seen.shapes],
+        **({"spacing_mm": list(seen.spacing_mm), "spacings_mm": [list(s) for s in seen.spacings_mm]} if seen.spacing_mm else {}),
+        **({"range": list(seen.intensities)} if seen.intensities else {}),
+        "sides": {axis: dict(found) for axis, found in seen.sides.items()},
+    }  # fmt: skip
+    question = {"label": task.name, "kind": task.kind, "labels": list(task.labels)}
+    return {"question": question, "cohort": cohort, "machine": machine()}
+
+
+def machine() -> dict[str, Any]:
+    """Return what there is to compute with: cores that this process may use, memory in GB."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (AttributeError, ValueError, OSError):
+        return {"cores": cores}
+    return {"cores": cores, "memory_gb": round(memory, 1)}
+
+
+def _told(head: Mapping[str, Any]) -> list[str]:
+    """Say what was looked at, in a few lines."""
+    question, cohort, computer = head["question"], head["cohort"], head["machine"]
+    who = f"{cohort['patients']:,} patients" if "patients" in cohort else "patients not known"
+    low, high = (" × ".join(map(str, s)) for s in (cohort["sizes"] or [cohort["size"]] * 2))
+    size = " × ".join(map(str, cohort["size"]))
+    lines = [
+        f"question      {question['label']} ({question['kind']})",
+        f"cohort        {cohort['images']:,} training images, {who}; "
+        + ", ".join(f"{name} {n:,}" for name, n in cohort["answers"].items()),
+        f"images        {cohort['modality']}, {size} (slices × rows × columns"
+        + (f"; from {low} to {high}" if low != high else "")
+        + f"), {'colour' if cohort['channels'] == 3 else 'grey'}, unit {cohort['unit']}",
+    ]
+    if "spacing_mm" in cohort:
+        lines.append(f"spacing       {' × '.join(f'{v:g}' for v in cohort['spacing_mm'])} mm")
+    if "range" in cohort:
+        lines.append(
+            f"range         99 % of the voxels from {cohort['range'][0]:g} to {cohort['range'][1]:g} {cohort['unit']}"
+        )
+    memory = f", {computer['memory_gb']:g} GB of memory" if "memory_gb" in computer else ""
+    return [*lines, f"machine       {computer['cores']} cores{memory}"]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_short(v) for v in value) if value else "none"
+    if isinstance(value, Mapping):
+        return " ".join(_short(v) if k == "step" else f"{k} {_short(v)}" for k, v in value.items())
+    return str(value)

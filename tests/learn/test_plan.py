@@ -1,0 +1,120 @@
+"""The rules that draw up a plan: what a cohort's numbers lead to."""
+
+import dataclasses
+
+import pytest
+
+from overread.domain import Task
+from overread.errors import CohortError, RunError
+from overread.learn import plan
+from overread.learn.plan_rules import choose
+
+BINARY = Task(("x",), "binary", "x")
+ALIKE = {"auroc": 0.51, "low": 0.47, "high": 0.55, "n": 900, "alike": True}
+SIDED = {"auroc": 0.99, "low": 0.98, "high": 0.995, "n": 900, "alike": False}
+
+
+def films(n=4156, **changes):
+    return plan.Fingerprint(n, (1, 224, 224), 1, "", "stored", 0, **{"eight_bit": True, **changes})
+
+
+def volumes(n=900, **changes):
+    return plan.Fingerprint(n, (28, 28, 28), 1, "", "stored", n, **{"eight_bit": True, **changes})
+
+
+def drawn(seen, task=BINARY, network="residual"):
+    return plan.draw_up(task, seen, network=network, seed=0)
+
+
+def test_the_default_for_films_is_what_was_measured():
+    """docs/decisions/0005, number by number: nothing measured may move by accident."""
+    p = drawn(films())
+    assert [(s.name, dict(s.args)) for s in p.recipe.steps] == [
+        ("channels", {"count": 1}),
+        ("normalise", {"by": "full_range"}),
+        ("resize", {"size": (96, 96)}),
+        ("standardise", {"by": "given", "mean": 0.5, "std": 0.25}),
+    ]
+    assert p.input_shape == (96, 96, 1)
+    assert p.build == {"widths": (24, 48, 96), "stem_stride": 2, "stem_kernel": 4, "blocks": 1, "dropout": 0.2}
+    assert (p.batch, p.epochs, p.ema, p.smoothing, p.weigh_classes) == (64, 44, 0.995, 0.05, True)
+    assert p.optimiser == {"name": "adamw", "learning_rate": 2e-3, "weight_decay": 5e-3, "warmup": 0.05}
+    assert p.augmentation == {
+        "rotation": 12.0, "scale": 0.12, "aspect": 0.15, "shift": 0.09, "margin": 0.1, "blur": 0.5, "gamma": 0.6,
+        "contrast": 0.4, "brightness": 0.2, "noise": 0.08, "flips": (),
+    }  # fmt: skip
+    assert (p.ensemble, p.views, p.seed) == (1, (), 0)
+
+
+def test_the_articles_network_is_the_articles():
+    for seen in (films(), films(100), volumes(), films(sides={"left-right": ALIKE})):
+        p = drawn(seen, network="simple-cnn")
+        assert p.input_shape == (64, 64, 3)
+        assert (p.batch, p.epochs, p.optimiser, p.build) == (32, 10, {"name": "adam"}, {})
+        assert (p.ema, p.smoothing, p.weigh_classes, dict(p.augmentation), p.ensemble) == (0, 0, False, {}, 1)
+
+
+def test_every_choice_names_its_rule_and_its_reason():
+    for seen in (films(), films(100), volumes()):
+        for network in plan.ABOUT:
+            for name, part in choose(BINARY, seen, network=network, seed=0).items():
+                assert part["rule"] and part["reason"], name
+
+
+def test_images_are_mirrored_only_along_axes_where_they_are_their_own_mirror_image():
+    mixed = {"left-right": ALIKE, "up-down": SIDED, "quarter turns": SIDED}
+    p = drawn(films(sides=mixed))
+    assert p.augmentation["flips"] == ("left-right",)
+    assert "turns" not in p.augmentation
+    assert not p.task.side_matters
+    reason = p.parts["sides"]["reason"]
+    assert "left-right: AUROC 0.510 (0.470–0.550), allowed" in reason
+    assert "up-down: AUROC 0.990 (0.980–0.995), not allowed" in reason
+    assert drawn(films(sides=dict.fromkeys(mixed, SIDED))).augmentation["flips"] == ()
+    every = drawn(volumes(sides=dict.fromkeys(("left-right", "up-down", "slices", "turns rows-slices"), ALIKE)))
+    assert every.augmentation["flips"] == ("left-right", "up-down", "slices")
+    assert every.augmentation["turns"] == ("turns rows-slices",)
+
+
+def test_what_a_person_says_of_sides_stands_above_the_images_and_a_word_too():
+    alike = {"left-right": ALIKE}
+    assert drawn(films(sides=alike, side_told=True)).augmentation["flips"] == ()
+    assert drawn(films(side_told=False)).augmentation["flips"] == ("left-right",)
+    assert drawn(volumes(side_told=False)).augmentation["flips"] == ("left-right", "up-down", "slices")
+    worded = drawn(films(sides=alike, side_words="the label 'side'"))
+    assert worded.augmentation["flips"] == () and worded.task.side_matters
+    assert "the label 'side'" in worded.parts["sides"]["reason"]
+
+
+def test_other_words_are_the_same_plan_and_other_numbers_are_not():
+    p = drawn(films())
+    again = plan.changed(p, "training", "because I say so")
+    assert plan.executed(again) == plan.executed(p)
+    assert plan.executed(plan.with_epochs(p, 3, "short")) != plan.executed(p)
+    assert plan.with_epochs(p, 3, "short").epochs == 3
+
+
+def test_pictures_and_volumes_in_one_cohort_are_refused():
+    rows = [{"shape": s, "modality": "", "unit": "stored", "full_range": None} for s in ((1, 9, 9), (5, 9, 9))]
+    with pytest.raises(CohortError, match="1 single pictures and 1 volumes"):
+        plan.fingerprint(rows)
+
+
+def test_spacing_is_known_only_where_every_image_knows_its_own():
+    row = {"shape": (4, 8, 8), "modality": "CT", "unit": "HU", "full_range": None}
+    assert plan.fingerprint([{**row, "spacing_mm": (3.0, 1, 1)}, {**row, "spacing_mm": (5.0, 1, 1)}]).spacing_mm == (
+        4,
+        1,
+        1,
+    )
+    assert plan.fingerprint([{**row, "spacing_mm": (3.0, 1, 1)}, {**row, "spacing_mm": None}]).spacing_mm is None
+
+
+def test_an_unknown_network_is_refused():
+    with pytest.raises(RunError, match="resnet-9000"):
+        drawn(films(), network="resnet-9000")
+
+
+def test_a_plan_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        drawn(films()).batch = 3

@@ -1,0 +1,124 @@
+"""A plan as a file: what is written is read back the same, and every mistake in it is named in one line."""
+
+import tomllib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overread.domain import Task
+from overread.errors import RunError
+from overread.learn import plan, plan_file
+from overread.learn.plan_rules import choose
+
+ALIKE = {"auroc": 0.51, "low": 0.47, "high": 0.55, "n": 900, "alike": True}
+HEAD = {
+    "question": {"label": "x", "kind": "binary", "labels": ["x"]},
+    "cohort": {"fingerprint": "ab" * 32, "seed": 0, "images": 700},
+    "machine": {"cores": 2},
+}
+KINDS = {
+    "binary": Task(("x",), "binary", "x"),
+    "ordinal": Task(("g=0", "g=1"), "ordinal", "g"),
+    "multiclass": Task(("g=0", "g=1"), "multiclass", "g"),
+    "multilabel": Task(("a", "b"), "multilabel", "a,b"),
+}
+
+values = st.recursive(
+    st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.text(max_size=8), values, max_size=5))
+def test_whatever_is_written_is_read_back_the_same(part):
+    assert tomllib.loads(plan_file.written({"question": part}, {})) == {"format": 1, "question": part}
+
+
+@st.composite
+def cohorts(draw):
+    deep = draw(st.booleans())
+    n = draw(st.integers(8, 20_000))
+    side = st.integers(8, 600)
+    shape = (draw(st.integers(2, 200)) if deep else 1, draw(side), draw(side))
+    axes = draw(st.lists(st.sampled_from(("left-right", "up-down", "quarter turns")), unique=True))
+    unit = draw(st.sampled_from(("HU", "stored", "SUVbw")))
+    low = draw(st.floats(-2000, 1000))
+    return plan.Fingerprint(
+        n, shape, draw(st.sampled_from((1, 3))), draw(st.sampled_from(("", "CT", "MR", "DX", "US"))), unit,
+        n if deep else 0, eight_bit=unit == "stored" and draw(st.booleans()), sides=dict.fromkeys(axes, ALIKE),
+        intensities=(low, low + draw(st.floats(1, 4000))) if unit != "stored" else None,
+    )  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(cohorts(), st.sampled_from(sorted(KINDS)), st.sampled_from(sorted(plan.ABOUT)), st.integers(0, 2**31 - 1))
+def test_every_plan_that_is_drawn_up_passes_its_own_checks_and_is_the_same_when_read(seen, kind, network, seed):
+    task = KINDS[kind]
+    parts = choose(task, seen, network=network, seed=seed)
+    text = plan_file.written(HEAD, parts)
+    head, again = plan_file.checked(tomllib.loads(text))
+    assert head == HEAD
+    assert again == parts
+    drawn = plan.planned(task, parts)
+    assert plan.executed(plan.planned(task, again)) == plan.executed(drawn)
+
+
+def written(tmp_path, change=lambda text: text):
+    seen = plan.Fingerprint(700, (1, 224, 224), 1, "", "stored", 0, eight_bit=True)
+    text = plan_file.written(HEAD, choose(KINDS["binary"], seen, network="residual", seed=0))
+    path = tmp_path / "plan.toml"
+    path.write_text(change(text))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("batch = 32", "bacth = 32", "in .training. the word 'bacth'.*did you mean 'batch'"),
+        ("[optimiser]", "[optimizer]", "the part 'optimizer'.*did you mean 'optimiser'"),
+        ("batch = 32", "batch = 0", "batch = 0; expected a whole number from 1"),
+        ("batch = 32", "batch = true", "batch = true"),
+        ("learning_rate = 0.002", "learning_rate = nan", "learning_rate = nan"),
+        ("batch = 32", 'batch = "many"', "many"),
+        ("size = [96, 96]", "size = [96]", "2 or 3 numbers"),
+        ("channels = 1\n", "channels = 3\n", "intensity makes 1 channels and input takes 3"),
+        ("flips = []", 'flips = ["diagonal"]', "left-right, up-down"),
+        ("flips = []", 'flips = ["slices"]', "have no slices"),
+        ("mirrored = []", 'mirrored = ["left-right"]', "only along axes that .sides. flips allows"),
+        ('name = "residual"', 'name = "resnet"', "one of residual, simple-cnn"),
+        ('name = "residual"', 'name = "simple-cnn"', "the article's network"),
+        ('"normalise", by', '"normalise", upper = 120, by', "a list of steps"),
+        ("format = 1", "format = 2", "another format"),
+        ("batch = 32", "batch = ", "not TOML"),
+        ("batch = 32", "", "has no batch"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(tmp_path, old, new, said):
+    path = written(tmp_path, lambda text: text.replace(old, new, 1))
+    with pytest.raises(RunError, match=said) as refused:
+        plan_file.read(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_whole_part_that_is_missing_is_named(tmp_path):
+    def without(text):
+        before, _, after = text.partition("[loss]")
+        return before + "[" + after.partition("\n[")[2]
+
+    with pytest.raises(RunError, match=r"has no \[loss\]"):
+        plan_file.read(written(tmp_path, without))
+
+
+def test_a_plan_that_nobody_touched_is_taken(tmp_path):
+    """Twin of all refusals above."""
+    head, parts = plan_file.read(written(tmp_path))
+    assert head["question"]["label"] == "x"
+    assert parts["training"]["batch"] == 32
+
+
+def test_no_file_is_a_line_too(tmp_path):
+    with pytest.raises(RunError, match=r"no plan at gone\.toml"):
+        plan_file.read(tmp_path / "gone.toml")
