@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from overread.learn.predict import Model
-from overread.stats.metrics import delong
+from overread.stats.ranking import delong
 from overread.store.archive import Archive
 
 MOST = 110  # films of each class: the panel is a comparison of networks on the same films, not an estimate

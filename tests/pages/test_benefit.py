@@ -16,7 +16,7 @@ def made(n=200, seed=0):
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 2, n)
     p = np.clip(0.2 + 0.6 * truth + rng.normal(0, 0.15, n), 0.01, 0.99)
-    return decision_curve(cases(truth, p), rng=rng, replicates=50)
+    return decision_curve(cases(truth, p))
 
 
 def test_it_is_well_formed_stays_in_its_frame_and_has_a_table():
@@ -39,7 +39,7 @@ def test_the_table_says_the_net_benefit_by_hand():
 
 def test_a_model_that_is_never_better_is_said_to_be_so():
     rng = np.random.default_rng(1)
-    curve = decision_curve(cases(rng.integers(0, 2, 60), rng.random(60)), rng=rng, replicates=50)
+    curve = decision_curve(cases(rng.integers(0, 2, 60), rng.random(60)))
     assert "At no threshold" in decision_plot(curve | {"best_from": None}, name="mass").caption
     assert "At no threshold" not in decision_plot(made(), name="mass").caption
 

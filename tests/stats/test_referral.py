@@ -8,7 +8,7 @@ import pytest
 from overread.stats import metrics, referral
 from overread.stats.conformal import Sets
 from overread.stats.conformal import fit as fit_sets
-from overread.stats.resample import wilson
+from overread.stats.shares import wilson
 
 
 def rng(seed=0):
@@ -21,7 +21,7 @@ def test_the_account_is_that_of_the_answered_cases_counted_by_hand():
     truth[::10] = np.nan
     between = np.stack([p - 0.08, p + 0.08], axis=1)
     why = referral.why_label(p, between, threshold=0.5)
-    told = referral.three_way(truth, p, why, threshold=0.5, rng=rng())
+    told = referral.three_way(truth, p, why, threshold=0.5)
     refer = (p - 0.08 < 0.5) & (p + 0.08 >= 0.5)
     known = ~np.isnan(truth)
     assert told["all"] == 360 == told["answered"] + told["referred"]
@@ -31,7 +31,7 @@ def test_the_account_is_that_of_the_answered_cases_counted_by_hand():
     clear = known & ~refer
     assert told["sensitivity"].value == pytest.approx((p[clear & (truth == 1)] >= 0.5).mean())
     assert told["specificity"].value == pytest.approx((p[clear & (truth == 0)] < 0.5).mean())
-    every = metrics.binary_figures(truth, p, threshold=0.5, rng=rng(), replicates=20)
+    every = metrics.binary_figures(truth, p, threshold=0.5)
     assert told["sensitivity"].value > every["sensitivity"].value  # the answered are the easier ones
 
 
@@ -39,7 +39,7 @@ def test_where_nothing_was_calibrated_everything_is_referred_and_nothing_is_clai
     p = rng(3).uniform(size=40)
     whole = np.tile([0.0, 1.0], (40, 1))
     why = referral.why_label(p, whole, threshold=0.5)
-    told = referral.three_way(rng(4).integers(0, 2, 40), p, why, threshold=0.5, rng=rng())
+    told = referral.three_way(rng(4).integers(0, 2, 40), p, why, threshold=0.5)
     assert told["answered"] == 0 and told["share_referred"].value == 1
     assert np.isnan(told["sensitivity"].value) and "no answered case" in told["specificity"].method
 
@@ -48,7 +48,7 @@ def test_levels_are_answered_by_their_own_rule():
     p = np.array([[0.5, 0.4, 0.1], [0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.1, 0.1, 0.8]])
     between = np.stack([p - 0.1, p + 0.1], axis=-1)
     why = referral.why_levels(p, between)
-    told = referral.three_way_levels([0, 0, 1, np.nan], p, why, rng=rng())
+    told = referral.three_way_levels([0, 0, 1, np.nan], p, why)
     assert (told["all"], told["answered"], told["referred"]) == (3, 2, 1)
     assert told["accuracy"].value == 0.5
 
@@ -60,7 +60,7 @@ def test_each_level_against_the_rest_is_counted_at_the_call_that_prediction_make
     known = ~np.isnan(truth).any(1)
     every = metrics.label_figures(
         truth, p, name="class", outputs=("a", "b", "c"), kind="multiclass", thresholds=[0.01, 0.01, 0.01],
-        patients=None, rng=rng(), replicates=20,
+        patients=None,
     )  # fmt: skip
     call, was = p[known].argmax(1), truth[known].argmax(1)
     for j, level in enumerate("abc"):
@@ -95,7 +95,7 @@ def test_the_reasons_add_up_and_the_strange_come_first():
     p = np.clip(0.5 + 0.25 * (truth - 0.5) + rng(8).normal(0, 0.2, n), 0, 1)
     between, strange = np.stack([p - 0.05, p + 0.05], axis=1), rng(9).random(n) < 0.1
     why = referral.why_label(p, between, threshold=0.5, sets=Sets(0.9, (0.6, 0.6), (50, 50)), unlike=strange)
-    told = referral.three_way(truth, p, why, threshold=0.5, rng=rng())
+    told = referral.three_way(truth, p, why, threshold=0.5)
     assert sum(told["reasons"].values()) == told["referred"]
     assert told["reasons"]["unlike"] == strange.sum() and set(told["reasons"]) <= set(referral.REASONS)
 

@@ -19,7 +19,7 @@ def test_a_fact_that_means_nothing_ranks_like_chance_and_its_interval_says_so():
         r = rng(seed)
         truth, patients = cohort(r)
         facts = {"scanner": list(r.choice(["A", "B", "C", None], 400)), "brightness": list(r.normal(size=400))}
-        for s in find(facts, truth, patients, labels=["x"], rng=r, replicates=300):
+        for s in find(facts, truth, patients, labels=["x"], rng=r):
             values.append(s.auroc.value)
             warned += s.warns
             held += s.auroc.low <= 0.5 <= s.auroc.high

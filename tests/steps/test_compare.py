@@ -95,7 +95,13 @@ def test_a_comparison_is_counted_as_a_read_of_the_testing_cohort(runs):
 def test_it_is_a_verb_with_json(runs, capsys):
     assert main(["compare", str(runs[0]), str(runs[1]), "--json", "--quiet"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["images"] == 80 and set(told["differences"][0]) == {"auroc", "sensitivity", "specificity", "brier"}
+    assert told["images"] == 80 and set(told["differences"][0]) == {
+        "auroc",
+        "ap",
+        "sensitivity",
+        "specificity",
+        "brier",
+    }
 
 
 @pytest.mark.parametrize(

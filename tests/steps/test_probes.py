@@ -103,8 +103,8 @@ def test_a_source_with_more_of_the_finding_is_not_told_by_the_finding():
         answer = rng.random(300) < 0.5
         site = rng.random(300) < np.where(answer, 0.85, 0.15)
         features = np.c_[answer + 0.3 * rng.normal(size=300), rng.normal(size=(300, 8))]
-        values.append(reveals(features, site, answer, None, rng=rng, replicates=100).value)
-        assert reveals(features, site, [0] * 300, None, rng=rng, replicates=100).low > 0.6  # the twin
+        values.append(reveals(features, site, answer, None, rng=rng).value)
+        assert reveals(features, site, [0] * 300, None, rng=rng).low > 0.6  # the twin
     assert abs(np.mean(values) - 0.5) < 0.03
 
 
@@ -113,7 +113,7 @@ def test_the_interval_of_what_is_revealed_holds_the_truth():
     held = 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        e = reveals(rng.normal(size=(200, 5)), rng.random(200) < 0.4, [0] * 200, None, rng=rng, replicates=100)
+        e = reveals(rng.normal(size=(200, 5)), rng.random(200) < 0.4, [0] * 200, None, rng=rng)
         held += e.low <= 0.5 <= e.high
     assert held >= 54
 

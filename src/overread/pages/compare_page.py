@@ -12,6 +12,7 @@ from overread.pages.plots import BLUE, GREY, INK, Plot, svg, text, told
 
 WORDS = {
     "auroc": ("AUROC", "higher is better"),
+    "ap": ("average precision", "higher is better"),
     "sensitivity": ("sensitivity", "higher is better"),
     "specificity": ("specificity", "higher is better"),
     "brier": ("Brier score", "lower is better"),

@@ -12,7 +12,7 @@ from html import escape
 
 import numpy as np
 
-from overread.stats.resample import wilson
+from overread.stats.shares import wilson
 
 BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#6B7280", "#111827"
 WRITTEN = {ORANGE: "#B34700"}

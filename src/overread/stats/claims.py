@@ -8,7 +8,11 @@ import numpy as np
 from scipy import stats
 
 from overread.domain import Estimate
-from overread.stats.resample import REPLICATES, Cases, Z, bootstrap, interval
+from overread.stats.clustered import ap_pull, auroc_pull
+from overread.stats.jackknife import jackknifed, limits, without_each
+from overread.stats.ranking import seen_in
+from overread.stats.resample import Cases, Z, per_patient
+from overread.stats.shares import counted, mover, shares, together, wilson
 
 MAY_CLAIM = 0.05
 """Above this probability of being false, "better" is not said."""
@@ -41,41 +45,102 @@ def paired_auroc(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> tu
     return float(over.mean()), float(variance)
 
 
-def difference_auroc(c: Cases, other: np.ndarray, *, rng, replicates: int = REPLICATES) -> Estimate:
-    """Return AUROC(c.score) − AUROC(other) on the same cases, with a paired interval.
-
-    DeLong's where each patient has one image; else whole patients are drawn, for both models the same.
+def difference_auroc(c: Cases, other: np.ndarray) -> Estimate:
+    """Return AUROC(c.score) − AUROC(other) on the same cases, with a paired interval over patients.
 
     Parameters
     ----------
     c : Cases
     other : ndarray, (n,)
         The other model's scores of the same cases.
-    """
-    from overread.stats.metrics import weighted_auroc
 
+    Notes
+    -----
+    With one image a patient the variance is DeLong's of two correlated curves.
+
+    References
+    ----------
+    DeLong, DeLong, Clarke-Pearson 1988, doi:10.2307/2531595; Obuchowski 1997, doi:10.2307/2533958.
+    """
+    return _difference(c, auroc_pull, np.asarray(other, float))
+
+
+def difference_ap(c: Cases, other: np.ndarray) -> Estimate:
+    """Return the average precision of c.score less that of ``other`` on the same cases, paired over patients."""
+    return _difference(c, ap_pull, np.asarray(other, float))
+
+
+def _difference(c: Cases, figure: Callable, other: np.ndarray) -> Estimate:
     if not 0 < c.truth.sum() < len(c.truth):
         return c.undefined("one answer only")
-    value, variance = paired_auroc(c.truth, c.score, other)
-    few = min((c.truth == 1).sum(), (c.truth == 0).sum()) < 2
-    if c.alone and not few and variance > 0:
-        half = Z * np.sqrt(variance)
-        return c.estimate(value, max(-1.0, value - half), min(1.0, value + half), "paired DeLong")
-    mine, its = weighted_auroc(c.truth, c.score), weighted_auroc(c.truth, np.asarray(other, float))
-    return paired(c, lambda w: mine(w) - its(w), rng=rng, replicates=replicates)
+    (mine, pull), (its, other_pull) = figure(c), figure(c, other)
+    if min(seen_in(c)) < 3:
+        return c.estimate(mine - its, np.nan, np.nan, "an answer in fewer than 3 patients: no interval")
+    return _bounded(c, mine - its, pull - other_pull, least=min(seen_in(c)))
 
 
-def paired(c: Cases, difference: Callable[[np.ndarray], np.ndarray], *, rng, replicates: int = REPLICATES) -> Estimate:
-    """Return a difference of two figures on the same cases; ``difference`` maps weights (replicates, n) to it."""
-    value = float(difference(np.ones((1, len(c.truth))))[0])
-    low, high, told = interval(bootstrap(c, difference, rng=rng, replicates=replicates))
-    return c.estimate(value, low, high, f"paired {told}")
+def difference_mean(c: Cases, first: np.ndarray, second: np.ndarray) -> Estimate:
+    """Return the mean over the cases of ``first`` less that of ``second`` (errors from 0 to 1, (n,)), paired."""
+    if not len(c.truth):
+        return c.undefined("no cases")
+    sums = np.stack([per_patient(c, first - second), per_patient(c, np.ones(len(first)))], axis=1)
+    value, pull = without_each(sums, lambda s: s[..., 0] / s[..., 1])
+    return _bounded(c, value, pull, least=c.patients)
 
 
-def gap(first: Estimate, second: Estimate) -> Estimate:
-    """Return the difference of one figure between two groups that share no patient (first − second).
+def _bounded(c: Cases, value: float, pull: np.ndarray, *, least: int) -> Estimate:
+    """Return a paired difference between −1 and 1; where no patient tells two models apart, as many as may yet."""
+    low, _ = limits(value, pull)
+    if np.isfinite(low):
+        e = jackknifed(c, value, pull, paired=True)
+        return c.estimate(e.value, max(-1.0, e.low), min(1.0, e.high), e.method)
+    far = wilson(0, least)[1]
+    told = f"Wilson on {least:,} patients, as none tells the two apart"
+    return c.estimate(value, max(-1.0, value - far), min(1.0, value + far), told)
+
+
+def difference_share(c: Cases, first: np.ndarray, second: np.ndarray, of: np.ndarray) -> Estimate:
+    """Return the share of the cases ``of`` that are ``first``, less the share that are ``second``, paired.
+
+    Parameters
+    ----------
+    c : Cases
+    first, second, of : ndarray of bool, (n,)
+
+    Notes
+    -----
+    What only the first has, less what only the second has: two shares of the same cases, each with Wilson's interval,
+    combined with what they have in common (MOVER). Where the two never differ the interval is not ±0.
+
+    Examples
+    --------
+    >>> from overread.stats.resample import cases
+    >>> first, second = np.arange(100) < 90, np.arange(100) < 80
+    >>> c = cases(np.ones(100), np.ones(100))
+    >>> print(difference_share(c, first, second, np.ones(100, bool)))
+    0.100 (0.042–0.174)
+    """
+    part = c.subset(np.flatnonzero(of))
+    if not of.any():
+        return part.undefined("no such case")
+    mine, its = first[of], second[of]
+    s = shares(counted(part, mine & ~its, its & ~mine), counted(part, *[np.ones(len(mine), bool)] * 2))
+    value, low, high = mover(s.value, s.low, s.high, np.array([1.0, -1.0]), together(s.pull))
+    return part.estimate(value, max(-1.0, low), min(1.0, high), "paired; Wilson on patients, combined by MOVER")
+
+
+def gap(first: Estimate, second: Estimate, *, alike: float = 0.0, patients: int | None = None) -> Estimate:
+    """Return the difference of one figure between two groups of cases (first − second).
 
     The ends of both intervals are combined (MOVER), so that neither need be symmetric.
+
+    Parameters
+    ----------
+    first, second : Estimate
+    alike : float
+        How far the errors of the two go together, as `alike` finds it; 0 where the groups share no patient.
+    patients : int, optional
+        Patients in both groups together, where some are in both.
 
     References
     ----------
@@ -88,18 +153,32 @@ def gap(first: Estimate, second: Estimate) -> Estimate:
     >>> print(told)
     0.200 (0.072–0.312)
     """
-    value = first.value - second.value
-    low = value - np.hypot(first.value - first.low, second.high - second.value)
-    high = value + np.hypot(first.high - first.value, second.value - second.low)
-    patients = None if None in (first.n_patients, second.n_patients) else first.n_patients + second.n_patients
-    return Estimate(
-        float(value),
-        float(low),
-        float(high),
-        n=first.n + second.n,
-        n_patients=patients,
-        method="difference; both intervals combined (MOVER)",
-    )
+    ends = (np.array([getattr(e, end) for e in (first, second)]) for end in ("value", "low", "high"))
+    value, low, high = mover(*ends, np.array([1.0, -1.0]), np.array([[1.0, alike], [alike, 1.0]]))
+    if None in (first.n_patients, second.n_patients):
+        patients = None
+    elif patients is None:
+        patients = first.n_patients + second.n_patients
+    told = "difference; both intervals combined (MOVER)" + (", with the patients in both" if alike else "")
+    n = first.n + second.n
+    return Estimate(float(value), float(low), float(high), n=n, n_patients=patients, method=told)
+
+
+def alike(first: np.ndarray, second: np.ndarray) -> float:
+    """Return how far the errors of a figure in two groups go together: the correlation of the patients' pulls.
+
+    Parameters
+    ----------
+    first, second : ndarray, (patients,)
+        What the figure of each group loses without the patient; 0 for a patient who is not in it.
+
+    Examples
+    --------
+    >>> alike(np.array([1.0, -1, 0, 0]), np.array([0.0, 0, 2, -2])), alike(np.array([1.0, -1]), np.array([2.0, -2]))
+    (0.0, 1.0)
+    """
+    both = np.stack([np.where(np.isfinite(p), p, 0.0) for p in (first, second)], axis=1)
+    return float(np.round(together(both)[0, 1], 12))
 
 
 def false_claim(
@@ -138,7 +217,7 @@ def false_claim(
 
     Examples
     --------
-    >>> from overread.stats.resample import wilson
+    >>> from overread.stats.shares import wilson
     >>> ours = Estimate(0.950, *wilson(593, 624), n=624, method="Wilson")
     >>> told = false_claim(ours, 0.946)
     >>> round(told["probability"], 2), told["may_claim"]

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import betabinom
 
 from overread.domain import Estimate
 from overread.domain.canonical import plain
-from overread.stats.resample import Cases, cases, proportion
+from overread.stats.resample import Cases, cases
+from overread.stats.shares import proportion
 
 COVERAGE = 0.9
 
@@ -110,7 +112,7 @@ def fit(
 
 
 def realised(
-    sets: Sets, probabilities: np.ndarray, truth: Sequence, patients: Sequence[str | None] | None = None, *, rng
+    sets: Sets, probabilities: np.ndarray, truth: Sequence, patients: Sequence[str | None] | None = None
 ) -> tuple[list[Estimate], list[int]]:
     """Return how often the true answer was in its set in new cases, by answer, and how many sets are of each size.
 
@@ -121,8 +123,6 @@ def realised(
     truth : sequence of float, (n,)
         Index of the answer; NaN is unknown and left out.
     patients : sequence of str or None, (n,)
-    rng
-        Not drawn from: shares have closed forms.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def realised(
     Examples
     --------
     >>> p = np.array([[0.5, 0.5], [0.1, 0.9], [0.8, 0.2]])
-    >>> covered, sizes = realised(Sets(0.9, (0.6, 0.3), (50, 50)), p, [1, 1, 0], rng=np.random.default_rng(0))
+    >>> covered, sizes = realised(Sets(0.9, (0.6, 0.3), (50, 50)), p, [1, 1, 0])
     >>> [e.value for e in covered], sizes
     ([1.0, 0.5], [0, 3, 0])
     """
@@ -147,10 +147,62 @@ def realised(
     return covered, np.bincount(possible.sum(1), minlength=len(sets.limits) + 1).tolist()
 
 
+def by_chance(
+    sets: Sets, probabilities: np.ndarray, truth: Sequence, patients: Sequence[str | None] | None = None
+) -> list[float]:
+    """Return, by answer, the chance that so few new patients are covered where they are exchangeable with calibration's.
+
+    A patient is covered where the true answer is in the set of each image. Few calibration patients fix a limit poorly:
+    a coverage below the one promised may then be bad luck of that cohort, and this chance says so.
+
+    Parameters
+    ----------
+    sets : Sets
+    probabilities, truth, patients
+        As in `realised`.
+
+    Notes
+    -----
+    Exact: of m new patients as many are covered as a beta-binomial variable with k and n + 1 − k says, where the limit is
+    the k-th of n calibration patients. A chance of 1 where nothing was ever excluded.
+
+    References
+    ----------
+    Vovk 2012, Conditional validity of inductive conformal predictors, arXiv 1209.2673; Angelopoulos and Bates 2023,
+    doi:10.1561/2200000101, section 3.2.
+
+    Examples
+    --------
+    >>> sets = Sets(0.9, (0.6, 0.3), (100, 12))
+    >>> p = np.array([[0.5, 0.5]] * 30 + [[0.3, 0.7]] * 20 + [[0.5, 0.5]] * 5)
+    >>> [round(chance, 2) for chance in by_chance(sets, p, [0] * 20 + [1] * 35)]
+    [1.0, 0.0]
+    >>> [round(chance, 2) for chance in by_chance(sets, p[30:], [1] * 25)]
+    [1.0, 0.12]
+    """
+    c = cases(truth, np.asarray(probabilities, float), patients)
+    found = []
+    for answer, (limit, n) in enumerate(zip(sets.limits, sets.patients, strict=True)):
+        part = c.subset(np.flatnonzero(c.truth == answer))
+        if not part.patients or not math.isfinite(limit):
+            found.append(1.0)
+            continue
+        missed = ~sets.possible(part.score)[:, answer]
+        covered = part.patients - len(np.unique(part.patient[missed]))
+        k = _rank(n, sets.coverage)
+        found.append(float(betabinom.cdf(covered, part.patients, k, n + 1 - k)))
+    return found
+
+
+def _rank(n: int, coverage: float) -> int:
+    """Return which of n calibration patients, from the least strange upwards, sets the limit."""
+    return math.ceil((n + 1) * coverage - 1e-9)
+
+
 def _limit(c: Cases, answer: int, coverage: float) -> tuple[float, int]:
     part = c.subset(np.flatnonzero(c.truth == answer))
     n = part.patients
-    k = math.ceil((n + 1) * coverage - 1e-9)
+    k = _rank(n, coverage)
     if k > n:
         return math.inf, n
     strangest = np.full(n, -math.inf)

@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from overread.domain import Estimate
-from overread.stats.metrics import auroc
-from overread.stats.resample import REPLICATES, Z, cases
+from overread.stats.ranking import auroc
+from overread.stats.resample import Z, cases
 
 FOLDS = 3
 FEWEST = 20
@@ -34,7 +34,6 @@ def reveals(
     patients: Sequence[str | None] | None,
     *,
     rng: np.random.Generator,
-    replicates: int = REPLICATES,
 ) -> Estimate:
     """Return how well features tell one source from the others, among cases with the same answer.
 
@@ -47,7 +46,6 @@ def reveals(
         What is compared with its like only: the truth of each case.
     patients : sequence of str or None, (n,)
     rng : numpy.random.Generator
-    replicates : int
 
     Returns
     -------
@@ -82,7 +80,7 @@ def reveals(
             pairs = float(there[rows].sum()) * float((~there[rows]).sum())
             if pairs:
                 part = replace(c, score=score).subset(rows)
-                found.append((pairs, auroc(part, rng=rng, replicates=replicates // FOLDS)))
+                found.append((pairs, auroc(part)))
     if not found:
         return c.undefined("no two cases with the same answer come from different sources")
     weights = np.array([pairs for pairs, _ in found]) / sum(pairs for pairs, _ in found)

@@ -16,7 +16,8 @@ import numpy as np
 from overread.domain import Estimate
 from overread.stats.calibration import levels_too_close, straddles
 from overread.stats.conformal import Sets
-from overread.stats.resample import REPLICATES, cases, proportion
+from overread.stats.resample import cases
+from overread.stats.shares import proportion
 
 REASONS = {
     "unlike": "it looks unlike the training images",
@@ -93,8 +94,6 @@ def three_way(
     *,
     threshold: float,
     patients: Sequence[str | None] | None = None,
-    rng: np.random.Generator,
-    replicates: int = REPLICATES,
 ) -> dict[str, Any]:
     """Return how many cases of a yes-or-no label are answered and referred, and the figures among the answered.
 
@@ -106,8 +105,6 @@ def three_way(
         From `why_label`.
     threshold : float
     patients : sequence of str or None, (n,)
-    rng, replicates
-        Not drawn from: shares have closed forms.
 
     Returns
     -------
@@ -119,7 +116,7 @@ def three_way(
     --------
     >>> p = np.array([0.9, 0.55, 0.45, 0.1])
     >>> why = why_label(p, np.stack([p - 0.1, p + 0.1], axis=1), threshold=0.5)
-    >>> told = three_way([1, 1, 0, 0], p, why, threshold=0.5, rng=np.random.default_rng(0))
+    >>> told = three_way([1, 1, 0, 0], p, why, threshold=0.5)
     >>> told["all"], told["answered"], told["reasons"], told["sensitivity"].value
     (4, 2, {'too-close': 2}, 1.0)
     """
@@ -137,8 +134,6 @@ def three_way_levels(
     why: np.ndarray,
     *,
     patients: Sequence[str | None] | None = None,
-    rng: np.random.Generator,
-    replicates: int = REPLICATES,
 ) -> dict[str, Any]:
     """Return the same account for a label with several levels: accuracy among the answered.
 

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.special import expit, logit
 
 from overread.domain import Estimate
-from overread.stats.resample import Cases, Z
+from overread.stats.jackknife import jackknifed
+from overread.stats.resample import Cases
 
 NEAR = 1e-6
 """Probabilities of 0 and 1 are taken as this far from them: their logit is infinite."""
@@ -29,13 +30,13 @@ def reliability(c: Cases) -> dict[str, Estimate]:
 
     Notes
     -----
-    Maximum likelihood; the interval is Wald's with a spread that adds each patient's images up before they are squared
-    (the cluster sandwich), so that several images of a patient are one witness.
+    Maximum likelihood; the interval is the jackknife's, which leaves all images of a patient out at once: one step of
+    Newton's method from the whole, so that nothing is fitted again.
 
     References
     ----------
-    Cox 1958, doi:10.1093/biomet/45.3-4.562; Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7; Liang and Zeger
-    1986, doi:10.1093/biomet/73.1.13.
+    Cox 1958, doi:10.1093/biomet/45.3-4.562; Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7; Mancl and
+    DeRouen 2001, doi:10.1111/j.0006-341X.2001.00126.x (each patient's pull, with what is left without the patient).
 
     Examples
     --------
@@ -72,9 +73,9 @@ def _fitted(c: Cases, design: np.ndarray, offset: np.ndarray, *, which: int) -> 
             break
     if np.abs(beta).max() > 15:
         return c.undefined("the answers do not overlap")
-    witness = np.zeros((c.patients, len(beta)))
-    np.add.at(witness, c.patient, design * (c.truth - p)[:, None])
-    inverse = np.linalg.inv(curve)
-    spread = inverse @ (witness.T @ witness) @ inverse * c.patients / max(1, c.patients - 1)
-    value, half = beta[which] / scale[which], Z * np.sqrt(spread[which, which]) / scale[which]
-    return c.estimate(value, value - half, value + half, "logistic, Wald interval by patient")
+    force, weight = np.zeros((c.patients, len(beta))), p * (1 - p)
+    np.add.at(force, c.patient, design * (c.truth - p)[:, None])
+    held = np.zeros((c.patients, len(beta), len(beta)))
+    np.add.at(held, c.patient, weight[:, None, None] * design[:, :, None] * design[:, None, :])
+    pull = np.linalg.solve(curve - held, force[..., None])[:, which, 0] / scale[which]
+    return jackknifed(c, beta[which] / scale[which], pull)

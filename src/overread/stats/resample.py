@@ -1,7 +1,7 @@
 """Resample patients, not images: the cases behind a figure, and how its 95 % interval is found.
 
-Two films of one patient are not two independent cases. Where each patient has one image, closed forms serve, and
-so they do for shares; else whole patients are drawn with replacement.
+Two films of one patient are not two independent cases. Most figures have a closed form over patients
+(`overread.stats.shares`, `overread.stats.jackknife`); for others whole patients are drawn with replacement.
 
 Arrays: ``truth`` (n,) holds 1 (present), 0 (absent) or NaN (unknown: left out); ``score`` (n,) or (n, levels);
 ``patients`` (n,) holds pseudonyms. Where the patient is unknown it holds a `Nameless` with what stands in for one (a
@@ -158,75 +158,3 @@ def interval(samples: np.ndarray) -> tuple[float, float, str]:
 def per_patient(c: Cases, values: np.ndarray) -> np.ndarray:
     """Sum ``values`` (n,) over each patient's images: (patients,)."""
     return np.bincount(c.patient, weights=values, minlength=c.patients)
-
-
-# --- proportions ------------------------------------------------------------------------------------------------------
-
-
-def wilson(successes: float, n: float) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a proportion.
-
-    References
-    ----------
-    Wilson 1927, doi:10.1080/01621459.1927.10502953.
-
-    Examples
-    --------
-    >>> [round(v, 4) for v in wilson(8, 10)]
-    [0.4902, 0.9433]
-    """
-    if n == 0:
-        return np.nan, np.nan
-    p = successes / n
-    centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-    return float(max(0.0, min(centre - half, p))), float(min(1.0, max(centre + half, p)))
-
-
-def proportion(c: Cases, hit: np.ndarray, of: np.ndarray, *, nobody: str) -> Estimate:
-    """Return the share of the cases ``of`` that are ``hit`` (both boolean, (n,)), over the patients behind them.
-
-    Notes
-    -----
-    Several images of one patient bear witness for fewer: Wilson's interval is taken on n / design effect, which is the
-    variance between patients over that of as many single images, and never below 1. Drawing patients with replacement
-    would miss shares near 1 in one study of ten, as a sample without an error cannot tell of one.
-
-    References
-    ----------
-    Korn and Graubard 1998, Survey Methodology 24:193 (the design effect in a proportion's interval); Rao and Scott
-    1992, doi:10.2307/2532311.
-
-    Examples
-    --------
-    >>> twice = cases([1] * 20, np.zeros(20), [f"P{i // 2}" for i in range(20)])
-    >>> e = proportion(twice, np.arange(20) < 16, np.ones(20, bool), nobody="no cases")
-    >>> print(e, "|", e.method)
-    0.800 (0.474–0.947) | Wilson on 20 images that count as 9.0 single ones
-    """
-    rows = np.flatnonzero(of)
-    part = c.subset(rows)
-    n, k = len(rows), int(hit[rows].sum())
-    if n == 0:
-        return part.undefined(nobody)
-    if part.alone:
-        return part.estimate(k / n, *wilson(k, n), "Wilson")
-    if k in (0, n):  # no variance to be seen: so many patients, not so many images, bear witness
-        low, high = wilson(part.patients if k else 0, part.patients)
-        return part.estimate(k / n, low, high, f"Wilson on {part.patients:,} patients, as no case differs")
-    single = n / design_effect(part, hit[rows])
-    low, high = wilson(k / n * single, single)
-    return part.estimate(k / n, low, high, f"Wilson on {n:,} images that count as {single:,.1f} single ones")
-
-
-def design_effect(c: Cases, hit: np.ndarray) -> float:
-    """Return by how much several images a patient widen the variance of a share: 1 or more.
-
-    With one patient only, the images count as one.
-    """
-    n, patients, share = len(hit), c.patients, float(np.mean(hit))
-    if patients < 2:
-        return float(n)
-    off = per_patient(c, np.asarray(hit, float) - share)
-    between = (off**2).sum() * patients / (patients - 1) / n**2
-    return max(1.0, float(between / (share * (1 - share) / n)))

@@ -18,8 +18,8 @@ import numpy as np
 from scipy.stats import binom
 
 from overread.domain import Estimate
-from overread.stats.metrics import auroc
-from overread.stats.resample import REPLICATES, Cases, Z, cases
+from overread.stats.ranking import auroc
+from overread.stats.resample import Cases, Z, cases
 
 FOLDS = 3
 BINS = 8
@@ -72,7 +72,6 @@ def find(
     *,
     labels: Sequence[str],
     rng: np.random.Generator,
-    replicates: int = REPLICATES,
 ) -> list[Shortcut]:
     """Return how well each fact alone tells the label, the strongest first. A fact with one value only is left out.
 
@@ -87,7 +86,6 @@ def find(
     labels : sequence of str
         A name for each output.
     rng : numpy.random.Generator
-    replicates : int
 
     Examples
     --------
@@ -102,7 +100,7 @@ def find(
     for name, said in facts.items():
         tried = []
         for j, label in enumerate(labels):
-            shortcut = _one(name, label, said, truth[:, j], patients, rng=rng, replicates=replicates)
+            shortcut = _one(name, label, said, truth[:, j], patients, rng=rng)
             if shortcut is not None:
                 tried.append(shortcut)
         if tried:
@@ -110,7 +108,7 @@ def find(
     return sorted(found, key=lambda s: -np.nan_to_num(s.auroc.value))
 
 
-def _one(name, label, said, truth, patients, *, rng, replicates) -> Shortcut | None:
+def _one(name, label, said, truth, patients, *, rng) -> Shortcut | None:
     known = np.flatnonzero(~np.isnan(truth))
     kept = [said[i] for i in known]
     values = _words(kept)
@@ -119,7 +117,7 @@ def _one(name, label, said, truth, patients, *, rng, replicates) -> Shortcut | N
     c = cases(truth, np.zeros(len(truth)), patients)
     who = rng.permutation(c.patients) % FOLDS
     parts = [_held_out(c, kept, fold=who[c.patient] == k) for k in range(FOLDS)]
-    each = [auroc(part, rng=rng, replicates=replicates // FOLDS) for part in parts if part is not None]
+    each = [auroc(part) for part in parts if part is not None]
     each = [e for e in each if np.isfinite(e.value)]
     if not each:
         return None

@@ -33,8 +33,8 @@ def at_prevalence(labels: Mapping[str, Mapping[str, Any]], prevalence: float) ->
     """Return PPV and NPV of each label where the finding is as common as stated."""
     told = {}
     for label, figures in labels.items():
-        if "sensitivity" in figures:
-            ppv, npv = predictive_values(figures["sensitivity"], figures["specificity"], prevalence=prevalence)
+        if "lr_plus" in figures:
+            ppv, npv = predictive_values(figures["lr_plus"], figures["lr_minus"], prevalence=prevalence)
             told[label] = {"prevalence": prevalence, "ppv": ppv, "npv": npv}
     return told
 

@@ -18,8 +18,10 @@ from overread.learn.predict import check_manifest
 from overread.pages.compare_page import render_compare
 from overread.stats import claims
 from overread.stats.calibration import Calibration
-from overread.stats.metrics import weighted_auroc
-from overread.stats.resample import Cases, Nameless, cases
+from overread.stats.metrics import brier
+from overread.stats.ranking import auroc, average_precision
+from overread.stats.resample import Cases, cases
+from overread.stats.shares import proportion
 from overread.stats.splits import Split
 from overread.steps import leakage
 from overread.steps.progress import bar
@@ -27,9 +29,7 @@ from overread.steps.reads import count, model_of
 from overread.steps.run import archive_of, read_json, write
 from overread.steps.scores import Scores, read_scores
 
-FIGURES = ("auroc", "sensitivity", "specificity", "brier")
-SEED = 0
-"""Of the bootstrap: comparing the same runs twice gives the same figures."""
+FIGURES = ("auroc", "ap", "sensitivity", "specificity", "brier")
 
 
 @dataclass(frozen=True)
@@ -212,27 +212,15 @@ def _counted(read: Sequence[_Read], now: datetime) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _shares(c: Cases, call: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Return each figure as a function of weights (replicates, n)."""
-    present = (c.truth == 1).astype(float)
-    error = (c.score - present) ** 2
-    return {
-        "auroc": weighted_auroc(c.truth, c.score),
-        "sensitivity": lambda w: (w @ (call * present)) / (w @ present),
-        "specificity": lambda w: (w @ (~call * (1 - present))) / (w @ (1 - present)),
-        "brier": lambda w: (w @ error) / w.sum(1),
-    }
-
-
 def _alone(c: Cases, call: np.ndarray, tick: Callable[[], object]) -> dict[str, Estimate]:
-    from overread.stats.metrics import brief_figures, brier
-
-    rng = np.random.default_rng(SEED)
-    patients = [str(i) if c.known else Nameless(str(i)) for i in c.patient]
-    told = brief_figures(c.truth, call.astype(float), threshold=0.5, patients=patients, rng=rng)
-    ranked = brief_figures(c.truth, c.score, threshold=2.0, patients=patients, rng=rng)
-    found = {"auroc": ranked["auroc"], "sensitivity": told["sensitivity"], "specificity": told["specificity"]}
-    found["brier"] = brier(c, rng=rng)[0]
+    present = c.truth == 1
+    found = {
+        "auroc": auroc(c),
+        "ap": average_precision(c),
+        "sensitivity": proportion(c, call, present, nobody="no case with the finding"),
+        "specificity": proportion(c, ~call, ~present, nobody="no case without the finding"),
+        "brier": brier(c)[0],
+    }
     for _ in found:
         tick()
     return found
@@ -241,14 +229,15 @@ def _alone(c: Cases, call: np.ndarray, tick: Callable[[], object]) -> dict[str, 
 def _against(
     c: Cases, call: np.ndarray, first: Cases, its: np.ndarray, tick: Callable[[], object]
 ) -> dict[str, Estimate]:
-    mine, theirs = _shares(c, call), _shares(first, its)
-    found: dict[str, Estimate] = {}
-    for name in FIGURES:
-        rng = np.random.default_rng(SEED)
-        if name == "auroc":
-            found[name] = claims.difference_auroc(c, first.score, rng=rng)
-        else:
-            found[name] = claims.paired(c, lambda w, name=name: mine[name](w) - theirs[name](w), rng=rng)
+    present = c.truth == 1
+    found = {
+        "auroc": claims.difference_auroc(c, first.score),
+        "ap": claims.difference_ap(c, first.score),
+        "sensitivity": claims.difference_share(c, call, its, present),
+        "specificity": claims.difference_share(c, ~call, ~its, ~present),
+        "brier": claims.difference_mean(c, (c.score - present) ** 2, (first.score - present) ** 2),
+    }
+    for _ in found:
         tick()
     return found
 

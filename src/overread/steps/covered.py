@@ -11,7 +11,11 @@ from overread.steps.scores import Question, Scores
 
 
 def covered(how: Question, cases: Scores, probability: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Return, by label: coverage (as stated), covered (answer → Estimate), sizes, and one_left, the share with one answer.
+    """Return whether the sets held, by label.
+
+    For each: coverage (as stated), covered (answer → Estimate), by_chance (answer → how likely so few would be covered
+    if they were exchangeable with the calibration cohort), calibration_patients, sizes, and one_left, the share with one
+    answer.
 
     Parameters
     ----------
@@ -30,11 +34,12 @@ def covered(how: Question, cases: Scores, probability: np.ndarray) -> dict[str, 
             j = how.task.labels.index(name)
             p, answers = np.stack([1 - probability[:, j], probability[:, j]], axis=1), ["absent", "present"]
             truth = cases.truth[:, j]
-        rng = np.random.default_rng(how.seed)
-        held, sizes = conformal.realised(sets, p, truth, cases.patients, rng=rng)
+        held, sizes = conformal.realised(sets, p, truth, cases.patients)
         found[name] = {
             "coverage": sets.coverage,
             "covered": dict(zip(answers, held, strict=True)),
+            "by_chance": dict(zip(answers, conformal.by_chance(sets, p, truth, cases.patients), strict=True)),
+            "calibration_patients": dict(zip(answers, sets.patients, strict=True)),
             "sizes": sizes,
             "one_left": sizes[1] / sum(sizes) if sum(sizes) else 0.0,
         }

@@ -17,8 +17,8 @@ from overread.domain import Estimate, Study, Task
 from overread.domain.canonical import plain
 from overread.imaging.frame import only_frame, shuffled, without_centre
 from overread.learn.predict import open_graph, run_graph
-from overread.stats.metrics import auroc
 from overread.stats.probing import FEWEST, reveals
+from overread.stats.ranking import auroc
 from overread.stats.resample import Who, cases
 from overread.stats.splits import Split
 from overread.steps.held_out import Material
@@ -37,7 +37,6 @@ EDGE = 0.1
 PATCHES = 4
 """Patches along each side, when they are shuffled."""
 
-REPLICATES = 500
 FAR = 0.6
 """A probe warns when its whole interval is above this (or below 1 − this: an answer turned round is still an answer)."""
 
@@ -83,7 +82,7 @@ def probe(
                 logits.append(z)
                 seen.append(maps.reshape(-1, maps.shape[-1]).mean(axis=0))
                 line.update()
-            inputs[name] = _told(np.array(logits), known, patients, task, rng)
+            inputs[name] = _told(np.array(logits), known, patients, task)
             features = np.array(seen) if name == "plain" else features
     sources = _sources(store, entries, studies, features, known, patients, rng)
     return {
@@ -110,18 +109,24 @@ def _changes(training: np.ndarray, rng: np.random.Generator) -> dict[str, Change
     }
 
 
-def _told(
-    logits: np.ndarray, known: np.ndarray, patients: Sequence[Who], task: Task, rng: np.random.Generator
-) -> dict[str, Estimate]:
+def answers(logits: np.ndarray, task: Task) -> np.ndarray:
+    """Return what each label is ranked by: its score; of several levels, how much more probable than all others together.
+
+    Parameters
+    ----------
+    logits : ndarray, (n, outputs)
+    task : Task
+    """
+    if task.kind not in ("multiclass", "ordinal"):
+        return logits
+    others = [np.logaddexp.reduce(np.delete(z, j)) for z in logits for j in range(z.size)]
+    return logits - np.array(others).reshape(logits.shape)
+
+
+def _told(logits: np.ndarray, known: np.ndarray, patients: Sequence[Who], task: Task) -> dict[str, Estimate]:
     """Return the AUROC of each label; of several levels, of each against the rest."""
-    if task.kind in ("multiclass", "ordinal"):  # how much more probable than the others together
-        logits = logits - np.array(
-            [np.logaddexp.reduce(np.delete(z, j)) for z in logits for j in range(z.size)]
-        ).reshape(logits.shape)
-    return {
-        label: auroc(cases(known[:, j], logits[:, j], patients), rng=rng, replicates=REPLICATES)
-        for j, label in enumerate(task.labels)
-    }
+    ranked = answers(logits, task)
+    return {label: auroc(cases(known[:, j], ranked[:, j], patients)) for j, label in enumerate(task.labels)}
 
 
 def _sources(store, entries, studies, features, known, patients, rng) -> dict[str, dict[str, Any]]:
@@ -140,7 +145,7 @@ def _sources(store, entries, studies, features, known, patients, rng) -> dict[st
         for value in sorted({v for v in said if v is not None}):
             there = np.array([v == value for v in said])
             if min(there.sum(), (~there).sum()) >= FEWEST:
-                tried.append((value, reveals(features, there, answer, patients, rng=rng, replicates=REPLICATES)))
+                tried.append((value, reveals(features, there, answer, patients, rng=rng)))
         tried = [(value, e) for value, e in tried if np.isfinite(e.value)]
         if tried:
             value, best = max(tried, key=lambda t: t[1].low)

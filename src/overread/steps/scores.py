@@ -5,12 +5,10 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from overread.domain import Estimate, Task
 from overread.errors import RunError
@@ -20,9 +18,6 @@ from overread.stats.conformal import Sets
 from overread.stats.guarantee import operating_point
 from overread.stats.resample import Nameless, Who
 from overread.stats.splits import Split
-
-ONE_THREAD = partial(threadpool_limits, 1, user_api="blas")
-"""Resampling multiplies by narrow matrices: on two threads that takes twice the processor time, and longer."""
 
 
 def whose(entries: Sequence[tuple[str, str, str | None]], copies: Mapping[str, str]) -> list[Who]:
@@ -136,7 +131,7 @@ class Question:
 
     def referrals(self, cases: Scores, probability: np.ndarray, intervals: np.ndarray) -> dict[str, dict[str, Any]]:
         """Return, by label, how many images are answered and how many referred, by the rule of prediction."""
-        how = {"patients": cases.patients, "rng": np.random.default_rng(self.seed)}
+        how = {"patients": cases.patients}
         if self.levels:
             level = np.where(np.isnan(cases.truth).any(1), np.nan, np.nan_to_num(cases.truth).argmax(1))
             sets = self.sets.get(self.task.name)
@@ -158,11 +153,7 @@ class Question:
         thresholds: Sequence[float] | None = None,
         tick: Callable[[], object] | None = None,
     ) -> dict[str, metrics.Figures]:
-        """Return the figures of every label, from a generator of their own: the order of asking changes nothing."""
-        with ONE_THREAD():
-            return self._figures(cases, probability, thresholds, tick)
-
-    def _figures(self, cases: Scores, probability: np.ndarray, thresholds, tick) -> dict[str, metrics.Figures]:
+        """Return the figures of every label."""
         return metrics.label_figures(
             cases.truth,
             probability,
@@ -171,20 +162,35 @@ class Question:
             kind=self.task.kind,
             thresholds=thresholds or [self.points[label]["threshold"] for label in self.task.labels],
             patients=cases.patients,
-            rng=np.random.default_rng(self.seed),
             tick=tick,
         )
 
     def brief(self, cases: Scores, probability: np.ndarray) -> dict[str, dict[str, Estimate]]:
         """Return prevalence, AUROC, sensitivity and specificity of every yes-or-no label: what a subgroup is told by."""
-        rng, found = np.random.default_rng(self.seed), {}
-        for j, label in enumerate(self.task.labels):
-            threshold = self.points[label]["threshold"]
-            with ONE_THREAD():
-                found[label] = metrics.brief_figures(
-                    cases.truth[:, j], probability[:, j], threshold=threshold, patients=cases.patients, rng=rng
-                )
-        return found
+        return {
+            label: metrics.brief_figures(
+                cases.truth[:, j],
+                probability[:, j],
+                threshold=self.points[label]["threshold"],
+                patients=cases.patients,
+            )
+            for j, label in enumerate(self.task.labels)
+        }
+
+    def shared(
+        self, cases: Scores, probability: np.ndarray, first: Sequence[int], second: Sequence[int]
+    ) -> dict[str, dict[str, float]]:
+        """Return how far the errors of two subgroups' figures go together, by label: 0 where no patient is in both."""
+        return {
+            label: metrics.brief_alike(
+                cases.truth[:, j],
+                probability[:, j],
+                threshold=self.points[label]["threshold"],
+                patients=cases.patients,
+                groups=(first, second),
+            )
+            for j, label in enumerate(self.task.labels)
+        }
 
     def thresholds(self, probability: np.ndarray, calibration: Scores) -> list[float]:
         """Return another model's operating points, chosen by the same rule on the same calibration cohort."""

@@ -27,9 +27,6 @@ from overread.store.objects import ImageRecord, read_object
 
 NAME = "shortcuts.json"
 
-REPLICATES = 500
-"""Of the bootstrap, where patients have several images: some thirty facts are asked, and none is a headline."""
-
 WORDS = {
     "format": "file format",
     "mode": "colour mode",
@@ -77,7 +74,6 @@ def look_for(
         whose(entries, {image: copies.near_of(image) for image, _, _ in entries}),
         labels=task.labels,
         rng=np.random.default_rng(seed),
-        replicates=REPLICATES,
     )
     return {
         s.name: {

@@ -49,13 +49,19 @@ def told_of(
     for name, value, chosen in groups:
         others = sorted(set(known[name]) - set(chosen))
         mine, theirs = (how.brief(testing.at(part), probability[part]) for part in (chosen, others))
+        together = how.shared(testing, probability, chosen, others)
         for label in how.task.labels:
             figures, rest = mine[label], theirs[label]
             few = _few(figures)
-            gap = {} if few or _few(rest) else {k: claims.gap(figures[k], rest[k]) for k in GAPS}
+            gap = {} if few or _few(rest) else _gaps(figures, rest, together[label])
             rows.append({"stratum": name, "value": value, "label": label, "few": few, **figures, "gap": gap})
             tick()
     return rows
+
+
+def _gaps(figures: Mapping[str, Any], rest: Mapping[str, Any], together: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the gap in each figure; a patient with images on both sides is one patient, not two."""
+    return {k: claims.gap(figures[k], rest[k], alike=together[k], patients=together["patients"]) for k in GAPS}
 
 
 def _few(figures: Mapping[str, Any]) -> bool:
