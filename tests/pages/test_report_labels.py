@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from overread.pages.plots import told
 from overread.pages.report import headline
-from overread.pages.report_labels import alarms, elsewhere, natural, promise
+from overread.pages.report_labels import alarms, elsewhere, natural, promise, sets_told
 
 
 def figure(value, low, high, n=100):
@@ -77,3 +78,34 @@ def test_the_headline_is_held_against_the_small_network_too():
     small = {"simple-cnn": {"mass": {"auroc": figure(0.91, 0.88, 0.94)}}}
     said = headline(evaluation(**how, floors=thumbnails | small))
     assert "no better than" in said and "simple-cnn: 0.910" in said
+
+
+def sets(*, held, chance, behind=50):
+    return {
+        "coverage": 0.9,
+        "covered": {"absent": held, "present": figure(0.95, 0.91, 0.98)},
+        "by_chance": {"absent": chance, "present": 0.7},
+        "calibration_patients": {"absent": behind, "present": 60},
+        "sizes": [1, 90, 9],
+        "one_left": 0.9,
+    }
+
+
+@pytest.mark.parametrize(
+    ("held", "chance", "said", "loud"),
+    [
+        (figure(0.39, 0.33, 0.45), 1e-9, "the promise does not hold here: exchangeability is broken", True),
+        (figure(0.80, 0.75, 0.85), 0.2, "with 11 calibration patients that can be chance (p = 0.2)", False),
+        (figure(0.88, 0.83, 0.92), 0.3, "not contradicted", False),
+        (figure(0.97, 0.94, 0.99), 0.9, "kept", False),
+        (figure(None, None, None, n=0), 1.0, "no such case", False),
+    ],
+)
+def test_a_broken_promise_of_the_sets_is_said_loudly_and_bad_luck_is_not_called_broken(held, chance, said, loud):
+    found = sets(held=held, chance=chance, behind=11)
+    row = sets_told(found)["rows"][0]
+    assert said in row["says"] and row["broken"] == loud
+    assert row["cells"][0] == "90\xa0%" and row["cells"][1] == told(held, 2)
+    e = evaluation(sensitivity=figure(0.98, 0.96, 0.99), specificity=figure(0.9, 0.85, 0.95))
+    before = alarms({**e, "sets": {"mass": found}})
+    assert any("Exchangeability is broken" in line and "absent 0.39 (0.33–0.45)" in line for line in before) == loud

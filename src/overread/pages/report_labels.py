@@ -40,6 +40,7 @@ def label_part(evaluation: E, label: str) -> dict[str, Any]:
         "confusion": {k: f"{counts[k]:,}" for k in ("tp", "fp", "fn", "tn")},
         "three_way": three_way(figures["three_way"]),
         "sets": sets_told(evaluation.get("sets", {}).get(label)),
+        "calibrated": calibrated(evaluation, evaluation["task"]["labels"].index(label)),
         "honest": honest(figures),
         "plots": curves(evaluation, label),
         "table": None,
@@ -69,6 +70,7 @@ def levels_part(evaluation: E) -> list[dict[str, Any]]:
             "matrix": matrix,
             "three_way": three_way(evaluation["labels"][name]["three_way"]),
             "sets": sets_told(evaluation.get("sets", {}).get(name)),
+            "calibrated": calibrated(evaluation, 0),
             "honest": [],
             "confusion": None,
             "plots": None,
@@ -226,15 +228,13 @@ def alarms(evaluation: E) -> list[str]:
             )
     for label, found in evaluation.get("sets", {}).items():
         short_of = [
-            f"{answer} {told(e, 2)}"
-            for answer, e in found["covered"].items()
-            if e["high"] is not None and e["high"] < found["coverage"]
+            f"{answer} {told(found['covered'][answer], 2)}" for answer in found["covered"] if broken(found, answer)
         ]
         if short_of:
             lines.append(
-                f"{label}: sets that were to hold the right answer in {percent(found['coverage'])} did not: "
-                f"{', '.join(short_of)}. These images are not like those of the calibration cohort, and what is "
-                "answered and what is referred is less sure than it says."
+                f"{label}: the promise that {percent(found['coverage'])} of the sets hold the right answer does not hold "
+                f"here: {', '.join(short_of)}. Exchangeability is broken: these images are not like those of the "
+                "calibration cohort, and what is answered and what is referred is less sure than it says."
             )
     off = evaluation["labels"][name].get("intercept")
     if off and off["low"] is not None and not -FAR < off["value"] < FAR and off["low"] * off["high"] > 0:
@@ -299,15 +299,56 @@ def three_way(account: E) -> dict[str, Any]:
     }
 
 
-def sets_told(found: E | None) -> str:
-    """Say whether the sets of possible answers held the right one as often as stated."""
+def calibrated(evaluation: E, place: int) -> str:
+    """Say how a label's scores become probabilities, and why so; "" for a run that does not know."""
+    told_so = evaluation["calibration"].get("in_words", ())
+    return f"How scores become probabilities: {told_so[place][0].lower()}{told_so[place][1:]}" if told_so else ""
+
+
+BY_CHANCE = 0.025
+"""Below this chance a coverage that fell short is no longer taken for bad luck of the calibration cohort."""
+
+
+def broken(found: E, answer: str) -> bool:
+    """Say whether the sets' promise does not hold for an answer: its whole interval is below it, and not by chance."""
+    e, chance = found["covered"][answer], found.get("by_chance", {}).get(answer, 0.0)
+    return e["high"] is not None and e["high"] < found["coverage"] and chance < BY_CHANCE
+
+
+def sets_told(found: E | None) -> dict[str, Any] | None:
+    """Return the table of what the sets of possible answers promised and what was observed, answer by answer."""
     if not found:
-        return ""
-    parts = "; ".join(f"{answer} {told(e, 2)}" for answer, e in found["covered"].items())
-    return (
-        f"Sets of possible answers: {percent(found['coverage'])} of each answer were to be in theirs; here: {parts}. "
-        f"One answer was left in {percent(found['one_left'], 1)} of the images."
-    )
+        return None
+    promised = percent(found["coverage"])
+    rows = []
+    for answer, e in found["covered"].items():
+        behind = found.get("calibration_patients", {}).get(answer)
+        rows.append(
+            {
+                "answer": answer,
+                "cells": [promised, told(e, 2), f"{e['n']:,}", f"{behind:,}" if behind is not None else "–"],
+                "says": _says(found, answer),
+                "broken": broken(found, answer),
+            }
+        )
+    return {
+        "caption": "Sets of possible answers: how often the right one was to be in its set, and how often it was. "
+        f"One answer was left in {percent(found['one_left'], 1)} of the images.",
+        "columns": ("when it was", "promised", "observed (95 % interval)", "images", "calibration patients", "so"),
+        "rows": rows,
+    }
+
+
+def _says(found: E, answer: str) -> str:
+    e = found["covered"][answer]
+    if e["value"] is None or e["high"] is None:
+        return "no such case"
+    if broken(found, answer):
+        return "the promise does not hold here: exchangeability is broken"
+    if e["high"] < found["coverage"]:
+        few, chance = found["calibration_patients"][answer], found["by_chance"][answer]
+        return f"below the promise; with {few:,} calibration patients that can be chance (p = {chance:.2g})"
+    return "kept" if e["low"] >= found["coverage"] else "not contradicted"
 
 
 def curves(evaluation: E, label: str) -> list[tuple[str, plots.Plot]]:

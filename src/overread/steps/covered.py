@@ -34,7 +34,8 @@ def covered(how: Question, cases: Scores, probability: np.ndarray) -> dict[str, 
             j = how.task.labels.index(name)
             p, answers = np.stack([1 - probability[:, j], probability[:, j]], axis=1), ["absent", "present"]
             truth = cases.truth[:, j]
-        held, sizes = conformal.realised(sets, p, truth, cases.patients)
+        rng = np.random.default_rng(how.seed)
+        held, sizes = conformal.realised(sets, p, truth, cases.patients, rng=rng)
         found[name] = {
             "coverage": sets.coverage,
             "covered": dict(zip(answers, held, strict=True)),
