@@ -22,7 +22,8 @@ from scipy.stats import betabinom
 
 from overread.domain import Estimate
 from overread.domain.canonical import plain
-from overread.stats.resample import Cases, cases, proportion
+from overread.stats.resample import Cases, cases
+from overread.stats.shares import proportion
 
 COVERAGE = 0.9
 
@@ -111,7 +112,7 @@ def fit(
 
 
 def realised(
-    sets: Sets, probabilities: np.ndarray, truth: Sequence, patients: Sequence[str | None] | None = None, *, rng
+    sets: Sets, probabilities: np.ndarray, truth: Sequence, patients: Sequence[str | None] | None = None
 ) -> tuple[list[Estimate], list[int]]:
     """Return how often the true answer was in its set in new cases, by answer, and how many sets are of each size.
 
@@ -122,8 +123,6 @@ def realised(
     truth : sequence of float, (n,)
         Index of the answer; NaN is unknown and left out.
     patients : sequence of str or None, (n,)
-    rng
-        Not drawn from: shares have closed forms.
 
     Returns
     -------
@@ -135,7 +134,7 @@ def realised(
     Examples
     --------
     >>> p = np.array([[0.5, 0.5], [0.1, 0.9], [0.8, 0.2]])
-    >>> covered, sizes = realised(Sets(0.9, (0.6, 0.3), (50, 50)), p, [1, 1, 0], rng=np.random.default_rng(0))
+    >>> covered, sizes = realised(Sets(0.9, (0.6, 0.3), (50, 50)), p, [1, 1, 0])
     >>> [e.value for e in covered], sizes
     ([1.0, 0.5], [0, 3, 0])
     """

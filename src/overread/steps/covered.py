@@ -34,8 +34,7 @@ def covered(how: Question, cases: Scores, probability: np.ndarray) -> dict[str, 
             j = how.task.labels.index(name)
             p, answers = np.stack([1 - probability[:, j], probability[:, j]], axis=1), ["absent", "present"]
             truth = cases.truth[:, j]
-        rng = np.random.default_rng(how.seed)
-        held, sizes = conformal.realised(sets, p, truth, cases.patients, rng=rng)
+        held, sizes = conformal.realised(sets, p, truth, cases.patients)
         found[name] = {
             "coverage": sets.coverage,
             "covered": dict(zip(answers, held, strict=True)),
