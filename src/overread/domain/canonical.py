@@ -20,6 +20,8 @@ def plain(value: Any) -> Any:
     """
     if value is None or type(value) in (str, int, bool):  # most values, and the quickest question
         return value
+    if type(value) is dict:
+        return {str(k): plain(v) for k, v in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -35,6 +37,9 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no plain form")
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def canonical_json(value: Any) -> str:
     """Return ``value`` as JSON with sorted keys, no spaces and no escapes: equal values give equal text.
 
@@ -43,7 +48,7 @@ def canonical_json(value: Any) -> str:
     >>> canonical_json({"b": 1, "a": (True, None)})
     '{"a":[true,null],"b":1}'
     """
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _encode(plain(value))
 
 
 def fingerprint(value: Any) -> str:

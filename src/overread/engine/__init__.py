@@ -22,7 +22,7 @@ from overread.engine.workers import Answer, Entry, Starting, Worker, context_of,
 INLINE = 16  # fewer items are done in this process: starting others costs about a second
 _AHEAD_S = 0.2  # a worker has so much work waiting, for the time that we are busy; but not more, or others had none
 _TOGETHER = 16  # quick items that travel in one letter, and so do their answers
-_WORTH_S = 1.0  # less work than this is done here: others would hardly have started
+_WORTH_S = 1.5  # less work than this is done here: others would hardly have started
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def map(
         True for an item that this process may do itself while the others start, as it is small and harmless.
     left : callable, optional
         Returns how many items there may still be. With it, and ``here``, others are started only once the rest would take
-        longer than a second.
+        longer than a second or two.
 
     Yields
     ------

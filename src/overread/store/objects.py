@@ -14,7 +14,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -114,16 +114,13 @@ def begin_object(objects: Path, image: Image) -> tuple[ImageRecord, str]:
         )
     voxels = _little_endian(image.voxels)
     name = content_hash(image)
-    head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(voxels))
-    size = head.tell() + voxels.nbytes
+    head = _head(voxels.dtype, voxels.shape)
+    size = len(head) + voxels.nbytes
     target = f"{objects}/{name[:2]}/{name}.npy"
     begun = ""
     with disk_full_told():
         if not _lies_there(target, size):
-            begun = os.path.basename(
-                _write(target, head.getvalue(), voxels.reshape(-1).view(np.uint8).data, mode=0o644)
-            )
+            begun = os.path.basename(_write(target, head, voxels.reshape(-1).view(np.uint8).data, mode=0o644))
     low, high = _extremes(voxels)
     record = ImageRecord(
         hash=name,
@@ -141,6 +138,15 @@ def begin_object(objects: Path, image: Image) -> tuple[ImageRecord, str]:
         high=high,
     )
     return record, begun
+
+
+@lru_cache(maxsize=256)
+def _head(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    """Return the header of an .npy file of such voxels in C order."""
+    head = io.BytesIO()
+    described = np.lib.format.dtype_to_descr(dtype)
+    np.lib.format.write_array_header_1_0(head, {"descr": described, "fortran_order": False, "shape": shape})
+    return head.getvalue()
 
 
 def finish_objects(objects: Path, begun: Iterable[tuple[str, str]]) -> None:
