@@ -115,7 +115,7 @@ ITEMS: tuple[Item, ...] = (
     Item(30, _SURE, "Conformal sets: coverage asked and found, by answer; how many are answered", f"{_M}, {_G}", "label-1", words.sets,
          "the sets were not measured"),
     Item(31, _SURE, "Gate before an answer: rule, limit, share refused", f"{_S}, {_G}", "label-1", words.gate),
-    Item(32, _FAIR, "Made worse on purpose: corruptions at five severities", f"{_C}, {_M}, {_G}", "limits", words.corruptions,
+    Item(32, _FAIR, "Made worse on purpose: corruptions at five severities", f"{_C}, {_M}, {_G}", "worse", words.corruptions,
          "no corrupted images were read"),
     Item(33, _FAIR, "Subgroups with gaps and intervals; too few to say under 30", f"{_C}, {_T}, {_S}, {_G}", "groups", words.subgroups,
          "the source says nothing of sex, age, site or scanner, or the archive is not here"),

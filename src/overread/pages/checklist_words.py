@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from overread.pages.plots import percent, told
+from overread.pages.section_corruptions import in_words
 
 E = Mapping[str, Any]
 
@@ -202,7 +203,7 @@ def gate(e: E) -> str:
 
 
 def corruptions(e: E) -> str:
-    return f"{len(e['corruptions'])} corruptions" if e.get("corruptions") else ""
+    return in_words(e["corruptions"]) if e.get("corruptions") else ""
 
 
 def subgroups(e: E) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from overread.pages import section_maps
+from overread.pages import section_corruptions, section_maps
 from overread.pages.section_certificate import certificate_section, probes_section, shortcuts_section
 
 Section = Callable[[Mapping[str, Any]], str]
@@ -14,6 +14,7 @@ SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("certificate", "Leakage certificate", certificate_section),
     ("shortcuts", "Shortcuts", shortcuts_section),
     ("probes", "What it reads", probes_section),
+    ("worse", "When images get worse", section_corruptions.section),
     ("heat-maps", "Heat-maps", section_maps.section),
 )
 """Id of the section, its words in the table of contents, and what writes it ("" where there is nothing to say)."""

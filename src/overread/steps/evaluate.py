@@ -21,7 +21,7 @@ from overread.pages.plots import told
 from overread.stats import calibration as calibrating
 from overread.stats.exchangeability import compared, one_each
 from overread.stats.splits import Split
-from overread.steps import leakage, probes, shortcuts
+from overread.steps import corruptions, leakage, probes, shortcuts
 from overread.steps.asked import at_prevalence, check_questions, claims_against
 from overread.steps.beside import floors_of, shorten
 from overread.steps.covered import covered
@@ -142,7 +142,10 @@ def evaluate(
     model = Model.load(run)
     certificate = leakage.read_certificate(run, split)
     scores = leakage.apart(certificate, read_scores(run / "scores.csv", task.labels))
-    looked, probed = (read_json(run / n) if (run / n).exists() else {} for n in (shortcuts.NAME, probes.NAME))
+    kept_looks = (
+        read_json(run / n) if (run / n).exists() else {} for n in (shortcuts.NAME, probes.NAME, corruptions.NAME)
+    )
+    looked, probed, worse = kept_looks
     warnings, seen = [*split.warnings, *leakage.warnings(certificate), *shortcuts.warnings(looked)], []
     warnings += probes.warnings(probed) if probed else []
     with ExitStack() as stack:
@@ -203,6 +206,7 @@ def evaluate(
         "with_overlaps": shorten(leakage.with_overlaps(scores, how, fitted)) if on is None else {},
         "shortcuts": looked,
         "probes": probed,
+        "corruptions": worse,
         "on": "testing cohort" if on is None else "another archive",
         "overread": __version__,
     }

@@ -15,8 +15,8 @@ from overread.domain import COHORTS, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn import plan_file
+from overread.steps import corruptions, leakage, probes, shortcuts
 from overread.steps import evaluate as evaluating
-from overread.steps import leakage, probes, shortcuts
 from overread.steps import plan as planned
 from overread.steps.begin import Asked, check_options, prepare
 from overread.steps.describe import card_of
@@ -137,6 +137,8 @@ def train(
         write_json(out / probes.NAME, probed)
         for told in probes.warnings(probed):
             say(progress, f"  ! {told}")
+        like = {"copies": certificate["copies"], "seed": seed, "progress": progress}
+        write_json(out / corruptions.NAME, corruptions.corrupt(out, split, material, drawn.task, **like))
         if baseline and drawn.network != BASELINE and not (out / BASELINE_SCORES).exists():
             train_baseline(store, divided, out, progress=progress)
         hashes = seal(out)
