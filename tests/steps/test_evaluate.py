@@ -135,6 +135,14 @@ def test_several_levels_and_several_labels(tmp_path):
         "kappa_quadratic" in metrics["class"]
         and np.sum(metrics["class"]["confusion"]["counts"]) == metrics["class"]["auroc"]["n"]
     )
+    parts = metrics["class"]["three_ways"]
+    right = {
+        way: round(part["accuracy"]["value"] * part["accuracy"]["n"])
+        for way, part in parts.items()
+        if part["accuracy"]["n"]
+    }
+    assert right["all"] == right.get("answered", 0) + right.get("referred", 0)
+    assert parts["all"]["accuracy"] == metrics["class"]["accuracy"]
     both = evaluate(several, now=NOW).metrics["labels"]
     assert set(both) == {"spot", "bright"} and both["bright"]["auroc"]["n"] < both["spot"]["auroc"]["n"]
 
@@ -202,6 +210,31 @@ def test_what_is_referred_is_what_prediction_refers(evaluated):
     answered = np.array([d != "refer" for d in decided])
     assert account["sensitivity"]["value"] == pytest.approx(called[present & answered].mean())
     assert f"<td>{account['referred']} (" in (run / "report.html").read_text()
+
+
+def test_every_table_tells_all_answered_and_referred(evaluated):
+    """Referred cases are never dropped: model, floors and subgroups are told on the same three sets of images."""
+    run, evaluation = evaluated
+    figures = evaluation.metrics["labels"]["spot"]
+    account, parts = figures["three_way"], figures["three_ways"]
+    counts = {way: part["prevalence"]["n"] for way, part in parts.items()}
+    assert counts == {way: account[way] for way in ("all", "answered", "referred")}
+    assert counts["answered"] + counts["referred"] == counts["all"] == 80
+    assert parts["all"]["auroc"] == figures["auroc"]
+    assert parts["answered"]["sensitivity"] == account["sensitivity"]
+    for name, floor in evaluation.metrics["floors"].items():
+        if "absent" not in floor:
+            its = floor["spot"]["three_ways"]
+            assert {way: part["prevalence"]["n"] for way, part in its.items()} == counts, name
+            assert its["all"]["sensitivity"] == floor["spot"]["sensitivity"]
+    for group in evaluation.metrics["subgroups"]:
+        both = [group["three_ways"][way]["prevalence"]["n"] for way in ("answered", "referred")]
+        assert sum(both) == group["prevalence"]["n"]
+    assert len(evaluation.metrics["subgroups"]) == 2
+    page = (run / "report.html").read_text()
+    assert "The same three ways" in page and page.count("referred to the doctor</td>") == 3
+    card = json.loads((run / "card.json").read_text())
+    assert "three_ways" not in card["performance"]["floors"]["majority"]["spot"]
 
 
 def test_the_report_promises_nothing_that_was_not_done(evaluated, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import resources
 from typing import Any
@@ -16,7 +16,7 @@ from overread.pages import checklist_words, plots
 from overread.pages.checklist import known_of, rows_of
 from overread.pages.plots import percent, told
 from overread.pages.report_groups import subgroup_rows
-from overread.pages.report_labels import alarms, apart, label_part, levels_part, overview, short
+from overread.pages.report_labels import OF_EACH, WAYS, alarms, apart, label_part, levels_part, overview, short
 from overread.pages.report_words import (
     ALWAYS_LIMITS,
     COUNTED_BY_IMAGE,
@@ -312,8 +312,29 @@ def _beside(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         for key, words, says in FIGURES
         if key in ours and not (key == "accuracy_at_half" and "sensitivity" not in ours)
     ]
+    thirds = _three_ways(columns)
     ladder = plots.ladder([(who, figures["auroc"]) for who, figures in columns], name="AUROC").svg
-    return {"ladder": ladder, "absent": absent, "columns": [who for who, _ in columns], "figures": rows}
+    return {
+        "ladder": ladder,
+        "absent": absent,
+        "columns": [who for who, _ in columns],
+        "figures": rows,
+        "three_ways": thirds,
+    }
+
+
+def _three_ways(columns: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the rows that tell each figure of all, of the answered and of the referred images, model beside floors."""
+    ours = columns[0][1].get("three_ways")
+    if not ours:
+        return []
+    rows = []
+    for key, words in OF_EACH.items():
+        for way, whom in WAYS.items() if key in ours["all"] else ():
+            cells = [figures.get("three_ways", {}).get(way, {}).get(key) for _, figures in columns]
+            shown = [apart(told(e)) if e else apart("–") for e in cells]
+            rows.append({"figure": words, "first": way == "all", "way": whom, "cells": shown})
+    return rows
 
 
 def _methods(figures: Mapping[str, Any]) -> str:

@@ -24,6 +24,9 @@ OVERVIEW = {
     "brier_skill": "Brier skill",
 }
 
+OF_EACH = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity", "accuracy": "accuracy"}
+"""Figures that are told three ways."""
+
 FAR = 1.0
 """Intercept from which probabilities are called far off: the odds are wrong by a factor of e."""
 
@@ -38,7 +41,7 @@ def label_part(evaluation: E, label: str) -> dict[str, Any]:
         "point": f"Threshold {point['threshold']:.3f}: {point['rule']}. {promise(point, figures)}",
         "natural": [*natural(figures), *odds(figures), *elsewhere(evaluation.get("at_prevalence", {}).get(label))],
         "confusion": {k: f"{counts[k]:,}" for k in ("tp", "fp", "fn", "tn")},
-        "three_way": three_way(figures["three_way"]),
+        "three_way": three_way(figures["three_way"], figures.get("three_ways")),
         "sets": sets_told(evaluation.get("sets", {}).get(label)),
         "calibrated": calibrated(evaluation, evaluation["task"]["labels"].index(label)),
         "honest": honest(figures),
@@ -68,7 +71,7 @@ def levels_part(evaluation: E) -> list[dict[str, Any]]:
             "caption": "Each level against the rest; a level is called where it is the most probable one.",
             "table": overview(evaluation, "level"),
             "matrix": matrix,
-            "three_way": three_way(evaluation["labels"][name]["three_way"]),
+            "three_way": three_way(*(evaluation["labels"][name].get(key) for key in ("three_way", "three_ways"))),
             "sets": sets_told(evaluation.get("sets", {}).get(name)),
             "calibrated": calibrated(evaluation, 0),
             "honest": [],
@@ -270,8 +273,24 @@ def _aside(e: E, ideal: float, below: str, above: str, within: str) -> str:
     return below if e["high"] < ideal else above if e["low"] > ideal else within
 
 
-def three_way(account: E) -> dict[str, Any]:
-    """Return the row that says what is answered, what is referred and why, and how good the answers are."""
+WAYS = {
+    "all": "all images",
+    "answered": "answered",
+    "referred": "referred to the doctor",
+}
+"""The three sets of images that every figure is told of, and their words."""
+
+
+def three_way(account: E, parts: E | None = None) -> dict[str, Any]:
+    """Return the table that says what is answered, what is referred and why, and how good the calls are of each.
+
+    Parameters
+    ----------
+    account : mapping
+        From `overread.stats.referral.three_way`.
+    parts : mapping, optional
+        From `overread.steps.ways`: the figures of all, answered and referred images. Without it those of the answered.
+    """
 
     def part(number: int) -> str:
         return f"{number:,} ({percent(number / account['all'], 1)})" if account["all"] else "0"
@@ -282,16 +301,20 @@ def three_way(account: E) -> dict[str, Any]:
         if share["low"] is not None
         else ""
     )
-    figures = [key for key in ("sensitivity", "specificity", "accuracy") if key in account]
+    parts = parts or {"answered": account}
+    keys = [key for key in OF_EACH if key in parts["answered"]]
     return {
-        "columns": ("all images", "answered", "referred to the doctor", *(f"{key} of the answers" for key in figures)),
-        "cells": (
-            f"{account['all']:,}",
-            part(account["answered"]),
-            part(account["referred"]),
-            *(told(account[key]) for key in figures),
-        ),
-        "caption": f"What it answers at work; {percent(share['value'] or 0, 1)} are referred{span}.",
+        "columns": ("", "images", *(OF_EACH[key] for key in keys)),
+        "rows": [
+            {
+                "way": words,
+                "images": f"{account[way]:,}" if way == "all" else part(account[way]),
+                "cells": [told(parts[way][key]) if way in parts else "–" for key in keys],
+            }
+            for way, words in WAYS.items()
+        ],
+        "caption": f"What it answers at work; {percent(share['value'] or 0, 1)} are referred{span}. Of the referred the "
+        "figures tell what it would have said.",
         "rule": f"An image is {account['rule']}.",
         "reasons": [
             (REASONS.get(code, code), f"{n:,}") for code, n in sorted(account["reasons"].items(), key=lambda r: -r[1])

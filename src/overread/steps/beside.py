@@ -20,6 +20,7 @@ from overread.steps.progress import progress as bar
 from overread.steps.question import truth as truth_of
 from overread.steps.run import read_json, write
 from overread.steps.scores import Question, Scores, read_scores
+from overread.steps.ways import Why, ways
 from overread.store.archive import Archive
 
 THUMBNAIL = {2: (16, 16), 3: (8, 8, 8)}
@@ -45,13 +46,15 @@ def floors_of(
     how: Question,
     run: Path,
     *,
+    why: Why | None = None,
     tick: Callable[[], object],
     progress: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the figures of the floors, and their probabilities for the plots: {label: {name: (truth, p)}}.
 
     What was found for the run's own testing cohort is kept in ``floor.npz``, for when the training archive
-    (``home``, with its ``studies``) is not here. ``tick`` is called ``4 × outputs`` times, as the figures come.
+    (``home``, with its ``studies``) is not here. ``tick`` is called ``4 × outputs`` times, as the figures come. With
+    ``why`` (what the model refers) each floor's figures have ``three_ways``, on the images that the model answers.
     """
     labels, other = how.task.labels, archive is not home
     calibration = scores.of("calibration")
@@ -64,24 +67,32 @@ def floors_of(
         kept = {k: v for k, v in kept.items() if not (other and k.endswith("testing"))}
     found: dict[str, Any] = {name: {"absent": GONE} for name in ("majority", *LEARNED)}
     beside: dict[str, dict[str, Any]] = {label: {} for label in labels}
+    said: dict[str, tuple[np.ndarray, Sequence[float]]] = {}
     if "share" in kept:
         commonest = np.tile(kept["share"], (len(testing.truth), 1))
         found["majority"] = how.figures(testing, commonest, thresholds=[0.5] * len(labels), tick=tick)
+        said["majority"] = (commonest, [0.5] * len(labels))
     for name, words in LEARNED.items():
         if f"{name}_testing" not in kept:
             continue
         tested = kept[f"{name}_testing"]
         limits = how.thresholds(kept[f"{name}_calibration"], calibration)
         found[name] = how.figures(testing, tested, thresholds=limits, tick=tick)
+        said[name] = (tested, limits)
         for j, label in enumerate(labels):
             beside[label][words] = (testing.truth[:, j], tested[:, j])
     found["simple-cnn"], its = _simple_cnn(run, testing, how, other=other, tick=tick)
-    for j, label in enumerate(labels):
-        if its is not None:
-            beside[label]["simple-cnn"] = (its[0][:, j], its[1][:, j])
+    if its is not None:
+        said["simple-cnn"] = its
+        for j, label in enumerate(labels):
+            beside[label]["simple-cnn"] = (testing.truth[:, j], its[0][:, j])
     for _ in range(len(labels) * sum("absent" in figures for figures in found.values())):
         tick()  # what is absent need not be waited for
-    return {name: shorten(figures) for name, figures in found.items()}, beside
+    told = {name: shorten(figures) for name, figures in found.items()}
+    for name, (probability, limits) in said.items() if why else ():
+        for label, parts in ways(how, testing, probability, why or {}, thresholds=limits).items():
+            told[name][label]["three_ways"] = parts
+    return told, beside
 
 
 def _fitted(
@@ -154,7 +165,7 @@ def _simple_cnn(
     fitted = calibrating.fit(held.logits, held.truth, held.patients, kind=how.task.kind, rng=rng)
     p = fitted.probabilities(its.logits)
     limits = how.thresholds(fitted.probabilities(held.logits), held)
-    return how.figures(its, p, thresholds=limits, tick=tick), (its.truth, p)
+    return how.figures(its, p, thresholds=limits, tick=tick), (p, limits)
 
 
 def shorten(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from overread.steps.report import publish
 from overread.steps.run import archive_of, read_json, write_json
 from overread.steps.scores import Question, Scores, read_scores
 from overread.steps.subgroups import groups_of, told_of
+from overread.steps.ways import ways
 from overread.store.archive import Archive
 
 GONE = "The training archive is not here: no cases are shown, and no subgroup could be looked at."
@@ -174,12 +175,16 @@ def evaluate(
         figures = (5 + len(groups)) * len(task.labels)
         meter = stack.enter_context(moved_bar(total=figures, what="figures and intervals", show=progress))
         labels = how.figures(testing, probability, tick=meter.update)
-        for label, account in how.referrals(testing, probability, fitted.interval(testing.logits)).items():
+        between = fitted.interval(testing.logits)
+        why = how.why(testing, probability, between)
+        for label, account in how.referrals(testing, probability, between).items():
             labels[label]["three_way"] = account
+        for label, parts in ways(how, testing, probability, why).items():
+            labels[label]["three_ways"] = parts
         lower, beside = floors_of(
-            home, archive, studies, scores, testing, how, run, tick=meter.update, progress=progress
+            home, archive, studies, scores, testing, how, run, why=why, tick=meter.update, progress=progress
         )
-        subgroups = told_of(testing, probability, groups, how, tick=meter.update)
+        subgroups = told_of(testing, probability, groups, how, why=why, tick=meter.update)
         meter.close()
         if home and on is None:
             panel = panel_of(model, home, seed=how.seed)
@@ -319,5 +324,6 @@ def _card(run: Path, measured: Mapping[str, Any]) -> ModelCard:
     """Return the run's card with its performance filled in."""
     record = read_json(run / "card.json")
     known = {k: v for k, v in record.items() if k in ModelCard.__dataclass_fields__}
-    performance = {"labels": shorten(measured["labels"]), "floors": measured["floors"]}
+    floors = {name: shorten(figures) for name, figures in measured["floors"].items()}
+    performance = {"labels": shorten(measured["labels"]), "floors": floors}
     return ModelCard(**{**known, "limits": tuple(known["limits"]), "performance": performance})

@@ -129,21 +129,38 @@ class Question:
         """True when one of several levels is asked for: the most probable is called, and no threshold is applied."""
         return self.task.kind in ("multiclass", "ordinal")
 
+    def why(self, cases: Scores, probability: np.ndarray, intervals: np.ndarray) -> dict[str, np.ndarray]:
+        """Return, by label, why each image is referred, by the rule of prediction; "" where it is answered."""
+        if self.levels:
+            sets = self.sets.get(self.task.name)
+            return {self.task.name: referral.why_levels(probability, intervals, sets=sets, unlike=cases.strange)}
+        return {
+            label: referral.why_label(
+                probability[:, j],
+                intervals[:, j],
+                threshold=self.points[label]["threshold"],
+                sets=self.sets.get(label),
+                unlike=cases.strange,
+            )
+            for j, label in enumerate(self.task.labels)
+        }
+
     def referrals(self, cases: Scores, probability: np.ndarray, intervals: np.ndarray) -> dict[str, dict[str, Any]]:
-        """Return, by label, how many images are answered and how many referred, by the rule of prediction."""
-        how = {"patients": cases.patients}
+        """Return, by label, how many images are answered and how many referred, and how good the answers are."""
+        why, who = self.why(cases, probability, intervals), cases.patients
         if self.levels:
             level = np.where(np.isnan(cases.truth).any(1), np.nan, np.nan_to_num(cases.truth).argmax(1))
-            sets = self.sets.get(self.task.name)
-            why = referral.why_levels(probability, intervals, sets=sets, unlike=cases.strange)
-            return {self.task.name: referral.three_way_levels(level, probability, why, **how)}
-        accounts = {}
-        for j, label in enumerate(self.task.labels):
-            limit = self.points[label]["threshold"]
-            p, between, sets = probability[:, j], intervals[:, j], self.sets.get(label)
-            why = referral.why_label(p, between, threshold=limit, sets=sets, unlike=cases.strange)
-            accounts[label] = referral.three_way(cases.truth[:, j], p, why, threshold=limit, **how)
-        return accounts
+            return {self.task.name: referral.three_way_levels(level, probability, why[self.task.name], patients=who)}
+        return {
+            label: referral.three_way(
+                cases.truth[:, j],
+                probability[:, j],
+                why[label],
+                threshold=self.points[label]["threshold"],
+                patients=who,
+            )
+            for j, label in enumerate(self.task.labels)
+        }
 
     def figures(
         self,

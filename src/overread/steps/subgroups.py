@@ -10,6 +10,7 @@ import numpy as np
 from overread.domain import Study, Task
 from overread.stats import claims
 from overread.steps.scores import Question, Scores
+from overread.steps.ways import Why, ways
 
 FEWEST = 30
 """Figures of a subgroup with fewer patients than this are shown in grey, with "too few to say"."""
@@ -34,7 +35,13 @@ def groups_of(testing: Scores, studies: Mapping[str, Study], task: Task) -> list
 
 
 def told_of(
-    testing: Scores, probability: np.ndarray, groups: list[Group], how: Question, *, tick: Callable[[], object]
+    testing: Scores,
+    probability: np.ndarray,
+    groups: list[Group],
+    how: Question,
+    *,
+    why: Why | None = None,
+    tick: Callable[[], object],
 ) -> list[dict[str, Any]]:
     """Return the figures of each subgroup at the same threshold, and its gap to all other cases of the stratum.
 
@@ -42,7 +49,8 @@ def told_of(
     -------
     list of dict
         stratum, value, label, few (fewer than 30 patients), prevalence, auroc, sensitivity, specificity, and ``gap``:
-        {figure: Estimate}, empty where it or the others are too few to say.
+        {figure: Estimate}, empty where it or the others are too few to say; and with ``why`` (what the model refers)
+        ``three_ways``: the same figures of the answered and of the referred, each with few of its own.
     """
     rows = []
     known = {name: sorted({i for n, _, chosen in groups if n == name for i in chosen}) for name, _, _ in groups}
@@ -50,13 +58,24 @@ def told_of(
         others = sorted(set(known[name]) - set(chosen))
         mine, theirs = (how.brief(testing.at(part), probability[part]) for part in (chosen, others))
         together = how.shared(testing, probability, chosen, others)
+        parts = _ways(how, testing, probability, why, chosen) if why else {}
         for label in how.task.labels:
             figures, rest = mine[label], theirs[label]
             few = _few(figures)
             gap = {} if few or _few(rest) else _gaps(figures, rest, together[label])
-            rows.append({"stratum": name, "value": value, "label": label, "few": few, **figures, "gap": gap})
+            row = {"stratum": name, "value": value, "label": label, "few": few, **figures, "gap": gap}
+            rows.append(row | {"three_ways": parts.get(label, {})})
             tick()
     return rows
+
+
+def _ways(how: Question, testing: Scores, probability: np.ndarray, why: Why, rows: list[int]) -> dict[str, Any]:
+    """Return the figures of a group's answered and referred images, by label."""
+    found = ways(how, testing.at(rows), probability[rows], {label: reasons[rows] for label, reasons in why.items()})
+    return {
+        label: {way: parts[way] | {"few": _few(parts[way])} for way in ("answered", "referred")}
+        for label, parts in found.items()
+    }
 
 
 def _gaps(figures: Mapping[str, Any], rest: Mapping[str, Any], together: Mapping[str, Any]) -> dict[str, Any]:
