@@ -277,6 +277,9 @@ def _evaluate(p):
         help="to be held against: auroc=0.97",
     )
     p.add_argument("--published-n", type=int, metavar="N", help="testing cases behind the published figures")
+    p.add_argument(
+        "--seeds-from", nargs="+", default=[], metavar="RUN", help="runs that differ by their seed: the spread is told"
+    )
     _json(p)
 
     def run(o):
@@ -288,6 +291,7 @@ def _evaluate(p):
             prevalence=o.prevalence,
             published=dict(o.published),
             published_n=o.published_n,
+            seeds_from=o.seeds_from,
             progress=not o.quiet,
         )
 
@@ -379,8 +383,10 @@ def _predict(p):
 
 def _export(p):
     p.add_argument("run_folder", metavar="RUN")
-    p.add_argument("--format", default="onnx")
-    p.add_argument("--out", required=True, metavar="FILE")
+    p.add_argument(
+        "--format", default="onnx", help="onnx: the graph; run: what answers for new images, with nothing of any case"
+    )
+    p.add_argument("--out", required=True, metavar="FILE|DIR")
     _json(p)
 
     def run(o):
@@ -502,7 +508,7 @@ COMMANDS: dict[str, tuple[str, Make]] = {
     "compare": ("put runs side by side on the same testing images, with paired intervals", _compare),
     "explain": ("show where in the image an answer came from", _explain),
     "predict": ("answer for new images, with draft DICOM reports", _predict),
-    "export": ("hand the trained graph to another program", _export),
+    "export": ("hand the trained graph to another program, or a run without its cases to another place", _export),
     "deidentify": ("write DICOM files without identities", _deidentify),
     "serve": ("open the reading page: the doctor reads, compares, decides and signs", _serve),
     "verify": ("check that an archive, a run, or a journal is whole", _verify),

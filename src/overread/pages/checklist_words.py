@@ -148,8 +148,8 @@ def agreement(e: E) -> str:
 
 
 def seeds(e: E) -> str:
-    s = e.get("seed_spread")
-    return f"{s['mean']:.3f} ± {s['sd']:.3f} over {s['seeds']} seeds" if s else ""
+    s = (e.get("seed_spread") or {}).get(e["name"])
+    return f"AUROC {s['mean']:.3f} ± {s['sd']:.3f} over {s['n']} seeds" if s and s["n"] >= 3 else ""
 
 
 def floors(e: E) -> str:
@@ -227,7 +227,17 @@ def maps(e: E) -> str:
 
 
 def privacy(e: E) -> str:
-    return str(e.get("privacy") or "")
+    held = e["card"]["training"].get("carries")
+    if not held:
+        return ""
+    cases = [case for group in e["gallery"] for case in group["cases"]]
+    near = sum(len(case["near"]) for case in cases)
+    return (
+        f"no guarantee in training, and no attack was tried; the run holds feature averages of "
+        f"{held['feature_averages_of_training_images']:,} training images and the pseudonyms of "
+        f"{held['images_listed_by_pseudonym']:,}, this report pictures of {len(cases):,} tested and {near:,} training "
+        "cases; overread export --format run leaves all of it out"
+    )
 
 
 def limits(e: E) -> str:

@@ -38,7 +38,7 @@ def section(evaluation: Mapping[str, Any]) -> str:
     )
     last = (
         "The images are made worse as the network is shown them: preprocessing that evens out brightness or contrast would "
-        "take some of it away. Strengths are shares of the range of the training images, of the side, degrees, or the "
+        "take some of it away. Of forty such comparisons one is bold by chance alone. Strengths are shares of the range of the training images, of the side, degrees, or the "
         "quality of the JPEG."
     )
     return (
@@ -95,7 +95,7 @@ def _table(found: Mapping[str, Any], label: str, *, named: bool) -> str:
 def _row(kind: str, one: Mapping[str, Any], label: str) -> str:
     steps: Sequence[Mapping[str, Any]] = one["labels"][label]
     cells = "".join(f'<td class="n">{_figure(step)}</td>' for step in steps)
-    strengths = " · ".join(f"{s:g}" for s in one["strengths"])
+    strengths = " · ".join(f"{s:g}".replace("-", "−") for s in one["strengths"])
     refused = f"{percent(one['refused'][0])} … {percent(one['refused'][-1])}"
     change = told(steps[-1]["change"], 2)
     return (

@@ -14,6 +14,7 @@ from overread import __version__
 from overread.domain import COHORTS, ModelCard, Study, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
+from overread.steps import nearest
 from overread.steps.question import truth
 from overread.steps.run import environment, lock_fingerprint, read_json
 
@@ -53,6 +54,7 @@ def card_of(
             "source_of_split": split.source,
             "seconds": round(fitted.seconds, 1),
             "seconds_in_all": round(time.monotonic() - started, 1),
+            "carries": carries(out),
             "machine": f"{platform.machine()}, {platform.system()}",
             "versions": {"overread": __version__, "python": platform.python_version(), **environment()},
         },
@@ -60,6 +62,19 @@ def card_of(
         calibration={k: v for k, v in calibration["calibration"].items() if k != "refits"},
         limits=tuple(limits),
     )
+
+
+def carries(run: Path) -> dict[str, Any]:
+    """Return what a run holds of single cases, beside the weights; a copy without it: ``overread export --format run``."""
+    with np.load(run / nearest.NAME, allow_pickle=False) as held:
+        averages = len(held["rows"])
+    listed = sum(len(rows) for rows in read_json(run / "split.json")["cohorts"].values())
+    return {
+        "feature_averages_of_training_images": averages,
+        "images_listed_by_pseudonym": listed,
+        "privacy_guarantee": "none",
+        "attack_tried": "none",
+    }
 
 
 def _cohort_told(rows, by_name: dict[str, Study], task) -> dict[str, Any]:

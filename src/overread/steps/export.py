@@ -1,4 +1,4 @@
-"""Export: hand the trained graph to another program, with what it needs to be used rightly."""
+"""Export: hand the trained graph to another program, or the run to another place without any of its cases."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import Any
 
 from overread.domain.canonical import plain
 from overread.errors import RunError
-from overread.learn.predict import check_manifest, open_graph, sha256
-from overread.steps.run import read_json, write, write_json
+from overread.learn.predict import NEEDED, Model, check_manifest, open_graph, sha256
+from overread.steps.run import LEFT_OUT, read_json, write, write_json
 
-FORMATS = ("onnx",)
+FORMATS = ("onnx", "run")
+
+ANSWERING = (*NEEDED, "gate.npz", "gradient.onnx", "heatmaps.json")
+"""Sealed files of a run that answering for a new image takes: none of them holds anything of a single case."""
+
+TOLD = ("card.json", "card.md", "card.xml", "answers.toml")
+"""What goes along to be read: the card and what a human wrote."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,27 @@ class Exported:
         return f"{self.file} ({ends})\nhow to prepare its input and read its output: {self.file}.json"
 
 
-def export(run: object, *, out: str | Path, format: str = "onnx") -> Exported:
-    """Copy the run's graph to a file, with its recipe, labels and calibration as JSON beside it.
+@dataclass(frozen=True)
+class HandedOver:
+    """A copy of a run that answers for new images, and what stayed behind."""
+
+    out: Path
+    files: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was copied for ``--json``."""
+        return {"out": str(self.out), "files": list(self.files), "left_out": list(self.left_out)}
+
+    def __str__(self) -> str:
+        return (
+            f"{self.out}: {len(self.files)} files, enough for predict, explain and serve\n"
+            f"left out, as they hold something of single cases: {', '.join(self.left_out)}"
+        )
+
+
+def export(run: object, *, out: str | Path, format: str = "onnx") -> Exported | HandedOver:
+    """Copy the run's graph to a file, with its recipe, labels and calibration as JSON beside it; or the run, without cases.
 
     The graph was compared with the network on real images when it was trained; here its bytes are checked against
     the manifest, and it is opened once as any other program would open it.
@@ -42,13 +67,20 @@ def export(run: object, *, out: str | Path, format: str = "onnx") -> Exported:
     ----------
     run : path or Run
     out : path
-        File to write.
+        File to write; for "run" a folder that does not exist yet, or is empty.
     format : str
-        "onnx".
+        "onnx"; or "run": what answering for a new image takes and nothing of any case: no pseudonyms, scores, pictures
+        or feature averages. Such a copy cannot be evaluated: figures stay with the run.
+
+    Raises
+    ------
+    RunError, IntegrityError
     """
     if format not in FORMATS:
         raise RunError(f"the format {format!r}", expected="one of " + ", ".join(FORMATS), do="use --format onnx")
     run, out = Path(getattr(run, "path", run)), Path(out)
+    if format == "run":
+        return _hand_over(run, out)
     check_manifest(run)
     out.parent.mkdir(parents=True, exist_ok=True)
     write(out, (run / "model.onnx").read_bytes())
@@ -74,3 +106,18 @@ def export(run: object, *, out: str | Path, format: str = "onnx") -> Exported:
         {i.name: list(i.shape) for i in session.get_inputs()},
         {o.name: list(o.shape) for o in session.get_outputs()},
     )
+
+
+def _hand_over(run: Path, out: Path) -> HandedOver:
+    """Copy what answers, under a manifest of its own that names what was left out."""
+    files = Model.load(run).files
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out} is not empty", expected="a new folder", do="name another one with --out")
+    out.mkdir(parents=True, exist_ok=True)
+    kept = {name: digest for name, digest in files.items() if name in ANSWERING}
+    told = [name for name in TOLD if (run / name).is_file()]
+    for name in (*kept, *told):
+        write(out / name, (run / name).read_bytes())
+    left = sorted(p.name for p in run.iterdir() if p.name not in {*kept, *told, "manifest.json"})
+    write_json(out / "manifest.json", {"files": kept, "card": read_json(run / "manifest.json")["card"], LEFT_OUT: left})
+    return HandedOver(out, (*kept, *told, "manifest.json"), tuple(left))

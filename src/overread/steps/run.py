@@ -19,6 +19,9 @@ from overread.domain.canonical import plain
 from overread.errors import RunError
 from overread.learn.predict import NEEDED, sha256
 
+LEFT_OUT = "left_out"
+"""In the manifest of a copy that only answers (`steps.export`): what stayed with the run it was made from."""
+
 
 @dataclass(frozen=True)
 class Run:
