@@ -157,7 +157,7 @@ def _number(value: str | None) -> float | str | None:
 
 
 def warnings(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return one loud line for each fact that tells the label beyond doubt.
+    """Return one loud line for each fact that clearly tells the label: its whole interval lies above 0.6.
 
     Examples
     --------
