@@ -106,7 +106,7 @@ ITEMS: tuple[Item, ...] = (
          "only here: no other prevalence was stated (overread evaluate RUN --prevalence 0.02)"),
     Item(24, _WELL, "Matthews' correlation, balanced accuracy or quadratic kappa", _M, "well", words.agreement),
     Item(25, _WELL, "Spread over at least three seeds", f"{_C}, {_M}", "well", words.seeds,
-         "one seed: train with two more and compare (overread compare RUN RUN RUN)"),
+         "fewer than three seeds: overread train --seeds 3, or overread evaluate RUN --seeds-from RUN2 RUN3"),
     Item(26, _WELL, "Floors beside it; published figures with the probability of a false claim", f"{_C}, {_M}", "well", words.floors),
     Item(27, _CAL, "Reliability, slope, intercept, Brier score and skill", f"{_T}, {_M}", "label-1", words.reliability),
     Item(28, _CAL, "Decision curve", f"{_T}, {_M}", "label-1", words.benefit,

@@ -80,7 +80,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "claims": [
             claim["in_words"][0].upper() + claim["in_words"][1:] + "." for claim in evaluation.get("claims", [])
         ],
-        "seeds": _seeds(evaluation.get("seed_spread")),
+        "seeds": _seeds(evaluation),
         "parts": levels_part(evaluation) if levels else [label_part(evaluation, n) for n in task["labels"]],
         "subgroups": subgroup_rows(evaluation),
         "sections": sections_of(evaluation),
@@ -347,13 +347,17 @@ def _methods(figures: Mapping[str, Any]) -> str:
     return f"How the intervals were found: {told_so}. Patients are resampled, not images."
 
 
-def _seeds(spread: Mapping[str, Any] | None) -> str:
-    if not spread:
-        return ""
-    return (
-        f"Over {spread['seeds']} seeds the AUROC is {spread['mean']:.3f} ± {spread['sd']:.3f} (lowest "
-        f"{spread['low']:.3f}, highest {spread['high']:.3f}): so far chance alone moves it."
-    )
+def _seeds(evaluation: Mapping[str, Any]) -> list[str]:
+    """Say how far the AUROC moves with the seed of the training alone, label by label."""
+    lines = []
+    for label, s in (evaluation.get("seed_spread") or {}).items():
+        few = "" if s["n"] >= 3 else " Two say little: three or more are needed."
+        lines.append(
+            f"{label}: over {s['n']} networks that differ by their seed only the AUROC is {s['mean']:.3f} ± {s['sd']:.3f} "
+            f"(mean ± standard deviation; lowest {s['low']:.3f}, highest {s['high']:.3f}). So far chance alone moves it, "
+            f"beside the interval for the patients.{few}"
+        )
+    return lines
 
 
 def _gallery(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:

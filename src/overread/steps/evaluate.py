@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,6 +37,7 @@ from overread.steps.reads import model_of, seal_figures
 from overread.steps.report import publish
 from overread.steps.run import archive_of, read_json, write_json
 from overread.steps.scores import Question, Scores, read_scores
+from overread.steps.seeds import seed_spread
 from overread.steps.subgroups import groups_of, told_of
 from overread.steps.ways import ways
 from overread.store.archive import Archive
@@ -84,6 +85,11 @@ class Evaluation:
             )
         else:
             lines.append(f"accuracy {told(figures['accuracy'])}")
+        if first in self.metrics.get("seed_spread", {}):
+            s = self.metrics["seed_spread"][first]
+            lines.append(
+                f"over {s['n']} seeds: AUROC {s['mean']:.3f} ± {s['sd']:.3f} ({s['low']:.3f} to {s['high']:.3f})"
+            )
         return "\n".join(lines)
 
 
@@ -94,6 +100,7 @@ def evaluate(
     prevalence: float | None = None,
     published: Mapping[str, float] | None = None,
     published_n: int | None = None,
+    seeds_from: Sequence[str | Path] = (),
     now: datetime | None = None,
     progress: bool = False,
 ) -> Evaluation:
@@ -116,6 +123,8 @@ def evaluate(
         Figures of others on the same cases, ``{"auroc": 0.97}``: the probability that "better" is false is told.
     published_n : int, optional
         Testing cases behind the published figures.
+    seeds_from : sequence of path
+        Runs of the same plan and testing images with other seeds: how far chance alone moves the AUROC is told.
     now : datetime, optional
         The time that the records carry.
     progress : bool
@@ -168,6 +177,9 @@ def evaluate(
         place, images = archive.path if archive else None, [entry[1] for entry in testing.entries]
         reads = count_reads(run, place, images, model=model_of(run), own=on is None, now=now)
         how = Question(task, split, points, int(plan["seed"]), model.sets)
+        for other in seeds_from:
+            count_reads(Path(other), place, images, model=model_of(Path(other)), own=True, now=now)
+        spread = seed_spread(run, testing, how, [Path(other) for other in seeds_from]) if on is None else {}
         probability = fitted.probabilities(testing.logits)
         alike = _alike(scores.of("calibration"), testing)
         warnings += [f"{alike['in_words'][0].upper()}{alike['in_words'][1:]}."] if alike.get("alarm") else []
@@ -203,6 +215,7 @@ def evaluate(
         "calibration": {k: v for k, v in fitted.to_json().items() if k != "refits"},
         "subgroups": subgroups,
         "sets": covered(how, testing, probability),
+        "seed_spread": spread,
         "exchangeability": alike,
         "at_prevalence": at_prevalence(labels, prevalence) if prevalence is not None else {},
         "heatmaps": model.heat_maps,
