@@ -23,6 +23,7 @@ NAMES = (
     "collect_processes",
     "decode_speed",
     "resample_speed",
+    "coverage",
     "injections",
     "fuzz",
     "dicom_traps",

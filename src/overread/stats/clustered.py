@@ -6,7 +6,6 @@ A patient may have several images, with the finding, without, or some of each.
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from overread.stats.resample import Cases, per_patient
 
@@ -20,11 +19,12 @@ def placed(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
     [1.0, 0.5, 0.5, 1.0]
     """
     present = truth == 1
-    m, n = int(present.sum()), int((~present).sum())
-    ranks = stats.rankdata(score)
+    with_it, without = np.sort(score[present]), np.sort(score[~present])
     out = np.empty(len(truth))
-    out[present] = (ranks[present] - stats.rankdata(score[present])) / n
-    out[~present] = 1 - (ranks[~present] - stats.rankdata(score[~present])) / m
+    below, upto = (np.searchsorted(without, score[present], side=side) for side in ("left", "right"))
+    out[present] = (below + upto) / (2 * len(without))  # a tie counts one half
+    below, upto = (np.searchsorted(with_it, score[~present], side=side) for side in ("left", "right"))
+    out[~present] = 1 - (below + upto) / (2 * len(with_it))
     return out
 
 

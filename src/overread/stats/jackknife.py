@@ -37,10 +37,16 @@ SHORT_OF_1 = Scale(
 )
 
 
-def freedom(pull: np.ndarray) -> float:
+def freedom(pull: np.ndarray, patients: np.ndarray | int | None = None) -> np.ndarray:
     """Return how good a guess of the variance so many pulls make, in degrees of freedom: at most patients − 1.
 
     Where a few patients pull hard the variance is itself unsure, and Student's t must make up for it.
+
+    Parameters
+    ----------
+    pull : ndarray, (patients, …)
+    patients : ndarray of int, (…), or int, optional
+        How many of them have a say; without it all.
 
     References
     ----------
@@ -50,16 +56,18 @@ def freedom(pull: np.ndarray) -> float:
     Examples
     --------
     >>> even, uneven = np.tile([1.0, -1.0], 20), np.r_[np.full(38, 0.1), 3.0, -3.0]
-    >>> round(freedom(even), 1), round(freedom(uneven), 1)
-    (39.0, 4.4)
+    >>> freedom(np.stack([even, uneven], axis=1)).round(1).tolist()
+    [39.0, 4.4]
     """
-    whole, patients = float((pull**2).sum()), len(pull)
-    doubt = float((pull**4).sum()) - whole**2 / patients
-    most = max(1.0, patients - 1.0)
-    return float(np.clip(2 * whole**2 / doubt, 1.0, most)) if doubt > 0 else most
+    square = pull**2
+    whole, patients = square.sum(0), len(pull) if patients is None else patients
+    doubt = (square**2).sum(0) - whole**2 / patients
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.where(doubt > 1e-12 * whole**2, 2 * whole**2 / doubt, np.inf)
+    return np.maximum(np.minimum(found, patients - 1.0), 1.0)
 
 
-def student(degrees: float | np.ndarray) -> float | np.ndarray:
+def student(degrees: np.ndarray | float) -> np.ndarray:
     """Return how many standard errors a 95 % interval reaches to either side."""
     return special.stdtrit(degrees, 0.975)
 
@@ -120,8 +128,8 @@ def without_each(sums: np.ndarray, figure: Callable[[np.ndarray], np.ndarray]) -
 
 def few(c: Cases) -> str:
     """Return a warning for a method's words where an answer was seen in fewer than 20 patients, else nothing."""
-    seen = [len(np.unique(c.patient[c.truth == answer])) for answer in np.unique(c.truth)]
-    return f"; an answer in {min(seen)} patients only: less sure than 95 %" if seen and min(seen) < FEW else ""
+    least = min((n for n in map(c.seen, range(int(c.truth.max(initial=0)) + 1)) if n), default=FEW)
+    return f"; an answer in {least} patients only: less sure than 95 %" if least < FEW else ""
 
 
 def jackknifed(c: Cases, value: float, pull: np.ndarray, scale: Scale = PLAIN, *, paired: bool = False) -> Estimate:

@@ -83,18 +83,27 @@ def balanced_accuracy(c: Cases, call: np.ndarray) -> Estimate:
 def mean_error(c: Cases, error: np.ndarray, *, most: float = 1.0) -> Estimate:
     """Return the mean of an error (n,) between 0 and ``most``: the jackknife over patients on the log scale.
 
-    Where no patient differs, Wilson's interval on patients: that all were alike so far is not certainty.
+    Where fewer than three patients are far off (a quarter of ``most`` or more: called wrongly, or nearly), the upper end
+    is at least that of Wilson's interval on patients: who is far off has then hardly been seen, and may yet come.
     """
     if not len(error):
         return c.undefined("no cases")
     value, pull = without_each(
         np.stack([per_patient(c, error), per_patient(c, np.ones(len(error)))], axis=1), lambda s: s[..., 0] / s[..., 1]
     )
+    low, high = (end * most for end in wilson(min(value / most, 1.0) * c.patients, c.patients))
     if value > 0 and np.isfinite(limits(value, pull, LOG)[0]):
         e = jackknifed(c, value, pull, LOG)
-        return c.estimate(e.value, e.low, min(most, e.high), e.method)
-    low, high = wilson(min(value / most, 1.0) * c.patients, c.patients)
-    return c.estimate(value, low * most, high * most, f"Wilson on {c.patients:,} patients, as no case differs")
+        if far_off(c, error, most=most) >= 3:
+            return c.estimate(e.value, e.low, min(most, e.high), e.method)
+        told = f"{e.method}; upper end by Wilson, as hardly a patient is far off"
+        return c.estimate(e.value, e.low, min(most, max(e.high, high)), told)
+    return c.estimate(value, low, high, f"Wilson on {c.patients:,} patients, as no case differs")
+
+
+def far_off(c: Cases, error: np.ndarray, *, most: float = 1.0) -> int:
+    """Return how many patients have an image with an error of a quarter of ``most`` or more."""
+    return int(np.count_nonzero(np.bincount(c.patient[error >= most / 4])))
 
 
 def kappa(c: Cases, call: np.ndarray, k: int) -> Estimate:

@@ -16,7 +16,7 @@ from overread.stats.claims import alike
 from overread.stats.clustered import auroc_pull
 from overread.stats.decisions import figures as worth
 from overread.stats.jackknife import SHORT_OF_1, jackknifed, limits, without_each
-from overread.stats.levels import Figures, balanced_accuracy, mean_error, multiclass_figures
+from overread.stats.levels import Figures, balanced_accuracy, far_off, mean_error, multiclass_figures
 from overread.stats.ranking import auroc, average_precision, delong
 from overread.stats.reliability import reliability
 from overread.stats.resample import Cases, cases, per_patient
@@ -55,7 +55,7 @@ def brier(c: Cases) -> tuple[Estimate, Estimate]:
         return 1 - wrong * images / (positives * (images - positives))
 
     value, pull = without_each(sums, skill)
-    if value < 1 and np.isfinite(limits(value, pull, SHORT_OF_1)[0]):
+    if far_off(c, error) >= 3 and np.isfinite(limits(value, pull, SHORT_OF_1)[0]):
         return plain, jackknifed(c, value, pull, SHORT_OF_1)
     share = float(np.mean(c.truth))
     ends = (1 - end / (share * (1 - share)) for end in (plain.high, plain.low))
@@ -168,7 +168,8 @@ def brief_alike(
         c = Cases(both.truth[part], both.score[part], both.patient[part], both.known)
         call, present = c.score >= threshold, c.truth == 1
         for name, hit, of in (("sensitivity", call, present), ("specificity", ~call, ~present)):
-            found[name].append(_placed(shares(counted(c, hit & of), counted(c, of)).pull[:, 0], both.patients))
+            pull = shares(counted(c, hit & of), counted(c, of)).pull[:, 0] if of.any() else np.zeros(0)
+            found[name].append(_placed(pull, both.patients))
         seen = present.any() and not present.all()
         found["auroc"].append(_placed(auroc_pull(c)[1] if seen else np.zeros(0), both.patients))
     return {name: alike(*pulls) for name, pulls in found.items()} | {"patients": both.patients}

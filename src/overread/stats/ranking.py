@@ -84,8 +84,7 @@ def newcombe(value: float, m: float, n: float) -> tuple[float, float]:
 
 def seen_in(c: Cases) -> tuple[int, int]:
     """Return in how many patients the finding is there, and in how many it is not."""
-    ill, well = (len(np.unique(c.patient[c.truth == answer])) for answer in (1, 0))
-    return ill, well
+    return c.seen(1), c.seen(0)
 
 
 def auroc(c: Cases) -> Estimate:
@@ -101,8 +100,8 @@ def auroc(c: Cases) -> Estimate:
     if np.ptp(c.score) == 0:
         return c.estimate(0.5, 0.5, 0.5, "every case scores the same")
     if min(ill, well) < 3 or value in (0.0, 1.0) or np.isnan(limits(value, pull, LOGIT)[0]):
-        why = "the groups do not overlap" if value in (0.0, 1.0) else f"an answer in {min(ill, well)} patients only"
-        return c.estimate(value, *newcombe(value, ill, well), f"Newcombe 2006 on patients ({why})")
+        why = ", as the groups do not overlap" if value in (0.0, 1.0) else ""
+        return c.estimate(value, *newcombe(value, ill, well), f"Newcombe 2006 on patients{why}{few(c)}")
     return jackknifed(c, value, pull, LOGIT)
 
 

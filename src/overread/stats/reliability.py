@@ -16,7 +16,7 @@ from overread.stats.resample import Cases
 NEAR = 1e-6
 """Probabilities of 0 and 1 are taken as this far from them: their logit is infinite."""
 
-FEWEST = 10
+FEWEST = 5
 """Cases of each answer below which no line is drawn."""
 
 

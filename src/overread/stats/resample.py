@@ -63,6 +63,10 @@ class Cases:
         """True when each patient has one image."""
         return self.patients == len(self.truth)
 
+    def seen(self, answer: int) -> int:
+        """Return in how many patients an answer is the true one."""
+        return int(np.count_nonzero(np.bincount(self.patient[self.truth == answer])))
+
     def subset(self, rows: np.ndarray) -> Cases:
         """Return the cases at ``rows`` with their patients counted anew."""
         _, patient = np.unique(self.patient[rows], return_inverse=True)

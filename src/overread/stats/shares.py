@@ -87,16 +87,14 @@ def shares(hits: np.ndarray, of: np.ndarray) -> Shares:
     with np.errstate(divide="ignore", invalid="ignore"):
         pull = (hits - p * of) / n
         effect = (pull**2).sum(0) * patients / (patients - 1) / (p * (1 - p) / n)
-    single = n.astype(float)
-    for j in np.flatnonzero(patients < n):
-        if p[j] in (0.0, 1.0):  # no variance to be seen: so many patients, not so many images, bear witness
-            single[j] = patients[j]
-        elif patients[j] == 1:
-            single[j] = 1.0
-        elif effect[j] > 1:
-            single[j] = n[j] / effect[j] * (Z / student(freedom(pull[of[:, j] > 0, j]))) ** 2
-    low, high = _wilson(p, np.maximum(single, 1.0))
-    return Shares(p, low, high, pull, n, patients, np.maximum(single, 1.0))
+        single = n / effect * (Z / student(freedom(pull, patients))) ** 2
+    single = np.where(effect > 1, single, n.astype(float))
+    single = np.where(
+        (p == 0) | (p == 1), patients, single
+    )  # no variance to be seen: patients bear witness, not images
+    single = np.maximum(np.where(patients == n, n, np.where(patients == 1, 1, single)), 1.0)
+    low, high = _wilson(p, single)
+    return Shares(p, low, high, pull, n, patients, single)
 
 
 def counted(c: Cases, *parts: np.ndarray) -> np.ndarray:
