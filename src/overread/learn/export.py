@@ -93,7 +93,7 @@ def export_slopes(built: Built, graph: Path, into: Path, *, examples: np.ndarray
     except ExportError as refusal:
         return str(refusal)
     if not worst <= saliency_gradient.TOLERANCE:
-        return f"the graph of the slopes differs from the training framework's by {worst:.2g} of the largest slope"
+        return f"the graph of the slopes differs from the training framework's by {worst:.2g} of their size"
     part = into.with_suffix(".part.onnx")
     part.write_bytes(slopes)
     part.replace(into)

@@ -34,6 +34,7 @@ __all__ = [
 
 ABOUT = {
     "residual": "default: small residual network, global average and one linear head; two and three dimensions",
+    "features": "frozen features of a start that a package carries, and a linear head: for some hundred images",
     "simple-cnn": "the article's network: Conv 32 3×3, max-pool, dense 128, dense 1; the baseline of every report",
 }
 """What each network is for, in a line."""
@@ -72,7 +73,7 @@ class Plan:
     views : tuple of str
         Axes along which an image is also read mirrored.
     start : mapping
-        ``name`` of what the weights begin with: "random".
+        ``name`` of what the weights begin with: "random", or one in ``learn.starts.STARTS``.
     reasons : tuple of str
         Why, in words.
     parts : mapping

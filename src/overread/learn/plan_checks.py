@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from overread.errors import RunError
+from overread.learn import starts, starts_rules
 from overread.learn.plan_cohort import AXES
 
 Check = tuple[Callable[[Any], bool], str]
@@ -17,7 +18,7 @@ HEAD = ("question", "cohort", "machine")
 FLIPS = ("left-right", "up-down", "slices")
 TURNS = tuple(a for a in AXES["volumes"] if a not in FLIPS)
 
-STARTS = ("random",)
+STARTS = ("random", *starts.STARTS)
 """What weights may begin with."""
 
 
@@ -93,13 +94,13 @@ PARTS: dict[str, Mapping[str, Check]] = {
     },
     "input": {"size": numbers(8, 1024, lengths=(2, 3)), "channels": whole(1, 64)},
     "network": {
-        "name": one_of("residual", "simple-cnn"), "widths": numbers(4, 1024, lengths=(1, 2, 3, 4, 5, 6)),
+        "name": one_of("residual", "features", "simple-cnn"), "widths": numbers(4, 1024, lengths=(1, 2, 3, 4, 5, 6)),
         "stem_stride": whole(1, 2), "stem_kernel": whole(1, 7), "blocks": whole(1, 8), "dropout": number(0, 0.9),
     },
     "start": {"name": one_of(*STARTS)},
     "training": {"batch": whole(1, 4096), "epochs": whole(1, 10_000)},
     "optimiser": {
-        "name": one_of("adamw", "adam"), "learning_rate": number(1e-7, 1.0), "weight_decay": number(0, 1.0),
+        "name": one_of("adamw", "adam", "one go"), "learning_rate": number(1e-7, 1.0), "weight_decay": number(0, 1.0),
         "warmup": number(0, 0.9),
     },
     "average": {"ema": number(0, 0.99999)},
@@ -142,14 +143,17 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
     if parts["optimiser"]["name"] == "adamw":
         for word in ("learning_rate", "weight_decay", "warmup"):
             _must(word in parts["optimiser"], f"adamw without {word}", PARTS["optimiser"][word][1])
-    if name == "simple-cnn":
+    if name == "features":
+        starts_rules.check(parts)
+    elif name == "simple-cnn":
         _must(size == [64, 64] and parts["input"]["channels"] == 3, f"the article's network on {size} and {parts['input']['channels']} channels", "size = [64, 64], channels = 3")  # fmt: skip
         _must(parts["optimiser"]["name"] == "adam", "the article's network with another optimiser", 'name = "adam"')
         _must(parts["ensemble"]["networks"] == 1 and not views, "several networks or views of the article's network", "networks = 1, mirrored = []")  # fmt: skip
         extra = sorted(set(parts["network"]) - {"name", "rule", "reason"})
         _must(not extra, f"the article's network with {', '.join(extra)}", "its name alone")
     else:
-        _must(parts["optimiser"]["name"] == "adamw", f"the network {name} with plain Adam", 'name = "adamw"')
+        _must(parts["optimiser"]["name"] == "adamw", f"the network {name} without AdamW", 'name = "adamw"')
+        _must(parts.get("start", {}).get("name", "random") == "random", f"the network {name} with a start", 'name = "random"')  # fmt: skip
 
 
 def _must(true: bool, came: str, expected: str) -> None:

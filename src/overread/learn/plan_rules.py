@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from overread.domain import Task
+from overread.learn import starts_rules
 from overread.learn.plan_cohort import AXES, Fingerprint
 
 Part = dict[str, Any]
@@ -40,6 +41,8 @@ def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[st
     """Return all parts of the plan but the question and the cohort, in the order in which they are read."""
     if network == "simple-cnn":
         return _article(task, seen, seed)
+    if network == "features":
+        return starts_rules.features(choose(task, seen, network="residual", seed=seed), volumes=bool(seen.volumes))
     size = _input(seen)
     batch = _batch(seen)
     return {

@@ -23,8 +23,12 @@ from overread.errors import ExportError
 if TYPE_CHECKING:
     import onnx
 
-TOLERANCE = 1e-3
-"""Largest difference from the framework's gradient, as a share of the largest slope in an image."""
+TOLERANCE = 0.03
+"""Largest difference from the framework's gradient, as a share of the slopes' own size (root of the sum of squares).
+
+A unit that stands within rounding of its kink (0, or 6 for ReLU6) passes the slope in one computation and not in the
+other, and a few pixels differ. In EfficientNet-Lite0 the framework differs from itself by 0.004 to 0.014 when the image
+changes by a millionth, and from this graph by up to 0.008; a margin on the wrong side makes it 1.2."""
 
 
 def derive(graph: bytes) -> bytes:
@@ -92,7 +96,7 @@ def check(gradient: bytes, exported, examples: np.ndarray) -> float:
     Returns
     -------
     float
-        As a share of the largest slope in an image.
+        As a share of the slopes' size in an image.
     """
     import tensorflow as tf
 
@@ -109,8 +113,8 @@ def check(gradient: bytes, exported, examples: np.ndarray) -> float:
         have = session.run(["slope"], {"image": np.asarray(x), "direction": direction})[0]
         if have.shape != want.shape or not np.isfinite(have).all():
             return float("inf")
-        size = np.abs(want).reshape(len(want), -1).max(axis=1)
-        gap = np.abs(want - have).reshape(len(want), -1).max(axis=1)
+        size = np.linalg.norm(want.reshape(len(want), -1), axis=1)
+        gap = np.linalg.norm((want - have).reshape(len(want), -1), axis=1)
         worst = max(worst, float(np.max(gap / np.maximum(size, 1e-6))))
     return worst
 
@@ -186,6 +190,24 @@ def _same(tape: _Tape, node, slope: str) -> None:
 def _relu(tape: _Tape, node, slope: str) -> None:
     alive = tape.add("Greater", node.output[0], tape.constant(np.zeros(1, np.float32)))
     tape.passes(node.input[0], tape.add("Mul", slope, tape.add("Cast", alive, to=1)))
+
+
+def _clip(tape: _Tape, node, slope: str) -> None:
+    """Pass the slope where the value lies between the limits, as the training framework does for ReLU6."""
+    alive = tape.add("Greater", node.output[0], node.input[1])
+    if len(node.input) > 2:
+        alive = tape.add("And", alive, tape.add("Less", node.output[0], node.input[2]))
+    tape.passes(node.input[0], tape.add("Mul", slope, tape.add("Cast", alive, to=1)))
+
+
+def _margin(tape: _Tape, node, slope: str) -> None:
+    """Leave the margin's slopes out: it does not depend on the image."""
+    pads = tape.weights.get(node.input[1])
+    if pads is None or len(node.input) > 3 or _settings(node).get("mode", b"constant") != b"constant":
+        raise _unknown("Pad with other than a fixed margin")
+    before, after = np.split(pads.astype(np.int64), 2)
+    ends = np.where(after > 0, -after, np.iinfo(np.int64).max)
+    tape.passes(node.input[0], tape.add("Slice", slope, tape.constant(before), tape.constant(ends)))
 
 
 def _sum(tape: _Tape, node, slope: str) -> None:
@@ -329,6 +351,7 @@ BACK: dict[str, Back] = {
     "Add": _sum,
     "AveragePool": _mean_pool,
     "Cast": _same,
+    "Clip": _clip,
     "Conv": _convolution,
     "Div": _quotient,
     "Dropout": _same,
@@ -339,6 +362,7 @@ BACK: dict[str, Back] = {
     "MatMul": _linear,
     "MaxPool": _largest,
     "Mul": _product,
+    "Pad": _margin,
     "ReduceMean": _mean,
     "Relu": _relu,
     "Reshape": _reshape,

@@ -14,6 +14,7 @@ from overread import __version__
 from overread.domain import COHORTS, ModelCard, Study, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
+from overread.learn.starts import STARTS
 from overread.steps import nearest
 from overread.steps.question import truth
 from overread.steps.run import environment, lock_fingerprint, read_json
@@ -40,7 +41,7 @@ def card_of(
             "name": plan.network,
             "input_shape": plan.input_shape,
             "parameters": int(fitted.built.trained.count_params()),
-            "start": "random, by seed",
+            "start": STARTS[name].in_words if (name := plan.start.get("name")) in STARTS else "random, by seed",
         },
         hashes={
             **hashes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def fit(
     from overread.learn.framework import natives_to
 
     material = make_material(store, split, by_name, plan, out / "cache", progress=progress)
-    if budget and not (out / "plan.json").exists():  # resuming: what the budget allows was decided when it began
+    frozen = plan.network == "features"
+    if budget and not frozen and not (out / "plan.json").exists():  # resuming: decided when it began
         left = budget - (time.monotonic() - started)
         with natives_to(out / "framework.log"):
             epochs, reason = fitting.epochs_within(plan, left, n=len(material.inputs["training"]))
@@ -52,13 +54,19 @@ def fit(
         write(out / planned.NAME, plan_file.written(plan.head, plan.parts))
     write_json(out / "plan.json", planning.record(plan))
     (out / "checkpoint").mkdir(exist_ok=True)
-    total = plan.epochs * max(1, len(material.inputs["training"]) // plan.batch)
+    if frozen:
+        from overread.learn import frozen as features
+
+        total = features.steps(len(material.inputs["training"]))
+        how = partial(features.fit, groups=[patient or study for _, study, patient in split.cohorts["training"]])
+    else:
+        total, how = plan.epochs * max(1, len(material.inputs["training"]) // plan.batch), fitting.fit
     with (
         natives_to(out / "framework.log"),
         bar(total=total, what=f"train {plan.network}", unit="step", show=progress) as line,
     ):
         tell = _teller(line)
-        fitted = fitting.fit(
+        fitted = how(
             plan,
             training=(material.inputs["training"], material.truth["training"]),
             tuning=(material.inputs["tuning"], material.truth["tuning"]),

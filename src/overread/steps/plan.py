@@ -159,7 +159,7 @@ def draw_up(
     progress: bool,
 ) -> planning.Plan:
     """Look at the training cohort and draw up the plan."""
-    sides = network != "simple-cnn" and side_matters is None
+    sides = network == "residual" and side_matters is None
     seen = look(store, divided.split, divided.by_name, divided.task, divided.copies, sides=sides, seed=divided.seed, progress=progress)  # fmt: skip
     seen = replace(seen, side_told=side_matters)
     task = with_header(divided.task, seen)
@@ -201,7 +201,7 @@ def taken_up(path: str | Path, store: Archive, divided: Divided, *, progress: bo
         )
     seen = look(store, divided.split, divided.by_name, divided.task, divided.copies, sides=False, seed=divided.seed, progress=progress)  # fmt: skip
     deep = len(parts["input"]["size"]) == 3
-    if parts["network"]["name"] != "simple-cnn" and deep != bool(seen.volumes):
+    if parts["network"]["name"] == "residual" and deep != bool(seen.volumes):
         raise RunError(
             f"the plan's input has {3 if deep else 2} dimensions, the cohort holds {'volumes' if seen.volumes else 'pictures'}",
             expected="[input] size with three numbers for volumes, two for pictures",

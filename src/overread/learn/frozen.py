@@ -1,0 +1,110 @@
+"""Frozen features and a line: the start's network as it came, and a linear head fitted on its averages in a moment.
+
+The result is an ordinary network of ours (global average, one linear layer), so that it is exported, explained, gated
+and asked exactly as one that was trained from nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overread.learn import linear_head, losses, starts, starts_network
+from overread.learn.fit import Fitted
+from overread.learn.framework import keras
+from overread.learn.networks import Built
+from overread.learn.plan import CENTRED, Plan
+from overread.stats.curves import positive_weights
+
+_BATCH = 32
+
+
+def fit(
+    plan: Plan,
+    *,
+    training: tuple[np.ndarray, np.ndarray],
+    tuning: tuple[np.ndarray, np.ndarray],
+    score: Callable[[np.ndarray, np.ndarray], float],
+    groups: Sequence[Hashable] | None = None,
+    checkpoint: Path | None = None,
+    tell: Callable[[dict[str, Any]], object] = lambda news: None,
+) -> Fitted:
+    """Fit the head of the plan's network on features that stay as they came, and return the whole network.
+
+    Parameters
+    ----------
+    plan : Plan
+        Its ``start`` names the weights.
+    training, tuning : (images, truth)
+        images (n, rows, columns, 3) as the recipe made them; truth (n, outputs): 0, 1 or NaN, one-hot for classes.
+    score : callable
+        (logits, truth) → the figure told of the tuning cohort. Nothing is chosen by it.
+    groups : sequence, (n,), optional
+        Patient of each training image; the penalty is chosen on patients held out. None: each image by itself.
+    checkpoint : Path, optional
+        Not used: there is nothing that takes long enough to be kept.
+    tell : callable
+        As for `learn.fit.fit`: an epoch is one pass over the images, a step a batch or a fold.
+
+    Returns
+    -------
+    Fitted
+        With one entry of history: loss on patients held out, tuning figure, penalty.
+    """
+    began = time.monotonic()
+    images, truth = training
+    built = built_for(plan)
+    count, done = steps(len(images)), 0
+
+    def on(n: int = 1) -> None:
+        nonlocal done
+        done += n
+        tell({"epoch": 0, "epochs": 1, "step": min(done, count), "steps": count, "loss": float("nan")})
+
+    averages = features(built, images, tick=on)
+    line = linear_head.choose(
+        averages,
+        losses.targets(plan.task.kind, truth),
+        several=plan.task.kind in ("multiclass", "ordinal"),
+        groups=range(len(images)) if groups is None else groups,
+        rng=np.random.default_rng(plan.seed),
+        positive_weight=positive_weights(truth) if plan.weigh_classes else None,
+        tick=on,
+    )
+    built.trained.get_layer("head").set_weights([line.kernel.astype(np.float32), line.bias.astype(np.float32)])
+    figure = float(score(line.logits(features(built, tuning[0])), tuning[1])) if len(tuning[0]) else None
+    kept = {"epoch": 1, "loss": line.loss[line.penalty], "tuning": figure, "penalty": line.penalty}
+    tell({"epoch": 0, "epochs": 1, "step": count, "steps": count, "loss": kept["loss"], "tuning": figure})
+    return Fitted(built, [kept], time.monotonic() - began)
+
+
+def built_for(plan: Plan) -> Built:
+    """Return the plan's network with the start's weights and a head that says nothing yet."""
+    name = plan.start.get("name", starts.DEFAULT)
+    return starts_network.features(
+        input_shape=plan.input_shape,
+        outputs=len(plan.task.labels),
+        kind=plan.task.kind,
+        start=starts.weights(name),
+        scale=starts.scale(name, mean=CENTRED["mean"], std=CENTRED["std"]),
+        **plan.build,
+    )
+
+
+def steps(n: int) -> int:
+    """How many steps `fit` tells of for n training images: batches, then folds."""
+    return -(-n // _BATCH) + linear_head.ticks(n)
+
+
+def features(built: Built, images: np.ndarray, *, tick: Callable[[], object] = lambda: None) -> np.ndarray:
+    """Return what the head sees of each image, (n, 672): the averages of the last maps."""
+    averages = keras.Model(built.trained.inputs[0], built.trained.get_layer("mean").output)
+    out = []
+    for i in range(0, len(images), _BATCH):
+        out.append(np.asarray(averages(np.asarray(images[i : i + _BATCH]), training=False), np.float64))
+        tick()
+    return np.concatenate(out) if out else np.empty((0, averages.output_shape[-1]))

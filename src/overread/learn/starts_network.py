@@ -1,0 +1,209 @@
+"""The first two thirds of EfficientNet-Lite0 with the weights of a start, and a linear head of ours on their averages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from overread.errors import RunError
+from overread.learn.framework import keras
+from overread.learn.networks import Built
+
+layers = keras.layers
+
+BLOCKS = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+"""Blocks a stage, kernel, stride of the first, widening, channels: Tan & Le 2019, table 1, as its Lite variant has them
+(no squeeze-and-excitation, ReLU6 in place of swish, stem and head never scaled)."""
+
+STEM, HEAD, CLASSES = 32, 1280, 1000
+EPSILON = 1e-3
+"""Batch normalisation's, as the weights were trained with it; PyTorch's own default is 1e-5."""
+
+GRID = 32
+"""Input sides are multiples of this, so that every grid on the way is even."""
+
+DEPTH = 11
+"""Blocks that are kept, and the widening of the next one: 672 maps of a sixteenth of the input's size. What lies behind
+them was learned to tell breeds of dogs apart. On four kinds of medical images (docs/starts.md) a line on these maps
+did better than one on the last 1280 in each, at two thirds of the cost and with four times as many cells to a map."""
+
+WHOLE = 16
+
+AS_TRAINED = (0, 0, 0, 0, 0)
+CENTRED = (1, 1, 1, 0, 0)
+"""Before which of the five halvings the extra row of the margin stands at the top and left rather than at the bottom
+and right. As the weights were trained it always stands at the bottom and right, so that the centre of a cell of the
+maps lies half a cell below and to the right of the middle of the 16 × 16 pixels it stands for: a heat-map would show a
+finding 7.5 pixels up and to the left of where it is. With the first three on the other side the shifts cancel but for
+half a pixel (8 − 4 − 2 − 1 = 1, halved). Inside the picture the network computes what it did, of a picture moved by
+half a cell; only the margin differs."""
+
+
+def features(
+    *,
+    input_shape: tuple[int, int, int],
+    outputs: int,
+    kind: str = "",
+    start: Mapping[str, np.ndarray],
+    scale: tuple[float, float] = (1.0, 0.0),
+    margins: Sequence[int] = CENTRED,
+    depth: int = DEPTH,
+    dropout: float = 0.2,
+) -> Built:
+    """Return the start's network up to the maps that say most, and a linear head that answers ``outputs`` questions.
+
+    Global average and one linear layer, as in the residual network: the class activation map is the logit, exactly.
+
+    Parameters
+    ----------
+    input_shape : (rows, columns, channels)
+        Sides are multiples of 32; 3 channels, or 1, which then counts as red, green and blue alike.
+    outputs : int
+    kind : str
+        Of the task; the head gives logits for each kind.
+    start : mapping
+        `learn.starts.weights`.
+    scale : (float, float)
+        What the input is multiplied by, and what is added then, before the start's first layer: `learn.starts.scale`.
+    margins : sequence of int
+        ``CENTRED``, or ``AS_TRAINED`` to compare with the original.
+    depth : int
+        Blocks kept: ``DEPTH``, or ``WHOLE`` to compare with the original.
+    dropout : float
+        Before the head, in fine-tuning.
+
+    References
+    ----------
+    Tan & Le 2019, arXiv 1905.11946; EfficientNet-Lite in github.com/tensorflow/tpu, models/official/efficientnet/lite.
+    """
+    if len(input_shape) != 3 or input_shape[-1] not in (1, 3) or any(n % GRID for n in input_shape[:-1]):
+        raise RunError(
+            f"an input of {' × '.join(map(str, input_shape))} for this start",
+            expected=f"rows and columns that are multiples of {GRID}, and one or three channels",
+            do="choose another input size",
+        )
+    inputs = layers.Input(input_shape, name="image")
+    x = _trunk(layers.Rescaling(*scale, name="scale")(inputs), margins, depth)
+    mean = layers.GlobalAveragePooling2D(name="mean")(x)
+    head = layers.Dense(outputs, name="head", dtype="float32")
+    trained = keras.Model(inputs, head(layers.Dropout(dropout, name="dropout")(mean)), name="features")
+    built = Built(trained, keras.Model(inputs, [head(mean), x]), "mean")
+    left = set(start) - _fill(trained, start) - UNUSED
+    left = {name for name in left if not name.endswith("num_batches_tracked")}
+    if depth == WHOLE and left:
+        raise RunError(
+            f"{len(left)} arrays of the start that the network has no place for",
+            expected="each of them used, but for the 1000-class head and the counters",
+            do="install the package that carries it again",
+        )
+    return built
+
+
+def original(*, side: int, start: Mapping[str, np.ndarray]) -> keras.Model:
+    """Return the network as it was published, with its 1000 everyday classes: to hold our port against others'."""
+    built = features(input_shape=(side, side, 3), outputs=CLASSES, start=start, margins=AS_TRAINED, depth=WHOLE)
+    built.trained.get_layer("head").set_weights([start["_fc.weight"].T, start["_fc.bias"]])
+    return built.exported
+
+
+WORDS = {
+    "stem": "_conv_stem", "stem_norm": "_bn0", "last": "_conv_head", "last_norm": "_bn1",
+    "widen": "_expand_conv", "widen_norm": "_bn0", "look": "_depthwise_conv", "look_norm": "_bn1",
+    "narrow": "_project_conv", "narrow_norm": "_bn2",
+}  # fmt: skip
+"""Our word for a layer → the file's. A block's layers carry its number before the word: "3.widen"."""
+
+
+UNUSED = {"_fc.weight", "_fc.bias"}
+
+
+def _trunk(x, margins: Sequence[int], depth: int):
+    """Stem, blocks, and the widening of the next one, which after the last block is the network's own last layer."""
+    before = iter(margins)
+    x = _padded(x, 3, 2, next(before))
+    x = layers.Conv2D(STEM, 3, strides=2, padding="valid", use_bias=False, name="stem")(x)
+    x = layers.ReLU(max_value=6.0)(_norm(x, "stem_norm"))
+    number = 0
+    for count, kernel, stride, widening, width in BLOCKS:
+        for first in (True, *(False,) * (count - 1)):
+            step = stride if first else 1
+            if number == depth:
+                return _widened(x, widening, f"{number}.widen", last="features")
+            x = _block(x, number, kernel, step, widening, width, next(before) if step == 2 else 0)
+            number += 1
+    return _widened(x, HEAD // x.shape[-1], "last", last="features")
+
+
+def _block(x, number: int, kernel: int, stride: int, widening: int, width: int, before: int):
+    """Widen, look at each channel by itself, narrow; add what came in where nothing changed its shape."""
+    came = x
+    if widening != 1:
+        x = _widened(x, widening, f"{number}.widen")
+    pad = "valid" if stride == 2 else "same"
+    x = layers.DepthwiseConv2D(kernel, strides=stride, padding=pad, use_bias=False, name=f"{number}.look")(
+        _padded(x, kernel, stride, before)
+    )
+    x = layers.ReLU(max_value=6.0)(_norm(x, f"{number}.look_norm"))
+    x = layers.Conv2D(width, 1, use_bias=False, name=f"{number}.narrow")(x)
+    x = _norm(x, f"{number}.narrow_norm")
+    return layers.Add()([x, came]) if stride == 1 and came.shape[-1] == width else x
+
+
+def _widened(x, widening: int, name: str, *, last: str | None = None):
+    x = layers.Conv2D(x.shape[-1] * widening, 1, use_bias=False, name=name)(x)
+    return layers.ReLU(max_value=6.0, name=last)(_norm(x, f"{name}_norm"))
+
+
+def _padded(x, kernel: int, stride: int, before: int):
+    """At stride 2 an even grid needs an odd margin in all; ``before`` says on which side the extra row stands."""
+    if stride == 1:
+        return x
+    small, large = (kernel - 2) // 2, (kernel - 1) // 2
+    side = (large, small) if before else (small, large)
+    return layers.ZeroPadding2D((side, side))(x)
+
+
+def _norm(x, name: str):
+    return layers.BatchNormalization(epsilon=EPSILON, momentum=0.99, name=name)(x)
+
+
+def in_file(layer: str) -> str:
+    """Return what the file calls a layer.
+
+    Examples
+    --------
+    >>> in_file("stem"), in_file("3.look_norm")
+    ('_conv_stem', '_blocks.3._bn1')
+    """
+    number, _, word = layer.rpartition(".")
+    return f"_blocks.{number}.{WORDS[word]}" if number else WORDS[word]
+
+
+def _fill(model: keras.Model, start: Mapping[str, np.ndarray]) -> set[str]:
+    """Put the file's weights into their layers, and return the names of those that were used."""
+    used: set[str] = set()
+    for layer in model.layers:
+        word = layer.name.rpartition(".")[2]
+        if word not in WORDS:
+            continue
+        if word.endswith("_norm"):
+            names = [f"{in_file(layer.name)}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+            layer.set_weights([start[name] for name in names])
+        else:  # PyTorch: (out, in, rows, columns); a channel by itself: (channels, 1, rows, columns)
+            names = [f"{in_file(layer.name)}.weight"]
+            order = (2, 3, 0, 1) if word == "look" else (2, 3, 1, 0)
+            kernel = start[names[0]].transpose(order)
+            if word == "stem" and layer.get_weights()[0].shape[2] == 1:
+                kernel = kernel.sum(axis=2, keepdims=True)  # grey is as much red as green as blue
+            layer.set_weights([kernel])
+        used.update(names)
+    return used

