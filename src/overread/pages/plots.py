@@ -32,11 +32,13 @@ class Plot:
     caption: str
 
 
-def _x(v: float) -> float:
+def across_x(v: float) -> float:
+    """Return where a share from 0 to 1 stands from left to right."""
     return LEFT + v * (WIDTH - LEFT - RIGHT)
 
 
-def _y(v: float) -> float:
+def up_y(v: float) -> float:
+    """Return where a share from 0 to 1 stands, 1 being on top."""
     return HEIGHT - BOTTOM - v * (HEIGHT - TOP - BOTTOM)
 
 
@@ -58,22 +60,26 @@ def svg(body: str, *, alt: str, width: int = WIDTH, height: int = HEIGHT) -> str
     )
 
 
-def _frame(*, across: str, up: str, shares: bool = False) -> str:
+def frame(*, across: str, up: str, shares: bool = False) -> str:
     """Draw a unit square with ticks at quarters and the names of its axes."""
     parts = []
     for v in (0, 0.25, 0.5, 0.75, 1):
         word = percent(v) if shares else f"{v:g}"
-        parts.append(f'<line x1="{_x(0)}" x2="{_x(1)}" y1="{_y(v):.1f}" y2="{_y(v):.1f}" stroke="#E5E7EB"/>')
-        parts.append(text(_x(0) - 7, _y(v) + 4, word, anchor="end", colour=GREY, size=11))
-        parts.append(text(_x(v), _y(0) + 17, word, anchor="middle", colour=GREY, size=11))
-    parts.append(f'<line x1="{_x(0)}" x2="{_x(1)}" y1="{_y(0)}" y2="{_y(0)}" stroke="{GREY}"/>')
-    parts.append(text(_x(0.5), HEIGHT - 8, across, anchor="middle"))
-    parts.append(text(0, 0, up, anchor="middle", extra=f'transform="translate(13 {_y(0.5):.1f}) rotate(-90)"'))
+        parts.append(
+            f'<line x1="{across_x(0)}" x2="{across_x(1)}" y1="{up_y(v):.1f}" y2="{up_y(v):.1f}" stroke="#E5E7EB"/>'
+        )
+        parts.append(text(across_x(0) - 7, up_y(v) + 4, word, anchor="end", colour=GREY, size=11))
+        parts.append(text(across_x(v), up_y(0) + 17, word, anchor="middle", colour=GREY, size=11))
+    parts.append(f'<line x1="{across_x(0)}" x2="{across_x(1)}" y1="{up_y(0)}" y2="{up_y(0)}" stroke="{GREY}"/>')
+    parts.append(text(across_x(0.5), HEIGHT - 8, across, anchor="middle"))
+    parts.append(text(0, 0, up, anchor="middle", extra=f'transform="translate(13 {up_y(0.5):.1f}) rotate(-90)"'))
     return "".join(parts)
 
 
-def _path(xs: Sequence[float], ys: Sequence[float], *, colour: str, dash: str = "", wide: float = 2.2) -> str:
-    points = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in zip(xs, ys, strict=True))
+def path(xs: Sequence[float], ys: Sequence[float], *, colour: str, dash: str = "", wide: float = 2.2) -> str:
+    """Draw a line through shares; points that print on one spot are drawn once."""
+    spots = [f"{across_x(x):.1f},{up_y(y):.1f}" for x, y in zip(xs, ys, strict=True)]
+    points = " ".join(spot for i, spot in enumerate(spots) if i == 0 or spot != spots[i - 1])
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{wide}" stroke-linejoin="round"{dashed}/>'
 
@@ -115,18 +121,18 @@ def roc(
     name : str
     beside : mapping of name to (truth, probability), optional
     """
-    body = _frame(across="false alarms (1 − specificity)", up="sensitivity", shares=True)
-    body += _path([0, 1], [0, 1], colour=GREY, dash="2 4", wide=1.2)
-    body += text(_x(0.72), _y(0.66), "chance", colour=GREY, size=11)
+    body = frame(across="false alarms (1 − specificity)", up="sensitivity", shares=True)
+    body += path([0, 1], [0, 1], colour=GREY, dash="2 4", wide=1.2)
+    body += text(across_x(0.72), up_y(0.66), "chance", colour=GREY, size=11)
     for i, (other, (y, p)) in enumerate((beside or {}).items()):
         fx, fy, _ = curve(y, p)
         dash, sign = DASHES[i % len(DASHES)]
-        body += _path(fx, fy, colour=GREY, dash=dash, wide=1.5)
-        body += text(_x(0.98), _y(0.16 - 0.06 * i), f"{sign} {other}", anchor="end", colour=GREY, size=11)
+        body += path(fx, fy, colour=GREY, dash=dash, wide=1.5)
+        body += text(across_x(0.98), up_y(0.16 - 0.06 * i), f"{sign} {other}", anchor="end", colour=GREY, size=11)
     fx, fy, at = curve(truth, probability)
-    body += _path(fx, fy, colour=BLUE)
-    body += text(_x(0.98), _y(0.22), "— this model", anchor="end", colour=BLUE, size=11)
-    rows = []
+    body += path(fx, fy, colour=BLUE)
+    body += text(across_x(0.98), up_y(0.22), "— this model", anchor="end", colour=BLUE, size=11)
+    rows, said = [], ""
     for rate in (0.01, 0.05, 0.1, 0.2, 0.3, 0.5):
         i = int(np.searchsorted(fx, rate, side="right")) - 1
         limit = f"{at[i]:.3f}" if np.isfinite(at[i]) else "none called"
@@ -136,16 +142,17 @@ def roc(
             float((probability[truth == 0] >= threshold).mean()),
             float((probability[truth == 1] >= threshold).mean()),
         )
-        body += f'<circle cx="{_x(px):.1f}" cy="{_y(py):.1f}" r="6" fill="white" stroke="{ORANGE}" stroke-width="3"/>'
+        body += f'<circle cx="{across_x(px):.1f}" cy="{up_y(py):.1f}" r="6" fill="white" stroke="{ORANGE}" stroke-width="3"/>'
+        said = f" At the operating point {percent(py, 1)} are found with {percent(px, 1)} of false alarms."
         right = px < 0.55
         body += text(
-            _x(px) + (12 if right else -12),
-            _y(py) + 18,
+            across_x(px) + (12 if right else -12),
+            up_y(py) + 18,
             "operating point",
             anchor="start" if right else "end",
             colour=ORANGE,
         )
-    alt = f"ROC curve of {name}: sensitivity against false alarms; the table below has its numbers."
+    alt = f"ROC curve of {name}: sensitivity against false alarms.{said} The table below has its numbers."
     return Plot(
         svg(body, alt=alt),
         ("false alarms allowed", "sensitivity reached", "threshold"),
@@ -173,15 +180,15 @@ def bins_of_equal_mass(probability: np.ndarray, most: int = 10, fewest: int = 20
 
 def reliability(truth: np.ndarray, probability: np.ndarray, *, name: str) -> Plot:
     """Draw what was said against what was so: in each group of equally many cases, with Wilson's bars."""
-    body = _frame(across="probability the model gave", up="share that had it", shares=True)
-    body += _path([0, 1], [0, 1], colour=GREY, dash="2 4", wide=1.2)
-    body += text(_x(0.60), _y(0.71), "as it should be", anchor="end", colour=GREY, size=11)
+    body = frame(across="probability the model gave", up="share that had it", shares=True)
+    body += path([0, 1], [0, 1], colour=GREY, dash="2 4", wide=1.2)
+    body += text(across_x(0.60), up_y(0.71), "as it should be", anchor="end", colour=GREY, size=11)
     rows = []
     for group in bins_of_equal_mass(probability):
         said, n, k = float(probability[group].mean()), len(group), int(truth[group].sum())
         low, high = wilson(k, n)
-        x, y = _x(said), _y(k / n)
-        body += f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_y(low):.1f}" y2="{_y(high):.1f}" stroke="{BLUE}" stroke-width="1.6"/>'
+        x, y = across_x(said), up_y(k / n)
+        body += f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{up_y(low):.1f}" y2="{up_y(high):.1f}" stroke="{BLUE}" stroke-width="1.6"/>'
         body += f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{BLUE}" stroke="white"/>'
         rows.append((percent(said, 1), percent(k / n, 1), f"{percent(low, 1)}–{percent(high, 1)}", f"{k} of {n}"))
     alt = (
@@ -201,26 +208,30 @@ def distribution(truth: np.ndarray, probability: np.ndarray, *, threshold: float
     up, down = (np.histogram(probability[truth == v], edges)[0] for v in (1, 0))
     shares = [counts / max(counts.sum(), 1) for counts in (up, down)]
     top = max(max(s.max() for s in shares), 1e-9)
-    middle, half, bar = _y(0.5), (HEIGHT - TOP - BOTTOM) / 2, (_x(1) - _x(0)) / 20
+    middle, half, bar = up_y(0.5), (HEIGHT - TOP - BOTTOM) / 2, (across_x(1) - across_x(0)) / 20
     body = ""
     for i in range(20):
-        x = _x(edges[i]) + 0.75
+        x = across_x(edges[i]) + 0.75
         h, d = shares[0][i] / top * (half - 18), shares[1][i] / top * (half - 18)
         body += f'<rect x="{x:.1f}" y="{middle - h:.1f}" width="{bar - 1.5:.1f}" height="{h:.1f}" fill="{ORANGE}"/>'
         body += f'<rect x="{x:.1f}" y="{middle:.1f}" width="{bar - 1.5:.1f}" height="{d:.1f}" fill="{BLUE}"/>'
-    body += f'<line x1="{_x(0)}" x2="{_x(1)}" y1="{middle:.1f}" y2="{middle:.1f}" stroke="{INK}"/>'
+    body += f'<line x1="{across_x(0)}" x2="{across_x(1)}" y1="{middle:.1f}" y2="{middle:.1f}" stroke="{INK}"/>'
     for v in (0, 0.25, 0.5, 0.75, 1):
-        body += text(_x(v), _y(0) + 17, percent(v), anchor="middle", colour=GREY, size=11)
-    body += text(_x(0.5), HEIGHT - 8, "probability the model gave", anchor="middle")
+        body += text(across_x(v), up_y(0) + 17, percent(v), anchor="middle", colour=GREY, size=11)
+    body += text(across_x(0.5), HEIGHT - 8, "probability the model gave", anchor="middle")
     if threshold is not None:
-        t = _x(min(max(threshold, 0), 1))
-        body += f'<line x1="{t:.1f}" x2="{t:.1f}" y1="{TOP}" y2="{_y(0):.1f}" stroke="{INK}" stroke-dasharray="5 3"/>'
+        t = across_x(min(max(threshold, 0), 1))
+        body += f'<line x1="{t:.1f}" x2="{t:.1f}" y1="{TOP}" y2="{up_y(0):.1f}" stroke="{INK}" stroke-dasharray="5 3"/>'
         left = threshold > 0.6
         body += text(
-            t + (-5 if left else 5), _y(0) - 5, f"threshold {threshold:.3f}", anchor="end" if left else "start", size=11
+            t + (-5 if left else 5),
+            up_y(0) - 5,
+            f"threshold {threshold:.3f}",
+            anchor="end" if left else "start",
+            size=11,
         )
-    body += text(_x(0.02), TOP + 10, f"with it ({up.sum():,})", colour=ORANGE)
-    body += text(_x(0.98), _y(0) - 22, f"without it ({down.sum():,})", anchor="end", colour=BLUE)
+    body += text(across_x(0.02), TOP + 10, f"with it ({up.sum():,})", colour=ORANGE)
+    body += text(across_x(0.98), up_y(0) - 22, f"without it ({down.sum():,})", anchor="end", colour=BLUE)
     rows = [
         (f"{percent(edges[i])}–{percent(edges[i + 2])}", str(up[i] + up[i + 1]), str(down[i] + down[i + 1]))
         for i in range(0, 20, 2)
@@ -298,6 +309,19 @@ def told(estimate: Mapping | None, digits: int = 3) -> str:
         return value.replace("-", "−")
     between = " to " if "-" in low else "–"
     return f"{value} ({low}{between}{high})".replace("-", "−")
+
+
+def chance(probability: float) -> str:
+    """Return a probability that a model gave; never 0 or 100, which nobody can know.
+
+    Examples
+    --------
+    >>> chance(0.9996), chance(0.0004), chance(0.9987), chance(0.123)
+    ('> 99.9\xa0%', '< 0.1\xa0%', '99.9\xa0%', '12.3\xa0%')
+    """
+    if probability >= 0.9995:
+        return f"> {percent(0.999, 1)}"
+    return f"< {percent(0.001, 1)}" if probability < 0.0005 else percent(probability, 1)
 
 
 def percent(share: float, digits: int = 0) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import resources
 from typing import Any
@@ -12,15 +12,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from overread.domain.canonical import plain
 from overread.domain.human import HUMAN
-from overread.pages import checklist_words, plots
+from overread.pages import checklist_words
 from overread.pages.checklist import known_of, rows_of
 from overread.pages.plots import percent, told
+from overread.pages.report_beside import beside, methods, seeds
 from overread.pages.report_groups import subgroup_rows
-from overread.pages.report_labels import OF_EACH, WAYS, alarms, apart, label_part, levels_part, overview, short
+from overread.pages.report_labels import HONESTY, alarms, label_part, levels_part, overview, short
 from overread.pages.report_words import (
     ALWAYS_LIMITS,
     COUNTED_BY_IMAGE,
-    FIGURES,
     FLOORS,
     OTHER_ARCHIVE,
     SAME_SOURCE,
@@ -74,13 +74,13 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "many_labels": len(task["labels"]) > 1 and not levels,
         "folded": len(task["labels"]) > FEW_LABELS and not levels,
         "name": name,
-        **_beside(evaluation),
+        **beside(evaluation),
         "overview": overview(evaluation, "label") if len(task["labels"]) > FEW_LABELS and not levels else None,
-        "methods": _methods(labels[name]),
+        "methods": methods(labels[name]),
         "claims": [
             claim["in_words"][0].upper() + claim["in_words"][1:] + "." for claim in evaluation.get("claims", [])
         ],
-        "seeds": _seeds(evaluation),
+        "seeds": seeds(evaluation),
         "parts": levels_part(evaluation) if levels else [label_part(evaluation, n) for n in task["labels"]],
         "subgroups": subgroup_rows(evaluation),
         "sections": sections_of(evaluation),
@@ -128,6 +128,7 @@ def fill(page: Mapping[str, Any], answers: Mapping[str, str], *, printed: bool =
     given = {
         **page,
         "style": style,
+        "honesty": HONESTY,
         "human": [(item.words, answers[key]) for key, item in HUMAN.items() if answers.get(key)],
         "missing": [HUMAN[key].words for key in missing],
         "unmeasured": [row.item.text for row in rows if row.state == "not measured"],
@@ -294,70 +295,6 @@ def _cohorts(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _beside(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ladder of AUROCs and the table of figures, the model first and the floors after it."""
-    name = evaluation["name"]
-    ours = evaluation["labels"][name]
-    there = [(FLOORS[k], f[name]) for k, f in evaluation["floors"].items() if name in f]
-    absent = [f"{FLOORS[k]}: {f['absent']}." for k, f in evaluation["floors"].items() if "absent" in f]
-    columns = [("this model", ours), *there]
-    rows = [
-        {
-            "name": words,
-            "cells": [apart(told(figures[key]) if key in figures else "–") for _, figures in columns],
-            "says": says,
-        }
-        for key, words, says in FIGURES
-        if key in ours and not (key == "accuracy_at_half" and "sensitivity" not in ours)
-    ]
-    thirds = _three_ways(columns)
-    ladder = plots.ladder([(who, figures["auroc"]) for who, figures in columns], name="AUROC").svg
-    return {
-        "ladder": ladder,
-        "absent": absent,
-        "columns": [who for who, _ in columns],
-        "figures": rows,
-        "three_ways": thirds,
-    }
-
-
-def _three_ways(columns: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Return the rows that tell each figure of all, of the answered and of the referred images, model beside floors."""
-    ours = columns[0][1].get("three_ways")
-    if not ours:
-        return []
-    rows = []
-    for key, words in OF_EACH.items():
-        for way, whom in WAYS.items() if key in ours["all"] else ():
-            cells = [figures.get("three_ways", {}).get(way, {}).get(key) for _, figures in columns]
-            shown = [apart(told(e)) if e else apart("–") for e in cells]
-            rows.append({"figure": words, "first": way == "all", "way": whom, "cells": shown})
-    return rows
-
-
-def _methods(figures: Mapping[str, Any]) -> str:
-    """Say how the intervals were found, figures with one method together."""
-    by_method: dict[str, list[str]] = {}
-    for key, words, _ in FIGURES:
-        if key in figures and figures[key].get("method"):
-            by_method.setdefault(figures[key]["method"], []).append(words)
-    told_so = "; ".join(f"{method}: {', '.join(words)}" for method, words in by_method.items())
-    return f"How the intervals were found: {told_so}. Patients are resampled, not images."
-
-
-def _seeds(evaluation: Mapping[str, Any]) -> list[str]:
-    """Say how far the AUROC moves with the seed of the training alone, label by label."""
-    lines = []
-    for label, s in (evaluation.get("seed_spread") or {}).items():
-        few = "" if s["n"] >= 3 else " Two say little: three or more are needed."
-        lines.append(
-            f"{label}: over {s['n']} networks that differ by their seed only the AUROC is {s['mean']:.3f} ± {s['sd']:.3f} "
-            f"(mean ± standard deviation; lowest {s['low']:.3f}, highest {s['high']:.3f}). So far chance alone moves it, "
-            f"beside the interval for the patients.{few}"
-        )
-    return lines
 
 
 def _gallery(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:

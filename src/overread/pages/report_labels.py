@@ -10,6 +10,8 @@ import numpy as np
 from overread.pages import plots
 from overread.pages.benefit import decision_plot
 from overread.pages.plots import percent, told
+from overread.pages.precision import precision
+from overread.pages.report_sets import broken, sets_told
 from overread.stats.frequency import outward
 from overread.stats.referral import REASONS
 
@@ -26,6 +28,8 @@ OVERVIEW = {
 
 OF_EACH = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity", "accuracy": "accuracy"}
 """Figures that are told three ways."""
+
+HONESTY = "Honesty of the probabilities"
 
 FAR = 1.0
 """Intercept from which probabilities are called far off: the odds are wrong by a factor of e."""
@@ -328,55 +332,10 @@ def calibrated(evaluation: E, place: int) -> str:
     return f"How scores become probabilities: {told_so[place][0].lower()}{told_so[place][1:]}" if told_so else ""
 
 
-BY_CHANCE = 0.025
-"""Below this chance a coverage that fell short is no longer taken for bad luck of the calibration cohort."""
-
-
-def broken(found: E, answer: str) -> bool:
-    """Say whether the sets' promise does not hold for an answer: its whole interval is below it, and not by chance."""
-    e, chance = found["covered"][answer], found.get("by_chance", {}).get(answer, 0.0)
-    return e["high"] is not None and e["high"] < found["coverage"] and chance < BY_CHANCE
-
-
-def sets_told(found: E | None) -> dict[str, Any] | None:
-    """Return the table of what the sets of possible answers promised and what was observed, answer by answer."""
-    if not found:
-        return None
-    promised = percent(found["coverage"])
-    rows = []
-    for answer, e in found["covered"].items():
-        behind = found.get("calibration_patients", {}).get(answer)
-        rows.append(
-            {
-                "answer": answer,
-                "cells": [promised, told(e, 2), f"{e['n']:,}", f"{behind:,}" if behind is not None else "–"],
-                "says": _says(found, answer),
-                "broken": broken(found, answer),
-            }
-        )
-    return {
-        "caption": "Sets of possible answers: how often the right one was to be in its set, and how often it was. "
-        f"One answer was left in {percent(found['one_left'], 1)} of the images.",
-        "columns": ("when it was", "promised", "observed (95 % interval)", "images", "calibration patients", "so"),
-        "rows": rows,
-    }
-
-
-def _says(found: E, answer: str) -> str:
-    e = found["covered"][answer]
-    if e["value"] is None or e["high"] is None:
-        return "no such case"
-    if broken(found, answer):
-        return "the promise does not hold here: exchangeability is broken"
-    if e["high"] < found["coverage"]:
-        few, chance = found["calibration_patients"][answer], found["by_chance"][answer]
-        return f"below the promise; with {few:,} calibration patients that can be chance (p = {chance:.2g})"
-    return "kept" if e["low"] >= found["coverage"] else "not contradicted"
-
-
 def curves(evaluation: E, label: str) -> list[tuple[str, plots.Plot]]:
-    """Return ROC, reliability, decision curve and score distribution of one label; empty where one answer is missing."""
-    curve = evaluation["curves"][label]
+    """Return the drawings of one label: ranking, true alarms, honesty, worth and spread; none where an answer is missing."""
+    curve, figures = evaluation["curves"][label], evaluation["labels"][label]
+    ap = told(figures["ap"]) if figures.get("ap") else ""
     y, p = np.asarray(curve["truth"], float), np.asarray(curve["probability"], float)
     known = ~np.isnan(y)
     if not 0 < y[known].sum() < known.sum():
@@ -390,9 +349,13 @@ def curves(evaluation: E, label: str) -> list[tuple[str, plots.Plot]]:
     y, p = y[known], p[known]
     drawn = [
         ("Ranking (ROC)", plots.roc(y, p, threshold=threshold, name=label, beside=beside)),
-        ("Honesty of the probabilities", plots.reliability(y, p, name=label)),
+        (
+            "True alarms (precision and recall)",
+            precision(y, p, threshold=threshold, name=label, figure=ap, beside=beside),
+        ),
+        (HONESTY, plots.reliability(y, p, name=label)),
     ]
-    benefit = evaluation["labels"][label].get("decision_curve")
+    benefit = figures.get("decision_curve")
     if benefit:
         drawn.append(("Worth of acting on it", decision_plot(benefit, name=label)))
     return [*drawn, ("Spread of the scores", plots.distribution(y, p, threshold=threshold, name=label))]

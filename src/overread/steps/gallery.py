@@ -13,7 +13,7 @@ from overread.domain import Image, Task
 from overread.learn.predict import Model
 from overread.learn.saliency import grad_cam
 from overread.pages.overlay import overlay_rgb, small_png, strongest_slice, window
-from overread.pages.plots import percent
+from overread.pages.plots import chance
 from overread.steps.heatmaps import failing
 from overread.steps.nearest import Near, Training
 from overread.steps.progress import bar
@@ -161,7 +161,7 @@ def _case(
     under = overlay_rgb(image, heat, slice=k, failed=bool(failed))
     return {
         "study": entry[2],
-        "said": f"{task.labels[j]} {percent(probability[j], 1)}" if several else percent(probability[j], 1),
+        "said": f"{task.labels[j]} {chance(probability[j])}" if several else chance(probability[j]),
         "was": _was(truth, task, j),
         "slice": f"slice {k + 1} of {len(heat)}" if image.is_volume else "",
         "picture": _uri(small_png(window(image)[k], spacing_mm=image.spacing_mm)),
