@@ -76,6 +76,22 @@ def test_images_are_mirrored_only_along_axes_where_they_are_their_own_mirror_ima
     assert every.augmentation["turns"] == ("turns rows-slices",)
 
 
+def test_images_that_can_be_told_from_mirrored_ones_are_mirrored_only_where_it_is_shown_to_help():
+    sides = dict.fromkeys(("left-right", "up-down", "slices"), SIDED)
+    helps = {"axes": ["left-right", "slices"], "auroc": 0.04, "low": 0.02, "high": 0.06, "n": 900}
+    less = {"axes": ["up-down"], "auroc": 0.05, "low": 0.01, "high": 0.09, "n": 900}
+    doubt = {"axes": ["up-down"], "auroc": 0.03, "low": -0.01, "high": 0.07, "n": 900}
+    p = drawn(volumes(sides=sides, gains=(less, helps)))
+    assert p.augmentation["flips"] == ("left-right", "slices")
+    assert p.parts["sides"]["rule"] == "mirrored twins help"
+    assert "left-right and slices: AUROC +0.040 (+0.020 to +0.060)" in p.parts["sides"]["reason"]
+    q = drawn(volumes(sides=sides, gains=(doubt,)))
+    assert q.augmentation["flips"] == ()
+    assert "no gain (the best is up-down: AUROC +0.030 (-0.010 to +0.070)" in q.parts["sides"]["reason"]
+    assert drawn(volumes(sides=sides, gains=(helps,), side_told=True)).augmentation["flips"] == ()
+    assert drawn(volumes(sides=sides, gains=(helps,), side_words="left")).augmentation["flips"] == ()
+
+
 def test_what_a_person_says_of_sides_stands_above_the_images_and_a_word_too():
     alike = {"left-right": ALIKE}
     assert drawn(films(sides=alike, side_told=True)).augmentation["flips"] == ()

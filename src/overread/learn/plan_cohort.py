@@ -16,6 +16,12 @@ AXES = {
 }
 """Ways in which an image could be mirrored or turned, in words."""
 
+TWINS = {
+    "pictures": (("left-right",), ("up-down",), ("left-right", "up-down")),
+    "volumes": (("left-right",), ("up-down",), ("slices",), ("left-right", "up-down", "slices")),
+}
+"""Axes along which it is asked, one by one and together, whether it helps to mirror images that can be told apart."""
+
 
 @dataclass(frozen=True)
 class Fingerprint:
@@ -29,7 +35,9 @@ class Fingerprint:
     percentile of the sizes, ``spacing_mm`` the median and ``spacings_mm`` the 5th and 95th percentile of the spacings,
     where every image knows its own. ``intensities`` are the 0.5th and 99.5th percentile over the training voxels, where
     the unit is physical. ``side_told`` is what a person says of sides, ``side_words`` the words found that name one, and
-    ``sides`` how well mirrored images are told from the others: axis → auroc, low, high, alike.
+    ``sides`` how well mirrored images are told from the others: axis → auroc, low, high, alike. ``gains`` says by how much
+    other training images are read better when an image and its mirror image are taken for the same: axes, auroc (the
+    difference), low, high.
     """
 
     n: int
@@ -50,6 +58,7 @@ class Fingerprint:
     side_told: bool | None = None
     side_words: str = ""
     sides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    gains: tuple[Mapping[str, Any], ...] = ()
 
 
 def fingerprint(records: Iterable[Mapping[str, Any]]) -> Fingerprint:

@@ -7,7 +7,7 @@ the reason in words. A number stands here and nowhere else. Loads without Keras.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from overread.domain import Task
@@ -202,9 +202,28 @@ def _sides(task: Task, seen: Fingerprint) -> Part:
     if not seen.sides:
         reason = "it was not looked at whether images can be told from mirrored ones, so none is mirrored"
         return {"flips": [], "turns": [], "rule": "not looked at", "reason": reason}
-    allowed = [a for a in axes if a in seen.sides and seen.sides[a]["alike"]]
-    flips, turns = ([a for a in allowed if (a in _FLIPS) is flip] for flip in (True, False))
-    return {"flips": flips, "turns": turns, "rule": "told from its mirror image or not", "reason": _told(seen.sides, allowed)}  # fmt: skip
+    alike = [a for a in axes if a in seen.sides and seen.sides[a]["alike"]]
+    flips, turns = ([a for a in alike if (a in _FLIPS) is flip] for flip in (True, False))
+    helps = max((g for g in seen.gains if g["low"] > 0), key=lambda g: g["low"], default=None)
+    if helps is None or set(helps["axes"]) <= set(flips):
+        rule, more = "told from its mirror image or not", _gained(seen.gains, None)
+    else:
+        flips = [a for a in _FLIPS if a in {*flips, *helps["axes"]}]
+        rule, more = "mirrored twins help", _gained(seen.gains, helps)
+    return {"flips": flips, "turns": turns, "rule": rule, "reason": _told(seen.sides, alike) + more}
+
+
+def _gained(gains: Sequence[Mapping[str, Any]], helps: Mapping[str, Any] | None) -> str:
+    """Say by how much images are read better when an image and its mirror image are taken for the same."""
+    if not gains:
+        return ""
+    most = helps or max(gains, key=lambda g: g["low"])
+    axes = " and ".join(most["axes"])
+    figure = f"AUROC {most['auroc']:+.3f} ({most['low']:+.3f} to {most['high']:+.3f})"
+    asked = ". Taking images for the same as their mirror images, asked of other training images as they are, by a line on patches"
+    if helps:
+        return f"{asked}, helps most with {axes}: {figure}; so these are mirrored"
+    return f"{asked}, shows no gain (the best is {axes}: {figure})"
 
 
 _FLIPS = ("left-right", "up-down", "slices")

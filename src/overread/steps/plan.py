@@ -238,6 +238,7 @@ def head_of(divided: Divided, seen: planning.Fingerprint) -> dict[str, Any]:
         **({"spacing_mm": list(seen.spacing_mm), "spacings_mm": [list(s) for s in seen.spacings_mm]} if seen.spacing_mm else {}),
         **({"range": list(seen.intensities)} if seen.intensities else {}),
         "sides": {axis: dict(found) for axis, found in seen.sides.items()},
+        "twins": [dict(found) for found in seen.gains],
     }  # fmt: skip
     question = {"label": task.name, "kind": task.kind, "labels": list(task.labels)}
     return {"question": question, "cohort": cohort, "machine": machine()}

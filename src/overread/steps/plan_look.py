@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
+from itertools import combinations
+from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from overread.domain import Image, Recipe, Step, Study, Task
-from overread.imaging import preprocess
-from overread.learn.plan_cohort import AXES, Fingerprint, fingerprint
-from overread.stats import mirrors
+from overread.domain import Estimate, Image, Recipe, Step, Study, Task
+from overread.imaging import patches, preprocess
+from overread.learn.plan_cohort import AXES, TWINS, Fingerprint, fingerprint
+from overread.stats import mirrors, twins
 from overread.stats.certificate import Copies
+from overread.stats.resample import Who
 from overread.stats.splits import Split
 from overread.steps.progress import progress as bar
 from overread.steps.question import truth
@@ -20,10 +25,12 @@ from overread.steps.scores import whose
 from overread.store.archive import Archive
 from overread.store.objects import ImageRecord
 
-MOST_SEEN = {"pictures": 1000, "volumes": 400}
-"""Training images that are looked at for their sides: more tell no more."""
+MOST_SEEN = {"pictures": 1200, "volumes": 1200}
+"""Training images that are looked at for their sides; more would take longer than they tell."""
 
-LEAST_SEEN = 20
+SMALL = {"pictures": (28, 28), "volumes": (16, 16, 16)}
+"""Size at which patches are looked at; sides are looked for at half of it and less."""
+
 THUMBNAIL = {"pictures": (16, 16), "volumes": (8, 8, 8)}
 _SIDE = 96  # pixels a side from which a thumbnail is made; more are stepped over
 
@@ -77,7 +84,16 @@ def look(
     if words:
         return replace(seen, side_words=words)
     who = whose(entries, {image: copies.near_of(image) for image, _, _ in entries})
-    return replace(seen, sides=_sides(store, seen, [r.hash for r in records], known, who, seed=seed, progress=progress))
+    kind = "volumes" if seen.volumes else "pictures"
+    some = np.unique(np.linspace(0, len(entries) - 1, min(len(entries), MOST_SEEN[kind])).round().astype(int))
+    shown = bar(some, total=len(some), what="looking for a side", unit="images", show=progress)
+    small = np.stack([_thumbnail(store.image(records[i].hash), kind) for i in shown])
+    known, who = known[some], [who[i] for i in some]
+    with threadpool_limits(1):  # products this small are slower, not faster, on two threads
+        told = _sides(small, known, who, kind, seed=seed)
+        if all(told[axis]["alike"] for axis in TWINS[kind][-1]):
+            return replace(seen, sides=told)
+        return replace(seen, sides=told, gains=_gains(small, known, who, kind, seed=seed))
 
 
 def _answers(known: np.ndarray, task: Task) -> dict[str, int]:
@@ -135,48 +151,59 @@ def _names_side(text: str) -> bool:
     return any(word.lower() in SIDE_WORDS for word in words)
 
 
-def _sides(store, seen: Fingerprint, hashes, known, who, *, seed: int, progress: bool) -> dict[str, dict]:
+def _sides(small: np.ndarray, known: np.ndarray, who: list[Who], kind: str, *, seed: int) -> dict[str, dict[str, Any]]:
     """Ask for each axis how well training images are told from their mirror images."""
-    kind = "volumes" if seen.volumes else "pictures"
-    some = np.unique(np.linspace(0, len(hashes) - 1, min(len(hashes), MOST_SEEN[kind])).round().astype(int))
-    unknown = {"auroc": float("nan"), "low": float("nan"), "high": float("nan"), "n": len(some), "alike": False}
-    if len(some) < LEAST_SEEN:
-        return {axis: unknown for axis in AXES[kind]}
-    shown = bar(some, total=len(some), what="looking for a side", unit="images", show=progress)
-    rows = np.stack([_thumbnail(store.image(hashes[i]), kind) for i in shown])
-    found = {}
+    rows, found = _smaller(small, THUMBNAIL[kind]), {}
     for axis in AXES[kind]:
-        told = mirrors.told_apart(
-            rows.reshape(len(rows), -1),
-            _mirrored(rows, axis).reshape(len(rows), -1),
-            known[some],
-            [who[i] for i in some],
-            rng=np.random.default_rng(seed),
-        )
-        worst = told.worst
-        found[axis] = {
-            "auroc": round(worst.value, 3), "low": round(worst.low, 3), "high": round(worst.high, 3), "n": len(some),
-            "alike": told.alike,
-        }  # fmt: skip
+        flat = (a.reshape(len(rows), -1) for a in (rows, _mirrored(rows, axis)))
+        told = mirrors.told_apart(*flat, known, who, rng=np.random.default_rng(seed))
+        found[axis] = {**_rounded(told.worst), "alike": told.alike}
     return found
 
 
+def _gains(small: np.ndarray, known: np.ndarray, who: list[Who], kind: str, *, seed: int) -> tuple[dict[str, Any], ...]:
+    """Ask for several axes whether the finding is read better when mirror images are taken for the same."""
+    bank = patches.filters(small, rng=np.random.default_rng(seed))
+    described = {(): patches.described(small, bank)}
+    found = []
+    for axes in TWINS[kind]:
+        every = [c for k in range(len(axes) + 1) for c in combinations(axes, k)]
+        for some in every:
+            if some not in described:
+                described[some] = patches.described(reduce(_mirrored, some, small), bank)
+        mean = np.mean([described[some] for some in every], axis=0)
+        told = twins.gain(described[()], mean, known, who, rng=np.random.default_rng(seed))
+        if np.isfinite(told.low):
+            found.append({"axes": list(axes), **_rounded(told)})
+    return tuple(found)
+
+
+def _rounded(told: Estimate) -> dict[str, Any]:
+    return {"auroc": round(told.value, 3), "low": round(told.low, 3), "high": round(told.high, 3), "n": told.n}
+
+
 def _thumbnail(image: Image, kind: str) -> np.ndarray:
-    """Return an image small and grey, as the network would be shown it."""
+    """Return an image small and grey, in [0, 1], as the network would be shown it."""
     step = [slice(None, None, max(1, n // _SIDE)) for n in image.voxels.shape[:3]]
     small = replace(image, voxels=np.asarray(image.voxels[tuple(step)]), geometry=None, spacing_mm=None)
     recipe = Recipe(
         (
             Step("channels", {"count": 1}),
             Step("normalise", {"by": "image", "lower": 0.5, "upper": 99.5, "clip": True}),
-            Step("resize", {"size": THUMBNAIL[kind]}),
+            Step("resize", {"size": SMALL[kind]}),
         )
     )
     return preprocess.apply(recipe, small)[..., 0]
 
 
+def _smaller(images: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    full = (1, *size) if len(size) == 2 else size
+    volumes = images.reshape(len(images), *((1,) if images.ndim == 3 else ()), *images.shape[1:], 1)
+    return np.stack([preprocess.resample(v, full)[..., 0].reshape(size) for v in volumes])
+
+
 def _mirrored(rows: np.ndarray, axis: str) -> np.ndarray:
-    """Return thumbnails (n, rows, columns) or (n, slices, rows, columns) mirrored along an axis, or turned."""
+    """Return images (n, rows, columns) or (n, slices, rows, columns) mirrored along an axis, or turned."""
     if axis in (flips := {"left-right": -1, "up-down": -2, "slices": 1}):
         return np.flip(rows, axis=flips[axis])
     planes = {"quarter turns": (-2, -1), "turns rows-slices": (1, -2), "turns columns-slices": (1, -1)}
