@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.special import expit
 from sklearn import metrics as sk
 
@@ -90,7 +91,9 @@ def test_errors_are_those_of_drawing_patients():
 def test_degrees_of_freedom_say_how_far_the_variance_is_off():
     """By definition: twice the squared mean of the summed squares over their variance, here in 2,000 studies."""
     r = np.random.default_rng(6)
-    pulls = np.where(r.random((440, 2000)) < 0.1, 5.0, 0.5) * r.normal(size=(440, 2000))  # one patient of ten pulls hard
+    pulls = np.where(r.random((440, 2000)) < 0.1, 5.0, 0.5) * r.normal(
+        size=(440, 2000)
+    )  # one patient of ten pulls hard
     whole = (pulls**2).sum(0)
     assert np.median(freedom(pulls)) == pytest.approx(2 * whole.mean() ** 2 / whole.var(), rel=0.15)
     assert freedom(np.r_[1.0, -1.0]) == 1 and freedom(np.array([1.0])) == 1
@@ -106,3 +109,13 @@ def test_few_patients_are_said_and_one_has_no_interval():
     assert "in 1 patients only" in few(cases([1, 1, 0, 0], np.zeros(4), list("aabc")))
     assert few(cases(np.repeat([0, 1], 20), np.zeros(40))) == ""
     assert np.isnan(limits(0.5, np.array([0.1]))).all() and np.isnan(limits(0.5, np.zeros(9))).all()
+
+
+def test_the_error_of_a_weighted_kappa_is_that_of_a_second_author():
+    """statsmodels 0.15.0, ``cohens_kappa(table, wt="quadratic")``, one image a patient."""
+    table = np.array([[50, 5, 0], [9, 57, 12], [0, 13, 61]])
+    truth, call = (np.repeat(index, table.ravel()) for index in np.divmod(np.arange(9), 3))
+    e = kappa(cases(truth, np.zeros(len(truth))), call, 3)
+    error = (np.arctanh(e.high) - np.arctanh(e.low)) / 2 / stats.t.ppf(0.975, 206) * (1 - e.value**2)
+    assert e.value == pytest.approx(0.8490886998784933, abs=1e-9)
+    assert error == pytest.approx(0.024043303857726517, rel=0.01)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
@@ -44,8 +45,22 @@ def test_both_intervals_hold_the_truth_19_times_of_20(images):
 
 def test_few_cases_and_one_probability_have_no_line():
     told = reliability(cases([1, 0] * 4, np.linspace(0.1, 0.9, 8)))
-    assert np.isnan(told["slope"].value) and "fewer than 10" in told["slope"].method
+    assert np.isnan(told["slope"].value) and "fewer than 5" in told["slope"].method
     flat = reliability(cases([1, 0] * 40, np.full(80, 0.5)))
     assert "one probability" in flat["intercept"].method
     apart = reliability(cases([1] * 20 + [0] * 20, np.r_[np.full(20, 0.9), np.full(20, 0.1)]))
     assert "do not overlap" in apart["slope"].method
+
+
+def test_the_errors_are_those_of_a_second_author_though_patients_have_several_images():
+    """statsmodels 0.15.0: GEE, independence, ``cov_type="bias_reduced"``, groups by patient, on the same numbers."""
+    r = np.random.default_rng(12)
+    who = np.repeat(np.arange(80), r.integers(1, 5, 80))
+    own = r.normal(size=80)[who]
+    x = own + r.normal(size=len(who))
+    y = (r.random(len(who)) < expit(0.3 + 0.8 * x + 0.5 * own)).astype(int)
+    told = reliability(cases(y, expit(x), [str(i) for i in who]))
+    for name, value, error in (("slope", 0.74098826, 0.13007279), ("intercept", 0.44160608, 0.17874631)):
+        e = told[name]
+        assert e.value == pytest.approx(value, abs=1e-6)
+        assert (e.high - e.low) / 2 / stats.t.ppf(0.975, 79) == pytest.approx(error, rel=0.02), name

@@ -18,11 +18,11 @@ class Estimate:
     n_patients : int or None
         Patients behind it; None where patient identity is unknown.
     method : str
-        How the interval was found ("DeLong", "Wilson", "patient bootstrap, 2,000 replicates").
+        How the interval was found ("Wilson", "jackknife over patients (logit scale)").
 
     Examples
     --------
-    >>> print(Estimate(0.912, 0.88, 0.94, n=624, n_patients=500, method="DeLong"))
+    >>> print(Estimate(0.912, 0.88, 0.94, n=624, n_patients=500, method="Wilson"))
     0.912 (0.880–0.940)
     """
 
