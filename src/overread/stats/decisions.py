@@ -136,8 +136,8 @@ def matthews(c: Cases, call: np.ndarray) -> Estimate:
         return (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
 
     value, pull = without_each(sums, correlation)
-    wrong = np.count_nonzero(sums[:, 1] + sums[:, 2])
-    if abs(value) < 1 and min(wrong, c.patients - wrong) >= 3 and np.isfinite(limits(value, pull, FISHER)[0]):
+    wrong, right = (np.count_nonzero(sums[:, pair].sum(1)) for pair in ([1, 2], [0, 3]))
+    if abs(value) < 1 and min(wrong, right) >= 3 and np.isfinite(limits(value, pull, FISHER)[0]):
         return jackknifed(c, value, pull, FISHER)
     s = shares(sums[:, [0, 3]], counted(c, present, ~present))
     share = present.mean()
