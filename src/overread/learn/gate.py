@@ -19,6 +19,9 @@ from overread.stats.novelty import Novelty
 THUMBNAIL = {2: 16, 3: 8}
 """Side of the thumbnail, for pictures and volumes."""
 
+Rows = Mapping[str, np.ndarray]
+"""One image as a row of numbers for each kind of distance."""
+
 MOST = 1000
 """Training images that the spread is learned from, evenly chosen: more change it no more."""
 
@@ -40,8 +43,8 @@ class Gate:
         """Return why an image is not answered, in words with the numbers; empty when it may be."""
         return self.look(x, features)[0]
 
-    def look(self, x: np.ndarray, features: np.ndarray) -> tuple[str, dict[str, float]]:
-        """Return the same, and how far the image lies from the training images, by kind.
+    def look(self, x: np.ndarray, features: np.ndarray) -> tuple[str, Rows]:
+        """Return the same, and the image as `rows`.
 
         Parameters
         ----------
@@ -51,33 +54,28 @@ class Gate:
             The network's last feature maps of it.
         """
         found = rows(x, features)
-        far = self.far(found)
-        kind = self.strange(far)
+        kind = self.kind_of(found)
         if not kind:
-            return "", far
+            return "", found
         like = self.known[kind]
+        far = float(like.distance(found[kind])[0]) / like.limit
         which = f" ({_QUALITY[_furthest(like, found[kind])]})" if kind == "quality" else ""
-        return f"{_WORDS[kind]}{which}: {far[kind] / like.limit:.1f} times as far from them as allowed", far
+        return f"{_WORDS[kind]}{which}: {far:.1f} times as far from them as allowed", found
 
     def kind_of(self, row: Mapping[str, np.ndarray]) -> str:
         """Return which distance is too large for one image's `rows`; empty when none is."""
-        return self.strange(self.far(row))
+        return next((kind for kind, like in self.known.items() if like.distance(row[kind])[0] > like.limit), "")
 
-    def far(self, row: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Return how far one image's `rows` lie from the training images, by kind."""
-        return {kind: float(like.distance(row[kind])[0]) for kind, like in self.known.items()}
-
-    def strange(self, far: Mapping[str, float]) -> str:
-        """Return which of these distances is too large; empty when none is."""
-        return next((kind for kind, like in self.known.items() if far[kind] > like.limit), "")
-
-    def compared(self, far: Sequence[Mapping[str, float]]) -> dict[str, Any] | None:
+    def compared(self, found: Sequence[Rows]) -> dict[str, Any] | None:
         """Return whether a batch of images, one a patient, comes as the calibration cohort's did.
 
         See `overread.stats.exchangeability.compared`; None where there are too few to say.
         """
-        held = {kind: like.held for kind, like in self.known.items()}
-        return exchangeability.compared(held, {kind: np.array([one[kind] for one in far]) for kind in held})
+        held = {kind: like.reference for kind, like in self.known.items() if like.reference is not None}
+        if not found:
+            return None
+        moved = {kind: self.known[kind].moved(np.stack([row[kind] for row in found])) for kind in held}
+        return exchangeability.compared(held, moved)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what has to be kept in ``gate.npz``."""

@@ -18,7 +18,7 @@ import onnxruntime
 from overread.domain import Finding, Image, ModelCard, Recipe, Step, Task
 from overread.errors import IntegrityError, RunError
 from overread.imaging import preprocess
-from overread.learn.gate import Gate
+from overread.learn.gate import Gate, Rows
 from overread.stats import referral
 from overread.stats.calibration import Calibration
 from overread.stats.conformal import Sets
@@ -143,8 +143,8 @@ class Model:
         """Return the answer to each label for one image: present, absent, or refer with a reason."""
         return self.answer(image, hash=hash)[0]
 
-    def answer(self, image: Image, *, hash: str = "") -> tuple[tuple[Finding, ...], dict[str, float]]:
-        """Return the same, and how far the image lies from the training images, by kind (see `learn.gate`).
+    def answer(self, image: Image, *, hash: str = "") -> tuple[tuple[Finding, ...], Rows]:
+        """Return the same, and the image as the gate sees it (`learn.gate.rows`; empty without a gate).
 
         Parameters
         ----------
@@ -155,7 +155,7 @@ class Model:
         x = preprocess.apply(self.recipe, image)
         logits, features = next(self.run_inputs([x]))
         p, between = self.probabilities(logits[None])[0], self.intervals(logits[None])[0]
-        strange, far = self.look(x, features)
+        strange, seen = self.look(x, features)
         unlike = self.doubt(image) or strange
         decide = self._level if self.task.kind in ("multiclass", "ordinal") else self._label
         out = []
@@ -173,10 +173,10 @@ class Model:
                     hash,
                 )
             )
-        return tuple(out), far
+        return tuple(out), seen
 
-    def look(self, x: np.ndarray, features: np.ndarray) -> tuple[str, dict[str, float]]:
-        """Return why a network input looks unlike the training images, in words or "", and how far it lies from them."""
+    def look(self, x: np.ndarray, features: np.ndarray) -> tuple[str, Rows]:
+        """Return why a network input looks unlike the training images, in words or "", and how the gate sees it."""
         return self.gate.look(x, features) if self.gate is not None else ("", {})
 
     def read(self, images: Iterable[Image]) -> Iterator[tuple[np.ndarray, str]]:
@@ -184,13 +184,13 @@ class Model:
         for logits, why, _ in self.looked(images):
             yield logits, why
 
-    def looked(self, images: Iterable[Image]) -> Iterator[tuple[np.ndarray, str, dict[str, float]]]:
-        """Yield the same, and how far each image lies from the training images, by kind."""
+    def looked(self, images: Iterable[Image]) -> Iterator[tuple[np.ndarray, str, Rows]]:
+        """Yield the same, and each image as the gate sees it."""
         images, again = tee(images)
         inputs, kept = tee(preprocess.apply(self.recipe, i) for i in images)
         for image, x, (logits, features) in zip(again, kept, self.run_inputs(inputs), strict=True):
-            strange, far = self.look(x, features)
-            yield logits, self.doubt(image) or strange, far
+            strange, seen = self.look(x, features)
+            yield logits, self.doubt(image) or strange, seen
 
     def doubt(self, image: Image) -> str:
         """Return why this image is none of the model's business, in words; empty when it is.

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.covariance import ledoit_wolf
+
+from overread.stats.exchangeability import Reference
 
 FALSE_ALARMS = 0.01
 """Share of images like the calibration images that are called strangers."""
@@ -40,15 +42,15 @@ class Novelty:
         Distance from which an image is a stranger; infinite where calibration images are too few to tell.
     n : int
         Calibration images behind the limit.
-    held : ndarray, (patients,)
-        Distances of calibration images, one a patient: what a batch of new images is compared with.
+    reference : Reference or None
+        Where the calibration images lie, one a patient: what a batch of new images is compared with.
     """
 
     mean: np.ndarray
     whitening: np.ndarray
     limit: float
     n: int
-    held: np.ndarray = field(default_factory=lambda: np.empty(0))
+    reference: Reference | None = None
 
     def distance(self, rows: np.ndarray) -> np.ndarray:
         """Return the distance (n,) of each row (n, d) from the training images; about 1 for one of them.
@@ -61,22 +63,28 @@ class Novelty:
         >>> bool(near < like.limit < far)
         True
         """
-        moved = (np.atleast_2d(np.asarray(rows, float)) - self.mean) @ self.whitening
-        return np.sqrt((moved**2).mean(axis=1))
+        return np.sqrt((self.moved(rows) ** 2).mean(axis=1))
+
+    def moved(self, rows: np.ndarray) -> np.ndarray:
+        """Return each row (n, d) in the space where the training images spread evenly in all directions."""
+        return (np.atleast_2d(np.asarray(rows, float)) - self.mean) @ self.whitening
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """Return what has to be kept, under names that begin with ``name``."""
-        kept = {"mean": self.mean, "whitening": self.whitening.astype(np.float32), "held": np.sort(self.held)}
-        return {f"{name}_{key}": value for key, value in kept.items()} | {
-            f"{name}_limit": np.array([self.limit, self.n])
-        }
+        kept = {"mean": self.mean, "whitening": self.whitening.astype(np.float32)}
+        others = self.reference.arrays(name) if self.reference else {}
+        return (
+            others
+            | {f"{name}_{key}": value for key, value in kept.items()}
+            | {f"{name}_limit": np.array([self.limit, self.n])}
+        )
 
     @classmethod
     def of(cls, held: Mapping[str, np.ndarray], name: str) -> Novelty:
         """Read it back."""
         limit, n = held[f"{name}_limit"]
-        others = held[f"{name}_held"] if f"{name}_held" in held else np.empty(0)  # a run of an earlier version
-        return cls(held[f"{name}_mean"], held[f"{name}_whitening"].astype(float), float(limit), int(n), others)
+        reference, whitening = Reference.of(held, name), held[f"{name}_whitening"].astype(float)
+        return cls(held[f"{name}_mean"], whitening, float(limit), int(n), reference)
 
 
 def fit(
@@ -129,4 +137,5 @@ def fit(
         limit = 1.5 * float(far.max())
     else:
         limit = math.inf
-    return replace(like, limit=limit, held=far if one_each is None else far[list(one_each)])
+    some = calibration if one_each is None else calibration[list(one_each)]
+    return replace(like, limit=limit, reference=Reference.learn(like.moved(some)) if len(some) else None)

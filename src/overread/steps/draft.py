@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -22,13 +22,12 @@ PIECES = ("heat-map", "capture", "report")
 
 @dataclass(frozen=True)
 class Read:
-    """One image answered: where it came from, its findings, and how far it lies from the training images, by kind."""
+    """One image answered: where it came from, and its findings."""
 
     file: str
     study: str
     image: str
     findings: tuple[Finding, ...]
-    far: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ from overread import __version__
 from overread.domain import ModelCard, Study, Task, fingerprint
 from overread.domain.canonical import plain
 from overread.errors import CohortError, RunError
+from overread.learn.gate import Rows
 from overread.learn.predict import Model
 from overread.learn.saliency import DEFAULT
 from overread.pages.plots import told
 from overread.stats import calibration as calibrating
-from overread.stats.exchangeability import compared, one_each
+from overread.stats.exchangeability import one_each
 from overread.stats.splits import Split
 from overread.steps import corruptions, leakage, probes, shortcuts
 from overread.steps.asked import at_prevalence, check_questions, claims_against
@@ -27,6 +28,7 @@ from overread.steps.beside import floors_of, shorten
 from overread.steps.covered import covered
 from overread.steps.gallery import gallery
 from overread.steps.heatmaps import judge, keep, panel_of
+from overread.steps.held_out import ALIKE
 from overread.steps.nearest import training_cases
 from overread.steps.progress import bar as moved_bar
 from overread.steps.progress import progress as bar
@@ -152,10 +154,8 @@ def evaluate(
     model = Model.load(run)
     certificate = leakage.read_certificate(run, split)
     scores = leakage.apart(certificate, read_scores(run / "scores.csv", task.labels))
-    kept_looks = (
-        read_json(run / n) if (run / n).exists() else {} for n in (shortcuts.NAME, probes.NAME, corruptions.NAME)
-    )
-    looked, probed, worse = kept_looks
+    names = (shortcuts.NAME, probes.NAME, corruptions.NAME, ALIKE)
+    looked, probed, worse, alike = (read_json(run / n) if (run / n).exists() else {} for n in names)
     warnings, seen = [*split.warnings, *leakage.warnings(certificate), *shortcuts.warnings(looked)], []
     warnings += probes.warnings(probed) if probed else []
     with ExitStack() as stack:
@@ -164,12 +164,12 @@ def evaluate(
         if home:
             _refuse_changed(split, studies)
         if on is None:
-            archive, testing, there = home, scores.of("testing"), studies
+            archive, testing, there, rows = home, scores.of("testing"), studies, {}
             warnings += [] if home else [GONE]
         else:
             archive = stack.enter_context(Archive.open(on))
             there = {s.pseudonym: s for s in archive.studies()}
-            testing = _read(archive, there, model, task, progress=progress)
+            testing, rows = _read(archive, there, model, task, progress=progress)
             if any(patient is None for _, _, _, patient in testing.entries):
                 testing = replace(testing, copies=leakage.find_copies(archive, progress=progress).near or {})
             testing, seen = leakage.seen_before(testing, split, archive=archive, home=home, progress=progress)
@@ -181,7 +181,7 @@ def evaluate(
             count_reads(Path(other), place, images, model=model_of(Path(other)), own=True, now=now)
         spread = seed_spread(run, testing, how, [Path(other) for other in seeds_from]) if on is None else {}
         probability = fitted.probabilities(testing.logits)
-        alike = _alike(scores.of("calibration"), testing)
+        alike = alike if on is None else _alike(model, testing, rows)
         warnings += [f"{alike['in_words'][0].upper()}{alike['in_words'][1:]}."] if alike.get("alarm") else []
         groups = groups_of(testing, there, how.task) if archive else []
         figures = (5 + len(groups)) * len(task.labels)
@@ -272,8 +272,10 @@ def _refuse_changed(split: Split, studies: Mapping[str, Study]) -> None:
         )
 
 
-def _read(archive: Archive, studies: Mapping[str, Study], model: Model, task: Task, *, progress: bool) -> Scores:
-    """Score every labelled study of another archive."""
+def _read(
+    archive: Archive, studies: Mapping[str, Study], model: Model, task: Task, *, progress: bool
+) -> tuple[Scores, dict[str, Rows]]:
+    """Score every labelled study of another archive; return each image as the gate sees it, too, by its hash."""
     known = truth_of(list(studies.values()), task)
     rows = [
         (("testing", image, study.pseudonym, study.patient), t)
@@ -290,17 +292,15 @@ def _read(archive: Archive, studies: Mapping[str, Study], model: Model, task: Ta
     hashes = bar([entry[1] for entry, _ in rows], total=len(rows), what="reading", unit="images", show=progress)
     found = list(model.looked(archive.image(name) for name in hashes))
     logits, unlike = np.array([z for z, _, _ in found]), tuple(why for _, why, _ in found)
-    far = {kind: np.array([one[kind] for _, _, one in found]) for kind in found[0][2]}
-    return Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits, unlike, far=far)
+    seen = {entry[1]: row for (entry, _), (_, _, row) in zip(rows, found, strict=True) if row}
+    return Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits, unlike), seen
 
 
-def _alike(calibration: Scores, testing: Scores) -> dict[str, Any]:
-    """Return whether the testing images come as the calibration cohort's did; empty where there are too few to say."""
-    sides = [
-        {kind: far[one_each(cases.patients, [entry[1] for entry in cases.entries])] for kind, far in cases.far.items()}
-        for cases in (calibration, testing)
-    ]
-    return compared(*sides) or {}
+def _alike(model: Model, testing: Scores, rows: Mapping[str, Rows]) -> dict[str, Any]:
+    """Return whether the images of another archive come as the calibration cohort's did; empty where too few to say."""
+    each = one_each(testing.patients, [entry[1] for entry in testing.entries])
+    found = [rows[testing.entries[i][1]] for i in each if testing.entries[i][1] in rows]
+    return (model.gate.compared(found) if model.gate is not None else None) or {}
 
 
 def _strata(split: Split, studies: Mapping[str, Study], task: Task) -> list[dict[str, Any]]:

@@ -22,11 +22,15 @@ from overread.stats.guarantee import operating_point
 from overread.stats.resample import Who
 from overread.stats.splits import Split
 from overread.steps import nearest
+from overread.steps.leakage import read_certificate
 from overread.steps.progress import bar
 from overread.steps.run import write, write_json, write_scores
 from overread.steps.scores import whose
 
 HELD_OUT = ("tuning", "calibration", "testing")
+
+ALIKE = "exchangeability.json"
+"""Whether the testing images come as the calibration cohort's did."""
 
 
 @dataclass
@@ -57,7 +61,9 @@ def score(
     weighed: bool = False,
     progress: bool,
 ) -> Held:
-    """Run the exported graph over the cohorts held out, learn the gate, and write ``scores.csv``, ``gate.npz``, ``neighbours.npz``.
+    """Run the exported graph over the cohorts held out, learn the gate, and write what was found.
+
+    Writes ``scores.csv``, ``gate.npz``, ``neighbours.npz`` and ``exchangeability.json``.
 
     ``copies`` holds the group of each image that has a copy (the leakage certificate's): see `steps.scores.whose`.
     ``weighed`` says that the training counted the rarer class more.
@@ -82,9 +88,10 @@ def score(
     gate = gating.learn(_stacked(rows["training"]), _stacked(rows["calibration"]), one_each=each)
     entries = split.cohorts["training"]
     write(out / "neighbours.npz", _npz(nearest.kept(rows["training"], [entries[i] for i in some])))
-    far = [gate.far(row) for cohort in HELD_OUT for row in rows[cohort]]
+    unlike = [gate.kind_of(row) for cohort in HELD_OUT for row in rows[cohort]]
     write(out / "gate.npz", _npz(gate.arrays()))
-    _write(out / "scores.csv", split, material, logits, task, unlike=[gate.strange(one) for one in far], far=far)
+    _write(out / "scores.csv", split, material, logits, task, unlike=unlike)
+    write_json(out / ALIKE, _alike(gate, rows["testing"], split, read_certificate(out, split)))
     found = np.array(logits["calibration"]).reshape(-1, len(task.labels))
     return Held(found, material.truth["calibration"], patients, weights)
 
@@ -138,6 +145,15 @@ def _run(session, inputs):
         yield waiting.pop(0), z, features
 
 
+def _alike(gate: gating.Gate, rows: Sequence[gating.Rows], split: Split, certificate: Mapping[str, Any]) -> dict:
+    """Say whether the testing images that count come as the calibration cohort's did; empty where too few to say."""
+    gone = {(row["image"], row["study"]) for row in certificate["excluded"]["testing"]}
+    entries = [(i, entry) for i, entry in enumerate(split.cohorts["testing"]) if tuple(entry[:2]) not in gone]
+    patients = whose([entry for _, entry in entries], certificate.get("copies", {}))
+    each = one_each(patients, [entry[0] for _, entry in entries])
+    return gate.compared([rows[entries[k][0]] for k in each]) or {}
+
+
 def _stacked(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {kind: np.stack([row[kind] for row in rows]) for kind in rows[0]} if rows else {}
 
@@ -148,8 +164,8 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     return held.getvalue()
 
 
-def _write(path: Path, split: Split, material: Material, logits, task: Task, *, unlike=None, far=None) -> None:
+def _write(path: Path, split: Split, material: Material, logits, task: Task, *, unlike=None) -> None:
     rows = [(cohort, *entry) for cohort in HELD_OUT for entry in split.cohorts[cohort]]
     known = np.concatenate([material.truth[cohort] for cohort in HELD_OUT])
     found = np.array([z for cohort in HELD_OUT for z in logits[cohort]]).reshape(-1, len(task.labels))
-    write_scores(path, rows, known, found, labels=task.labels, unlike=unlike, far=far)
+    write_scores(path, rows, known, found, labels=task.labels, unlike=unlike)

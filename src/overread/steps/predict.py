@@ -10,13 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from overread.domain import Image, fingerprint
 from overread.domain.canonical import plain
 from overread.errors import NothingToDo, OverreadError, UnreadableFile
 from overread.formats import door
+from overread.learn.gate import Rows
 from overread.learn.predict import Model
 from overread.learn.saliency import DEFAULT
-from overread.stats.exchangeability import one_each
 from overread.steps.draft import Read, in_words, on_disk, pieces, report_of, weight
 from overread.steps.heatmaps import failing
 from overread.steps.progress import bar
@@ -24,6 +26,9 @@ from overread.steps.run import write, write_json
 from overread.store.objects import content_hash
 
 COLUMNS = ("file", "study", "label", "probability", "decision", "reason", "low", "high", "threshold", "image")
+
+MOST_COMPARED = 5000
+"""Studies of a batch that are compared with the calibration cohort: more would show no more, and take memory."""
 
 
 @dataclass(frozen=True)
@@ -133,15 +138,17 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     reads: list[Read] = []
     refused: list[tuple[str, str, str]] = []
+    batch: dict[str, tuple[str, Rows]] = {}
     studies: dict[str, list[tuple[door.Origin, Read]]] = {}  # not their voxels: the files of studies come in any order
     with bar(total=None, what="predict", unit="image", show=progress) as line:
         for found in _found(sources, refused):
             try:
-                read = answer(model, found)
+                read, seen = answer(model, found)
             except OverreadError as error:
                 refused.append((found.origin.files[0], getattr(error, "code", "refused"), str(error)))
                 continue
             reads.append(read)
+            _remember(batch, read, seen)
             line.update(1)
             if found.image.attributes.get("format") == "DICOM":
                 studies.setdefault(read.study, []).append((found.origin, read))
@@ -153,7 +160,7 @@ def predict(
         tuple(sorted(reads, key=lambda r: (r.file, r.image))),
         tuple(sorted(refused)),
         several=model.task.kind in ("multiclass", "ordinal"),
-        batch=_batch(model, reads),
+        batch=model.gate.compared([seen for _, seen in batch.values()]) if model.gate is not None else None,
     )
     write(out / "predictions.csv", _sheet(result))  # the answers first: what follows may fail for one study or another
     write_json(out / "predictions.json", result.to_json())
@@ -163,23 +170,23 @@ def predict(
     return result
 
 
-def answer(model: Model, found: door.Found) -> Read:
-    """Return the findings for one image that came through the door."""
+def answer(model: Model, found: door.Found) -> tuple[Read, Rows]:
+    """Return the findings for one image that came through the door, and the image as the gate sees it."""
     image = found.image
     name = content_hash(image)
     origin = found.origin
     # a joining key for rows of one study, not a protection: this file stays where the images are
     own = [origin.patient_id, origin.study_uid] if origin.study_uid else origin.digest
     study = "S" + fingerprint([model.card.hashes, own])[:12]
-    return Read(origin.files[0], study, name, *model.answer(image, hash=name))
+    findings, seen = model.answer(image, hash=name)
+    return Read(origin.files[0], study, name, findings), seen
 
 
-def _batch(model: Model, reads: Sequence[Read]) -> dict[str, Any] | None:
-    """Say whether a batch comes as the calibration cohort did: one image a study, the patients not being known here."""
-    if model.gate is None:
-        return None
-    rows = one_each([read.study for read in reads], [read.image for read in reads])
-    return model.gate.compared([reads[i].far for i in rows])
+def _remember(batch: dict[str, tuple[str, Rows]], read: Read, seen: Rows) -> None:
+    """Keep one image of each study to compare the batch by: that with the lowest content hash, as good as drawn."""
+    first = batch.get(read.study)
+    if seen and (read.image < first[0] if first else len(batch) < MOST_COMPARED):
+        batch[read.study] = (read.image, {kind: np.asarray(row, np.float32) for kind, row in seen.items()})
 
 
 def _found(sources: Sequence[str | Path], refused: list[tuple[str, str, str]]) -> Iterator[door.Found]:

@@ -102,7 +102,6 @@ def write_scores(
     *,
     labels: Sequence[str],
     unlike: Sequence[str] | None = None,
-    far: Sequence[Mapping[str, float]] | None = None,
 ) -> None:
     """Write raw scores beside what is known, one image a line.
 
@@ -115,19 +114,14 @@ def write_scores(
     labels : sequence of str
     unlike : sequence of str, optional
         Why an image is referred unanswered, "" where it is not.
-    far : sequence of mapping, optional
-        How far each image lies from the training images, by kind.
     """
     out = io.StringIO()
     sheet = csv.writer(out, lineterminator="\n")
     head = ["cohort", "image", "study", "patient", *(["unlike"] if unlike is not None else [])]
-    kinds = list(far[0]) if far else []
-    head += [f"far:{kind}" for kind in kinds]
     sheet.writerow([*head, *(f"truth:{n}" for n in labels), *(f"logit:{n}" for n in labels)])
     for i, (row, t, z) in enumerate(zip(rows, truth, logits, strict=True)):
         known = ["" if np.isnan(v) else int(v) for v in t]
         why = [unlike[i]] if unlike is not None else []
-        why += [f"{far[i][kind]:.6g}" for kind in kinds] if far else []
         sheet.writerow([*("" if v is None else v for v in row), *why, *known, *(f"{v:.6f}" for v in z)])
     write(path, out.getvalue())
 
@@ -143,7 +137,7 @@ def seal(run: Path, *, card: str = "") -> dict[str, str]:
     """
     names = (*NEEDED, "gate.npz", "gradient.onnx", "heatmaps.json", "neighbours.npz", "split.json", "history.json")
     names += ("weights.keras", "scores.csv", "scores.simple-cnn.csv", "leakage.json", "shortcuts.json", "probes.json")
-    names += ("corruptions.json",)
+    names += ("corruptions.json", "exchangeability.json")
     files = {name: sha256(run / name) for name in names if (run / name).exists()}
     write_json(run / "manifest.json", {"files": files, "card": card})
     return files

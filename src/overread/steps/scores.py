@@ -57,8 +57,6 @@ class Scores:
         Why each image is referred unanswered, "" where it is not; empty where it was not looked at.
     copies : mapping of str to str
         Group of each image that has a copy: where no patient is known, copies are one case.
-    far : mapping of str to ndarray, (n,)
-        How far each image lies from the training images, by kind; empty where it was not looked at.
     """
 
     entries: tuple[tuple[str, str, str, str | None], ...]
@@ -66,7 +64,6 @@ class Scores:
     logits: np.ndarray
     unlike: tuple[str, ...] = ()
     copies: Mapping[str, str] = field(default_factory=dict)
-    far: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def patients(self) -> list[Who]:
@@ -82,8 +79,7 @@ class Scores:
         """Return some rows."""
         unlike = tuple(self.unlike[i] for i in rows) if self.unlike else ()
         entries = tuple(self.entries[i] for i in rows)
-        far = {kind: distances[rows] for kind, distances in self.far.items()}
-        return Scores(entries, self.truth[rows], self.logits[rows], unlike, self.copies, far)
+        return Scores(entries, self.truth[rows], self.logits[rows], unlike, self.copies)
 
     @property
     def strange(self) -> np.ndarray:
@@ -110,8 +106,7 @@ def read_scores(path: Path, labels: Sequence[str]) -> Scores:
     logits = np.array([[float(r[f"logit:{n}"]) for n in labels] for r in rows])
     entries = tuple((r["cohort"], r["image"], r["study"], r["patient"] or None) for r in rows)
     unlike = tuple(r["unlike"] for r in rows) if "unlike" in rows[0] else ()
-    far = {c.removeprefix("far:"): np.array([float(r[c]) for r in rows]) for c in rows[0] if c.startswith("far:")}
-    return Scores(entries, truth, logits, unlike, far=far)
+    return Scores(entries, truth, logits, unlike)
 
 
 @dataclass(frozen=True)
