@@ -59,14 +59,9 @@ def _differences(study: Study, threshold: float, who: list[str] | None) -> dict[
 
 
 def _gaps(study: Study, threshold: float, who: list[str] | None) -> dict[str, Estimate]:
-    groups = [np.flatnonzero(study.new), np.flatnonzero(~study.new)]
-    how = {"threshold": threshold}
-    new, old = (
-        metrics.brief_figures(study.truth[g], study.probability[g], patients=who and [who[i] for i in g], **how)
-        for g in groups
-    )
-    alike = metrics.brief_alike(study.truth, study.probability, patients=who, groups=groups, **how)
-    return {f"gap in {name}": claims.gap(new[name], old[name], alike=alike[name]) for name in ("auroc", "sensitivity")}
+    groups = (np.flatnonzero(study.new), np.flatnonzero(~study.new))
+    told = metrics.brief_gaps(study.truth, study.probability, threshold=threshold, patients=who, groups=groups)
+    return {f"gap in {name}": told[name] for name in ("auroc", "sensitivity")}
 
 
 def levels(setting: Setting, rng: np.random.Generator, *, alone: bool = False) -> dict[str, Estimate]:

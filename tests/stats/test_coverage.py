@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/ stan
 
 from benchmarks import coverage, made_studies
 from benchmarks.made_studies import Setting
-from overread.stats import claims, metrics
+from overread.stats import metrics
 from overread.stats.levels import multiclass_figures
 
 STUDIES = 300
@@ -60,14 +60,10 @@ def test_a_gap_between_subgroups_with_the_same_patients_is_a_paired_one():
     truth = big[1][big[3]].mean() - big[1][~big[3]].mean()
     for seed in range(400):
         y, p, who, new = shared_scanners(seed)
-        groups = [np.flatnonzero(new), np.flatnonzero(~new)]
-        one, two = (
-            metrics.brief_figures(y[g], p[g], threshold=0.5, patients=[who[i] for i in g])["sensitivity"]
-            for g in groups
-        )
-        alike = metrics.brief_alike(y, p, threshold=0.5, patients=who, groups=groups)
-        paired = claims.gap(one, two, alike=alike["sensitivity"], patients=alike["patients"])
-        strangers = claims.gap(one, two)
+        how = {"threshold": 0.5, "groups": (np.flatnonzero(new), np.flatnonzero(~new))}
+        paired = metrics.brief_gaps(y, p, patients=who, **how)["sensitivity"]
+        strangers = metrics.brief_gaps(y, p, patients=[f"{w}{n}" for w, n in zip(who, new, strict=True)], **how)
+        strangers = strangers["sensitivity"]
         held += paired.low <= truth <= paired.high
         blind += strangers.low <= truth <= strangers.high
         far.append((paired.high - paired.low) / (strangers.high - strangers.low))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from overread.domain import Estimate
-from overread.stats.claims import alike
+from overread.stats.claims import alike, gap
 from overread.stats.clustered import auroc_pull
 from overread.stats.decisions import figures as worth
 from overread.stats.jackknife import SHORT_OF_1, jackknifed, limits, without_each
@@ -124,7 +124,10 @@ def binary_figures(
 
 def brief_figures(truth, probability, *, threshold: float, patients) -> Figures:
     """Return prevalence, auroc, sensitivity and specificity alone, for a subgroup."""
-    c = cases(truth, probability, patients)
+    return _told(cases(truth, probability, patients), threshold)
+
+
+def _told(c: Cases, threshold: float) -> Figures:
     call, present = c.score >= threshold, c.truth == 1
     return {
         "prevalence": proportion(c, present, np.ones(len(c.truth), bool), nobody="no cases"),
@@ -134,50 +137,54 @@ def brief_figures(truth, probability, *, threshold: float, patients) -> Figures:
     }
 
 
-def brief_alike(
+def brief_gaps(
     truth, probability, *, threshold: float, patients, groups: tuple[Sequence[int], Sequence[int]]
-) -> dict[str, float]:
-    """Return how far the errors of two groups' figures go together, for the figures of a subgroup.
+) -> dict[str, Estimate]:
+    """Return by how much a subgroup's figures differ from another's (first − second).
 
     Parameters
     ----------
     groups : two sequences of int
-        Rows of each group. A patient may have images in both: an older and a newer scanner, an older and a newer age.
+        Rows of each group. A patient may have images in both (an older scanner and a newer one): what the two groups'
+        figures have in common by that is taken off, as in a paired comparison, and the patient is counted once.
 
     Returns
     -------
     dict
-        auroc, sensitivity, specificity: -1 to 1, and 0 where no patient is in both; "patients" in both together.
+        auroc, sensitivity, specificity.
 
     Examples
     --------
-    >>> same = {"threshold": 0.5, "patients": list("aabbccdd")}
-    >>> y, p = np.array([1, 1, 1, 1, 0, 0, 0, 0]), np.array([0.9, 0.8, 0.3, 0.2, 0.6, 0.7, 0.1, 0.2])
-    >>> brief_alike(y, p, groups=([0, 2, 4, 6], [1, 3, 5, 7]), **same)["sensitivity"]
-    1.0
-    >>> brief_alike(y, p, groups=([0, 1, 4, 5], [2, 3, 6, 7]), **same)["sensitivity"]
-    0.0
+    >>> y, p = np.ones(40), np.r_[np.full(30, 0.9), np.full(10, 0.1)]
+    >>> here = {"threshold": 0.5, "groups": (range(0, 40, 2), range(1, 40, 2))}
+    >>> paired = brief_gaps(y, p, patients=[f"P{i // 2}" for i in range(40)], **here)["sensitivity"]
+    >>> strangers = brief_gaps(y, p, patients=[f"P{i}" for i in range(40)], **here)["sensitivity"]
+    >>> print(paired, paired.n_patients, strangers, strangers.n_patients)
+    0.000 (-0.081–0.081) 20 0.000 (-0.259–0.259) 40
     """
     y = np.asarray(truth, float)
     rows = [np.asarray([i for i in group if not np.isnan(y[i])], int) for group in groups]
     every = np.concatenate(rows)
     both = cases(y[every], np.asarray(probability)[every], [patients[i] for i in every] if patients else None)
-    parts = np.split(np.arange(len(every)), [len(rows[0])])
-    found: dict[str, list[np.ndarray]] = {"auroc": [], "sensitivity": [], "specificity": []}
-    for part in parts:
+    told, pulls, seen = [], [], []
+    for part in np.split(np.arange(len(every)), [len(rows[0])]):
         c = Cases(both.truth[part], both.score[part], both.patient[part], both.known)
         call, present = c.score >= threshold, c.truth == 1
+        ranked = present.any() and not present.all()
+        pull = {"auroc": auroc_pull(c)[1] if ranked else np.zeros(0)}
         for name, hit, of in (("sensitivity", call, present), ("specificity", ~call, ~present)):
-            pull = shares(counted(c, hit & of), counted(c, of)).pull[:, 0] if of.any() else np.zeros(0)
-            found[name].append(_placed(pull, both.patients))
-        seen = present.any() and not present.all()
-        found["auroc"].append(_placed(auroc_pull(c)[1] if seen else np.zeros(0), both.patients))
-    return {name: alike(*pulls) for name, pulls in found.items()} | {"patients": both.patients}
-
-
-def _placed(pull: np.ndarray, patients: int) -> np.ndarray:
-    """Return the pulls with 0 for the patients behind the last: patients are numbered over both groups."""
-    return np.pad(pull, (0, patients - len(pull)))
+            pull[name] = shares(counted(c, hit & of), counted(c, of)).pull[:, 0] if of.any() else np.zeros(0)
+        told.append(_told(both.subset(part), threshold))
+        pulls.append({name: np.pad(p, (0, both.patients - len(p))) for name, p in pull.items()})
+        seen.append({"auroc": c.patient, "sensitivity": c.patient[present], "specificity": c.patient[~present]})
+    return {
+        name: gap(
+            *(figures[name] for figures in told),
+            alike=alike(*(pull[name] for pull in pulls)),
+            patients=len(np.union1d(*(patient[name] for patient in seen))),
+        )
+        for name in pulls[0]
+    }
 
 
 def label_figures(

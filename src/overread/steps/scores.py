@@ -189,12 +189,12 @@ class Question:
             for j, label in enumerate(self.task.labels)
         }
 
-    def shared(
+    def gaps(
         self, cases: Scores, probability: np.ndarray, first: Sequence[int], second: Sequence[int]
-    ) -> dict[str, dict[str, float]]:
-        """Return how far the errors of two subgroups' figures go together, by label: 0 where no patient is in both."""
+    ) -> dict[str, dict[str, Estimate]]:
+        """Return by how much the figures of two subgroups differ, by label; patients may be in both."""
         return {
-            label: metrics.brief_alike(
+            label: metrics.brief_gaps(
                 cases.truth[:, j],
                 probability[:, j],
                 threshold=self.points[label]["threshold"],

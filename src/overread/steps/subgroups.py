@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 
 from overread.domain import Study, Task
-from overread.stats import claims
 from overread.steps.scores import Question, Scores
 from overread.steps.ways import Why, ways
 
 FEWEST = 30
 """Figures of a subgroup with fewer patients than this are shown in grey, with "too few to say"."""
-
-GAPS = ("auroc", "sensitivity", "specificity")
 
 Group = tuple[str, str, list[int]]
 """A stratum, one value of it, and the rows that have it."""
@@ -57,12 +54,12 @@ def told_of(
     for name, value, chosen in groups:
         others = sorted(set(known[name]) - set(chosen))
         mine, theirs = (how.brief(testing.at(part), probability[part]) for part in (chosen, others))
-        together = how.shared(testing, probability, chosen, others)
+        gaps = how.gaps(testing, probability, chosen, others)
         parts = _ways(how, testing, probability, why, chosen) if why else {}
         for label in how.task.labels:
             figures, rest = mine[label], theirs[label]
             few = _few(figures)
-            gap = {} if few or _few(rest) else _gaps(figures, rest, together[label])
+            gap = {} if few or _few(rest) else gaps[label]
             row = {"stratum": name, "value": value, "label": label, "few": few, **figures, "gap": gap}
             rows.append(row | {"three_ways": parts.get(label, {})})
             tick()
@@ -76,11 +73,6 @@ def _ways(how: Question, testing: Scores, probability: np.ndarray, why: Why, row
         label: {way: parts[way] | {"few": _few(parts[way])} for way in ("answered", "referred")}
         for label, parts in found.items()
     }
-
-
-def _gaps(figures: Mapping[str, Any], rest: Mapping[str, Any], together: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the gap in each figure; a patient with images on both sides is one patient, not two."""
-    return {k: claims.gap(figures[k], rest[k], alike=together[k], patients=together["patients"]) for k in GAPS}
 
 
 def _few(figures: Mapping[str, Any]) -> bool:
