@@ -306,6 +306,19 @@ def _figure(word: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"{word!r} is not FIGURE=VALUE, as in auroc=0.97") from None
 
 
+def _doubts(p):
+    p.add_argument("run_folder", metavar="RUN")
+    p.add_argument("--seed", type=int, default=0, metavar="N")
+    _json(p)
+
+    def run(o):
+        from overread.steps.label_errors import doubts
+
+        return doubts(o.run_folder, seed=o.seed, progress=not o.quiet)
+
+    return run
+
+
 def _compare(p):
     p.add_argument("runs", nargs="+", metavar="RUN")
     p.add_argument("--label", metavar="NAME", help="which label, where the runs have several")
@@ -506,6 +519,7 @@ COMMANDS: dict[str, tuple[str, Make]] = {
     "evaluate": ("measure a run on its testing cohort, or on another archive", _evaluate),
     "report": ("write a run's report and card again with what a human has written since; print it as PDF", _report),
     "compare": ("put runs side by side on the same testing images, with paired intervals", _compare),
+    "doubts": ("list the labels of a run's cases that a reader should look at again, and why", _doubts),
     "explain": ("show where in the image an answer came from", _explain),
     "predict": ("answer for new images, with draft DICOM reports", _predict),
     "export": ("hand the trained graph to another program, or a run without its cases to another place", _export),

@@ -7,12 +7,14 @@ and asked exactly as one that was trained from nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from overread.domain import Image, Recipe
+from overread.imaging import preprocess
 from overread.learn import linear_head, losses, starts, starts_network
 from overread.learn.fit import Fitted
 from overread.learn.framework import keras
@@ -108,3 +110,38 @@ def features(built: Built, images: np.ndarray, *, tick: Callable[[], object] = l
         out.append(np.asarray(averages(np.asarray(images[i : i + _BATCH]), training=False), np.float64))
         tick()
     return np.concatenate(out) if out else np.empty((0, averages.output_shape[-1]))
+
+
+def features_of(
+    images: Iterable[Image], recipe: Recipe, *, name: str = starts.DEFAULT, tick: Callable[[], object] = lambda: None
+) -> np.ndarray:
+    """Return what a start sees of images that no label has touched, (n, 672).
+
+    Parameters
+    ----------
+    images : iterable of Image
+    recipe : Recipe
+        Ends on a grid of multiples of 32, with one or three channels, on the plans' scale.
+    name : str
+        Of the start.
+    tick : callable
+        Called after each image.
+    """
+    built, waiting, out = None, [], []
+
+    def flush() -> None:
+        out.append(features(built, np.stack(waiting)))
+        waiting.clear()
+
+    for image in images:
+        waiting.append(preprocess.apply(recipe, image))
+        if built is None:
+            scale = starts.scale(name, mean=CENTRED["mean"], std=CENTRED["std"])
+            shape = waiting[0].shape
+            built = starts_network.features(input_shape=shape, outputs=1, start=starts.weights(name), scale=scale)
+        tick()
+        if len(waiting) == _BATCH:
+            flush()
+    if waiting:
+        flush()
+    return np.concatenate(out) if out else np.empty((0, 0))

@@ -16,9 +16,11 @@ from overread.domain import ModelCard
 from overread.domain.canonical import plain
 from overread.domain.human import blanks
 from overread.errors import OverreadError, RunError
+from overread.pages import section_label_errors
 from overread.pages.card import render_card
 from overread.pages.card_xml import render_card_xml
 from overread.pages.report import fill, page_of
+from overread.steps import label_errors
 from overread.steps.answers import NAME, read_answers
 from overread.steps.run import read_json, write, write_json
 
@@ -91,10 +93,25 @@ def publish(out: Path, run: Path, evaluation: Mapping[str, Any], card: ModelCard
     kept = {"overread": __version__, "page": page_of(evaluation)}
     write_json(out / PAGE, kept)
     answers = read_answers(run, intended_use=str(evaluation["task"].get("intended_use", "")))
-    write(out / "report.html", fill(kept["page"], answers))
+    write(out / "report.html", fill(_with_doubts(kept["page"], run), answers))
     if out == run:
         write_json(run / "card.json", {**plain(card), "fingerprint": card.fingerprint})
         _write_card(run, card, answers)
+
+
+def _with_doubts(page: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """Return the page with the labels that a reader should look at again, where somebody has asked for them.
+
+    They may be asked for at any time after an evaluation, whose own record stays as it was sealed.
+    """
+    html = section_label_errors.section(label_errors.kept(run))
+    if not html:
+        return dict(page)
+    here, words = "label-errors", "Labels to look at again"
+    contents = [tuple(row) for row in page["contents"]]
+    place = [name for name, _ in contents].index("cases")
+    contents.insert(place, (here, words))
+    return {**page, "sections": [*page["sections"], {"id": here, "words": words, "html": html}], "contents": contents}
 
 
 def report(run: str | Path, *, pdf: str | Path | None = None, browser: str | None = None) -> Reported:
@@ -129,7 +146,8 @@ def report(run: str | Path, *, pdf: str | Path | None = None, browser: str | Non
     printer = find_browser(browser) if pdf else None
     intended = str(read_json(home / "plan.json")["task"].get("intended_use", ""))
     answers = read_answers(home, intended_use=intended)
-    write(out / "report.html", fill(kept["page"], answers))
+    page = _with_doubts(kept["page"], home)
+    write(out / "report.html", fill(page, answers))
     if out == home:
         record = read_json(home / "card.json")
         known = {k: v for k, v in record.items() if k in ModelCard.__dataclass_fields__}
@@ -137,7 +155,7 @@ def report(run: str | Path, *, pdf: str | Path | None = None, browser: str | Non
     printed = None
     if pdf and printer:
         printed = Path(pdf)
-        print_page(fill(kept["page"], answers, printed=True), printed, browser=printer)
+        print_page(fill(page, answers, printed=True), printed, browser=printer)
     return Reported(out / "report.html", tuple(blanks(answers)), printed)
 
 
