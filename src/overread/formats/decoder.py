@@ -8,6 +8,8 @@ trusts it with nothing: it reads as many numbers as there must be, from where it
 from __future__ import annotations
 
 import atexit
+import ctypes
+import math
 import mmap
 import os
 import select
@@ -21,6 +23,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from overread.formats import libjpeg
 from overread.formats.codecs import decode_frame
 from overread.formats.streams import Stream
 
@@ -31,7 +34,9 @@ MEMORY = 4 << 30
 BATCH = 16 << 20
 """Decoded bytes (of four for each value) that are asked for at a time."""
 
-_QUESTION = struct.Struct("<16sIIIB??I")  # kind, rows, columns, samples, precision, signed, raw colour, frames
+_QUESTION = struct.Struct(
+    "<16sIIIB???I"
+)  # kind, rows, columns, samples, precision, signed, raw colour, careful, frames
 _ANSWER = struct.Struct("<4sI")  # type of the values, or b"fail"; then how many values, or letters of a complaint
 _LONGEST_COMPLAINT = 1 << 16
 _DTYPES = (b"|u1\0", b"|i1\0", b"<u2\0", b"<i2\0", b"<u4\0", b"<i4\0")
@@ -179,15 +184,13 @@ def decode_apart(frames: Sequence[bytes], said: Stream, *, raw_colour: bool = Fa
 
 
 def _batch(frames: Sequence[bytes], said: Stream, raw_colour: bool, pixels: int) -> np.ndarray:
-    question = _QUESTION.pack(
-        said.kind.encode(), said.rows, said.columns, said.samples, said.precision, said.signed, raw_colour, len(frames)
-    )
+    told = (said.kind.encode(), said.rows, said.columns, said.samples, said.precision, said.signed, raw_colour)
     expected, need = pixels * len(frames), _need(frames, pixels)
     with _lock:
         try:
-            answer = _ask(question, frames, expected, need)
-        except DecoderDied:  # it may have died of something else, a while ago; a stream that kills does so twice
-            answer = _ask(question, frames, expected, need)
+            answer = _ask(_QUESTION.pack(*told, False, len(frames)), frames, expected, need)
+        except DecoderDied:  # of a quick library's error, or of something else, a while ago; what kills does so twice
+            answer = _ask(_QUESTION.pack(*told, True, len(frames)), frames, expected, need)
     if isinstance(answer, str):
         raise RuntimeError(answer)
     return answer.reshape(len(frames), said.rows, said.columns, said.samples)
@@ -225,19 +228,24 @@ def _serve(handle: int, size: int) -> None:
 
 
 def _answer(arena: mmap.mmap, head: bytes) -> bytes:
-    kind, rows, columns, samples, precision, signed, raw_colour, count = _QUESTION.unpack(head)
+    kind, rows, columns, samples, precision, signed, raw_colour, careful, count = _QUESTION.unpack(head)
     said = Stream(kind.rstrip(b"\0").decode(), rows, columns, samples, precision, signed=signed)
     lengths = struct.unpack_from(f"<{count}Q", arena)
-    at, begin = 8 * count, _begin(lengths, count)
+    at, begin, out = 8 * count, _begin(lengths, count), np.empty(0)
+    quick = None if careful else libjpeg.library(said)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(arena)) if quick else 0
     try:
         for i, length in enumerate(lengths):
-            values = decode_frame(arena[at : at + length], said, raw_colour=raw_colour)
+            if i == 0 and quick:
+                out = _laid(arena, libjpeg.dtype(said), begin, (count, rows, columns, samples))
+            if not quick or not quick.decode(base + at, length, said, out[i]):
+                values = decode_frame(arena[at : at + length], said, raw_colour=raw_colour)
+                if i == 0:
+                    out = _laid(arena, values.dtype, begin, (count, *values.shape))
+                if values.dtype != out.dtype:
+                    raise ValueError("frames of several depths")
+                out[i] = values
             at += length
-            if i == 0:
-                out = np.frombuffer(arena, values.dtype, count * values.size, begin).reshape(count, *values.shape)
-            if values.dtype != out.dtype:
-                raise ValueError("frames of several depths")
-            out[i] = values
         return _ANSWER.pack(out.dtype.str.encode().ljust(4, b"\0"), out.size)
     except (KeyboardInterrupt, SystemExit):
         raise
@@ -245,6 +253,11 @@ def _answer(arena: mmap.mmap, head: bytes) -> bytes:
         words = str(error).encode()[:_LONGEST_COMPLAINT]
         arena[begin : begin + len(words)] = words
         return _ANSWER.pack(b"fail", len(words))
+
+
+def _laid(arena: mmap.mmap, dtype: np.dtype, begin: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a part of the arena as an array."""
+    return np.frombuffer(arena, dtype, math.prod(shape), begin).reshape(shape)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ DECODERS = {
     uid.RLELossless: "pylibjpeg-rle",
     uid.JPEGBaseline8Bit: "Pillow",
     uid.JPEGExtended12Bit: "Pillow (8 bits), overread.formats.jpeg12 (12 bits)",
-    uid.JPEGLossless: "pydicom-jpeg-decoder",
-    uid.JPEGLosslessSV1: "pydicom-jpeg-decoder",
+    uid.JPEGLossless: "pydicom-jpeg-decoder, or Pillow's libjpeg-turbo with the same values",
+    uid.JPEGLosslessSV1: "pydicom-jpeg-decoder, or Pillow's libjpeg-turbo with the same values",
     **dict.fromkeys(JPEG_LS, "pyjpegls"),
     **dict.fromkeys(JPEG_2000, "pylibjpeg-openjpeg"),
 }
