@@ -129,7 +129,9 @@ def test_the_weights_are_those_of_the_training_and_the_calibration_says_so():
     assert c.weights == (w,) and 4 < w <= 10
     if c.method == "temperature":
         assert c.intercept[0] == -np.log(w)
-        assert f"{np.log(w):+.2f} that the class weights" in c.in_words[0] and "Bayes" in c.in_words[0]
+        assert (
+            f"{np.log(w):+.2f} that the class weights".replace("-", "−") in c.in_words[0] and "Bayes" in c.in_words[0]
+        )
     few = fit(z[:9, None], y[:9], None, kind="binary", rng=rng(), weights=[w])
     assert few.intercept[0] == -np.log(w) and few.method == "raw"
 

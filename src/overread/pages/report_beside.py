@@ -47,7 +47,7 @@ def _three_ways(columns: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[s
     for key, words in OF_EACH.items():
         for way, whom in WAYS.items() if key in ours["all"] else ():
             cells = [figures.get("three_ways", {}).get(way, {}).get(key) for _, figures in columns]
-            shown = [apart(told(e)) if e else apart("–") for e in cells]
+            shown = [apart(told(e) if e and e["n"] else "no image" if e else "–") for e in cells]
             rows.append({"figure": words, "first": way == "all", "way": whom, "cells": shown})
     return rows
 
@@ -59,7 +59,7 @@ def methods(figures: Mapping[str, Any]) -> str:
         if key in figures and figures[key].get("method"):
             by_method.setdefault(figures[key]["method"], []).append(words)
     told_so = "; ".join(f"{method}: {', '.join(words)}" for method, words in by_method.items())
-    return f"How the intervals were found: {told_so}. Patients are resampled, not images."
+    return f"How the intervals were found: {told_so}. Patients bear witness, not images."
 
 
 def seeds(evaluation: Mapping[str, Any]) -> list[str]:

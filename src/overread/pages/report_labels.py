@@ -280,9 +280,13 @@ def _aside(e: E, ideal: float, below: str, above: str, within: str) -> str:
 WAYS = {
     "all": "all images",
     "answered": "answered",
-    "referred": "referred to the doctor",
+    "referred": "referred",
 }
 """The three sets of images that every figure is told of, and their words."""
+
+
+def _of(e: E | None) -> str:
+    return "–" if e is None else told(e) if e["n"] else "no image"
 
 
 def three_way(account: E, parts: E | None = None) -> dict[str, Any]:
@@ -313,7 +317,7 @@ def three_way(account: E, parts: E | None = None) -> dict[str, Any]:
             {
                 "way": words,
                 "images": f"{account[way]:,}" if way == "all" else part(account[way]),
-                "cells": [told(parts[way][key]) if way in parts else "–" for key in keys],
+                "cells": [_of(parts.get(way, {}).get(key)) for key in keys],
             }
             for way, words in WAYS.items()
         ],

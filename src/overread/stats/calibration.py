@@ -83,13 +83,13 @@ class Calibration:
     def _told(self, j: int) -> str:
         method, slope, intercept = self.methods[j], self.slope[j], self.intercept[j]
         weight = 1.0 if self._levels else self.weights[j]
-        off = f"{np.log(weight):+.2f} that the class weights of the training added to the log-odds is taken off"
+        off = f"{_signed(np.log(weight))} that the class weights of the training added to the log-odds is taken off"
         if method == RAW:
             return "The raw score is taken as it is" + (f"; the {off}." if weight != 1 else ".")
         on = f"{self.n:,} calibration images"
         if method == CURVE:
             why = f"a temperature alone does not fit them (p = {_small(self.p_values[j])})"
-            return f"Slope {slope:.2f} and intercept {intercept:+.2f}, fitted on {on}, as {why}."
+            return f"Slope {slope:.2f} and intercept {_signed(intercept)}, fitted on {on}, as {why}."
         told = f"Temperature {1 / slope:.2f} (the scores are divided by it), fitted on {on}"
         told += f"; the {off}, by Bayes' rule" if weight != 1 else ""
         p = self.p_values[j]
@@ -252,6 +252,17 @@ def _curves(c: Cases, drawn: np.ndarray, weight: float) -> tuple[np.ndarray, np.
     if more.any():
         found[more] = curves.logistic(c, counts[more])
     return found, p
+
+
+def _signed(v: float) -> str:
+    """Return a number with its sign, as it is printed.
+
+    Examples
+    --------
+    >>> _signed(-0.432), _signed(1.5)
+    ('−0.43', '+1.50')
+    """
+    return f"{v:+.2f}".replace("-", "−")
 
 
 def _small(p: float) -> str:
