@@ -13,6 +13,7 @@ from textwrap import shorten
 
 from overread.domain import COHORT_WORDS, LabelValue
 from overread.errors import LabelError
+from overread.formats import readers
 from overread.formats.ages import age_band
 
 TRUE = frozenset({"1", "true", "yes", "y", "positive", "present"})
@@ -103,7 +104,8 @@ def read_table(path: str | Path, *, patient: str | None = None) -> LabelTable:
     whose answers are 0/1, true/false, yes/no, y/n, positive/negative or present/absent is true, false or unknown;
     one with other words or whole numbers has several levels. Empty cells, NA, nan, null, ?, unknown and uncertain are
     *unknown*, which is not absent. Columns that look like identity, free text, dates or measurements are left out and
-    told in ``notes``. Ages become bands of ten years, 90+ for the oldest.
+    told in ``notes``. Columns that name a label and a reader (``mass:1``, ``mass:2``, or ``mass@1``) become one label, the
+    majority's, with the readers' agreement in ``notes``. Ages become bands of ten years, 90+ for the oldest.
 
     Parameters
     ----------
@@ -119,9 +121,7 @@ def read_table(path: str | Path, *, patient: str | None = None) -> LabelTable:
         expected.
     """
     header, lines = _cells(Path(path))
-    names = _header(header)
-    if "file" not in names:
-        names = ["file" if n == next(filter(names.__contains__, _STUDY_NAMES), None) else n for n in names]
+    names = _names(header)
     if "file" not in names:
         raise LabelError(
             f"a label table with the columns {_listed(header)}",
@@ -132,8 +132,11 @@ def read_table(path: str | Path, *, patient: str | None = None) -> LabelTable:
     if patient and who not in names:
         raise LabelError("no such patient column in the label table", expected=f"one of {_listed(header)}")
     _check_rows(lines, names)
+    header, lines, agreed = readers.merged(header, lines, answers=_answers)
+    names = _names(header)
     columns = {n: [cells[i] for _, cells in lines] for i, n in enumerate(names) if n not in ("file", who, "study")}
     kinds, notes = _kinds(columns, [number for number, _ in lines])
+    notes += agreed
     titles = dict(zip(names, (h.strip() for h in header), strict=True))
     rows = tuple(_row(number, dict(zip(names, cells, strict=True)), kinds, titles, who) for number, cells in lines)
     notes += _ages_not_understood(columns, kinds)
@@ -223,6 +226,23 @@ def _header(header: list[str]) -> list[str]:
             f"the label table's column {twice[0]!r} twice or without a name", expected="each name once", do="rename one"
         )
     return names
+
+
+def _names(header: list[str]) -> list[str]:
+    """Return the columns' names in lower case, with "file" for the column that stands in its place."""
+    names = _header(header)
+    if "file" in names:
+        return names
+    return ["file" if n == next(filter(names.__contains__, _STUDY_NAMES), None) else n for n in names]
+
+
+def _answers(cells: Sequence[str]) -> list[str | None]:
+    """Return cells as answers that can be compared: None for unknown, one word for yes and one for no."""
+    words = [_number(c.lower()) for c in cells]
+    if {w for w in words if w not in UNKNOWN} - {"-1"} <= TRUE | FALSE:
+        said = [truth(w) for w in words]
+        return [None if s is None else "yes" if s else "no" for s in said]
+    return [None if w in UNKNOWN else _number(c) for w, c in zip(words, cells, strict=True)]
 
 
 def _check_rows(lines: list[tuple[int, list[str]]], names: list[str]) -> None:
