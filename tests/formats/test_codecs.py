@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import struct
@@ -219,6 +220,34 @@ def test_half_a_jpeg_is_refused_whatever_the_program_around_us_told_pillow(monke
         monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", lenient)
         with pytest.raises(UnreadableFile, match="end too early"):
             read(coded(values, [frame], uid.JPEGBaseline8Bit, 8))
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (61, 47, 3)])
+def test_an_ordinary_jpeg_is_what_pillow_makes_of_it(shape: tuple[int, ...]) -> None:
+    for seed, sub in ((0, 0), (1, 1), (2, 2)):
+        values = picture(8, shape, seed)
+        frame = pillow_jpeg(values, subsampling=sub)
+        colour = {"PhotometricInterpretation": "YBR_FULL_422"} if len(shape) == 3 else {}
+        got, _ = read(coded(values, [frame], uid.JPEGBaseline8Bit, 8, **colour))
+        assert np.array_equal(got[0], np.asarray(Picture.open(io.BytesIO(frame))))
+
+
+def test_bytes_lost_in_the_middle_of_a_jpeg_are_mostly_told_where_pillow_says_nothing() -> None:
+    values = picture(8, (96, 96))
+    frame = pillow_jpeg(values)
+    begin, ours, pillows, tries = frame.index(b"\xff\xda") + 12, 0, 0, 60
+    for n in range(tries):
+        at = begin + n * (len(frame) - begin - 30) // tries
+        short = frame[:at] + frame[at + 7 :]
+        with contextlib.suppress(OSError):
+            Picture.open(io.BytesIO(short)).load()
+            pillows += 1
+        try:
+            read(coded(values, [short], uid.JPEGBaseline8Bit, 8))
+            ours += 1
+        except UnreadableFile as error:
+            assert error.code in ("truncated", "malformed")
+    assert pillows > tries / 2 and ours < pillows / 2
 
 
 @settings(max_examples=150, deadline=None)

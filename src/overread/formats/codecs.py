@@ -117,7 +117,7 @@ def plain_jpeg(frame: bytes, said: Stream) -> bool:
     while frame[at : at + 1] == b"\xff" and len(frame) > at + 4:
         mark = frame[at + 1]
         if mark == 0xDA:
-            return sizes == 1 and frame.find(b"\xff\xda", at + 2) < 0 and frame[at + 4] == said.samples
+            return sizes == 1 and frame.rfind(b"\xff\xda") == at and frame[at + 4] == said.samples
         if mark not in _PICTURE:
             return False
         sizes += mark in (0xC0, 0xC1)
@@ -149,8 +149,15 @@ _PICTURE = (0xC0, 0xC1, 0xC4, 0xDB, 0xDD, 0xE0, 0xEE)  # sizes, codes, quantiser
 
 def _jpeg(frame: bytes, said: Stream, raw_colour: bool) -> np.ndarray:
     from PIL import Image
+    from simplejpeg import decode_jpeg
 
-    image = Image.open(io.BytesIO(frame), formats=["JPEG"])
+    if not raw_colour and said.samples in (1, 3):
+        try:
+            return decode_jpeg(frame, "GRAY" if said.samples == 1 else "RGB", strict=True)
+        except ValueError as error:
+            if str(error).startswith(("Corrupt JPEG data", "Premature end")):  # Pillow would take it without a word
+                raise
+    image = Image.open(io.BytesIO(frame), formats=["JPEG"])  # whatever else there is to say, it has the last word
     if raw_colour:
         image.draft("YCbCr", image.size)
     return np.asarray(image)

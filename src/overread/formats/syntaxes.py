@@ -9,8 +9,8 @@ JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLos
 
 DECODERS = {
     uid.RLELossless: "pylibjpeg-rle",
-    uid.JPEGBaseline8Bit: "Pillow",
-    uid.JPEGExtended12Bit: "Pillow (8 bits), overread.formats.jpeg12 (12 bits)",
+    uid.JPEGBaseline8Bit: "simplejpeg, Pillow",
+    uid.JPEGExtended12Bit: "simplejpeg, Pillow (8 bits), overread.formats.jpeg12 (12 bits)",
     uid.JPEGLossless: "pydicom-jpeg-decoder, or Pillow's libjpeg-turbo with the same values",
     uid.JPEGLosslessSV1: "pydicom-jpeg-decoder, or Pillow's libjpeg-turbo with the same values",
     **dict.fromkeys(JPEG_LS, "pyjpegls"),
