@@ -232,13 +232,13 @@ def test_an_ordinary_jpeg_is_what_pillow_makes_of_it(shape: tuple[int, ...]) -> 
         assert np.array_equal(got[0], np.asarray(Picture.open(io.BytesIO(frame))))
 
 
-def test_bytes_lost_in_the_middle_of_a_jpeg_are_mostly_told_where_pillow_says_nothing() -> None:
+def test_forty_bytes_lost_in_the_middle_of_a_jpeg_are_mostly_told_where_pillow_says_nothing() -> None:
     values = picture(8, (96, 96))
     frame = pillow_jpeg(values)
     begin, ours, pillows, tries = frame.index(b"\xff\xda") + 12, 0, 0, 60
     for n in range(tries):
-        at = begin + n * (len(frame) - begin - 30) // tries
-        short = frame[:at] + frame[at + 7 :]
+        at = begin + n * (len(frame) - begin - 60) // tries
+        short = frame[:at] + frame[at + 40 :]
         with contextlib.suppress(OSError):
             Picture.open(io.BytesIO(short)).load()
             pillows += 1
@@ -247,7 +247,7 @@ def test_bytes_lost_in_the_middle_of_a_jpeg_are_mostly_told_where_pillow_says_no
             ours += 1
         except UnreadableFile as error:
             assert error.code in ("truncated", "malformed")
-    assert pillows > tries / 2 and ours < pillows / 2
+    assert pillows > 0.9 * tries and ours < 0.2 * tries
 
 
 @settings(max_examples=150, deadline=None)
