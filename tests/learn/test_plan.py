@@ -134,3 +134,11 @@ def test_an_unknown_network_is_refused():
 def test_a_plan_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         drawn(films()).batch = 3
+
+
+def test_volumes_keep_their_size_and_are_shown_more_often_where_they_may_be_mirrored():
+    """docs/decisions/0016: sizes are the finding in a volume, and what is not mirrored is soon known by heart."""
+    plain, mirrored = drawn(volumes(1188)), drawn(volumes(1188, side_told=False))
+    assert (plain.augmentation["scale"], plain.augmentation["aspect"]) == (0.05, 0.0)
+    assert drawn(films()).augmentation["scale"] == 0.12
+    assert (plain.batch, plain.epochs, mirrored.epochs) == (32, 12, 27)

@@ -23,7 +23,10 @@ LARGEST_PICTURE, LARGEST_VOLUME = 96, 48
 MANY, FEW = 1000, 600
 """From so many training images: larger batches, more steps; below: gentle changes of exposure."""
 
-STEPS = {"volumes": 1400, "many": 2800, "few": 1200}
+STEPS = {"volumes": 400, "mirrored volumes": 1000, "many": 2800, "few": 1200}
+"""Volumes that are not mirrored are soon known by heart: of two lengths the shorter read others better
+(docs/decisions/0016)."""
+
 LEAST_EPOCHS, MOST_EPOCHS = 12, 100
 
 STRONG = {
@@ -36,6 +39,9 @@ GENTLE = {
 """Below ``FEW`` training images the exposure is changed less. On simulated films a few hundred images stayed at chance
 after 360 steps of the strong changes, which take several thousand steps to be learned through (docs/decisions/0005)."""
 
+VOLUME = {**GENTLE, "scale": 0.05, "aspect": 0.0}
+"""A volume is measured in space: how large and how thick a thing is may be the finding (docs/decisions/0016)."""
+
 
 def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[str, Part]:
     """Return all parts of the plan but the question and the cohort, in the order in which they are read."""
@@ -45,16 +51,17 @@ def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[st
         return starts_rules.features(choose(task, seen, network="residual", seed=seed), volumes=bool(seen.volumes))
     size = _input(seen)
     batch = _batch(seen)
+    sides = _sides(task, seen)
     return {
         "intensity": intensity(seen),
         "input": size,
         "network": _network(seen, size["size"]),
         "start": {"name": "random", "rule": "no start", "reason": "weights drawn by the seed: nothing was learned before"},
-        "training": {**batch, **_length(seen, batch["batch"])},
+        "training": {**batch, **_length(seen, batch["batch"], mirrored=bool(sides["flips"]))},
         "optimiser": _optimiser(),
         "average": {"ema": 0.995, "rule": "average of the weights", "reason": "the network that is kept is a moving average over about the last 200 steps"},
         "loss": _loss(task),
-        "sides": _sides(task, seen),
+        "sides": sides,
         "augmentation": _augmentation(seen),
         "ensemble": {"networks": 1, "first_seed": seed, "rule": "one network", "reason": "more are trained when asked for (--seeds) or when a budget leaves the time"},
         "views": {"mirrored": [], "rule": "no views", "reason": "each image is read once; mirrored views cost time and are allowed only along axes that flips are"},
@@ -138,12 +145,13 @@ def _network(seen: Fingerprint, size: list[int]) -> Part:
 
 
 def _batch(seen: Fingerprint) -> Part:
-    return {"batch": 64 if seen.n >= MANY else 32}
+    return {"batch": 64 if seen.n >= MANY and not seen.volumes else 32}
 
 
-def _length(seen: Fingerprint, batch: int) -> Part:
+def _length(seen: Fingerprint, batch: int, *, mirrored: bool) -> Part:
     """As many steps as the recipe was tried with, within 12 to 100 passes over the images."""
-    wanted = STEPS["volumes" if seen.volumes else "many" if seen.n >= MANY else "few"]
+    volumes = "mirrored volumes" if mirrored else "volumes"
+    wanted = STEPS[volumes if seen.volumes else "many" if seen.n >= MANY else "few"]
     steps = max(1, seen.n // batch)
     epochs = min(max(round(wanted / steps), LEAST_EPOCHS), MOST_EPOCHS)
     reason = f"batch {batch} for {seen.n} training images; {epochs} epochs of {steps} steps"
@@ -175,6 +183,9 @@ def _loss(task: Task) -> Part:
 
 
 def _augmentation(seen: Fingerprint) -> Part:
+    if seen.volumes:
+        reason = "gentle, and nearly no change of size: in a volume the size of a thing is measured, and may be the finding"
+        return {**STRONG, **VOLUME, "rule": "volumes keep their size", "reason": reason}
     if seen.n < FEW:
         reason = f"gentle: {seen.n} images give too few steps to learn through a strong one"
         return {**STRONG, **GENTLE, "rule": "gentle augmentation", "reason": reason}
