@@ -72,9 +72,9 @@ def decode(frame: bytes) -> np.ndarray:
             layout = body
         elif mark == 0xDA:
             break
-    if len(layout) != 9 or body[0] != 1:
-        raise ValueError("more than one component")
-    precision, rows, columns = layout[0], int.from_bytes(layout[1:3], "big"), int.from_bytes(layout[3:5], "big")
+    if len(layout) != 9 or body[0] != 1 or layout[0] != 12:
+        raise ValueError("more than one component, or not 12 bits")
+    rows, columns = int.from_bytes(layout[1:3], "big"), int.from_bytes(layout[3:5], "big")
     down, across = -(-rows // 8), -(-columns // 8)
     found = _scan(_pieces(frame, at), down * across, restart, codes[body[2] >> 4], codes[0x10 | body[2] & 15])
     blocks = np.zeros((down * across, 64))
@@ -82,8 +82,7 @@ def decode(frame: bytes) -> np.ndarray:
     halves = np.floor((_COSINES @ blocks.reshape(-1, 8, 8) + (1 << 11)) / (1 << 12))  # in both: rounded as integers are
     values = np.floor((halves @ _COSINES.T + (1 << 16)) / (1 << 17))
     plane = values.reshape(down, across, 8, 8).transpose(0, 2, 1, 3).reshape(down * 8, across * 8)[:rows, :columns]
-    middle = 1 << (precision - 1)
-    return np.clip(plane + middle, 0, 2 * middle - 1).astype(np.uint16)
+    return np.clip(plane + 2048, 0, 4095).astype(np.uint16)
 
 
 def _quantisers(body: bytes) -> dict[int, np.ndarray]:
