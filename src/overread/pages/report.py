@@ -174,6 +174,11 @@ def _alike_told(found: Mapping[str, Any] | None) -> str:
     """Say whether testing images come as the calibration cohort's did, which every promise made there rests on."""
     if not found:
         return ""
+    if found["alarm"]:
+        p = "p < 0.001" if found["p_value"] < 0.001 else f"p = {found['p_value']:.2g}"
+        return (
+            f"Tested against the calibration cohort: these images come otherwise ({p}). What that means stands on top."
+        )
     return f"Tested against the calibration cohort: {found['in_words']}."
 
 

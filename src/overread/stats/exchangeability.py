@@ -182,7 +182,7 @@ def _in_words(told: Mapping[str, Any]) -> str:
             "these measures do not see is not excluded"
         )
     strange = sorted((found["p_value"], kind) for kind, found in told["kinds"].items())
-    parts = "; ".join(WORDS[kind] for value, kind in strange if len(strange) * value < ALARM)
+    parts = " and ".join(WORDS[kind] for value, kind in strange if len(strange) * value < ALARM)
     return (
         f"these images do not look like those of the calibration cohort ({p}; {whom}), by {parts}. Another scanner, "
         "protocol or kind of patient, or the finding commoner or rarer than there: probabilities, the operating point "
