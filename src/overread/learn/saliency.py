@@ -6,12 +6,13 @@ method is a *field*: a map on a grid over the network's input; `heat_map` lays i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from overread.domain import Image
 from overread.errors import RunError
@@ -186,6 +187,12 @@ def baseline(x: np.ndarray) -> np.ndarray:
     return np.broadcast_to(x.mean(axis=tuple(range(x.ndim - 1)), keepdims=True), x.shape).astype(np.float32)
 
 
+def out_of_focus(x: np.ndarray) -> np.ndarray:
+    """Return the image so blurred that no finding is left to see: a Gaussian an eighth of the side wide."""
+    width = [n / 8 for n in x.shape[:-1]]
+    return ndimage.gaussian_filter(x, [*width, 0], mode="nearest").astype(np.float32)
+
+
 def integrated_gradients_field(
     network: Model | Network, x: np.ndarray, k: int, *, tick: Tick, steps: int = 32, most: int = 256
 ) -> np.ndarray:
@@ -215,10 +222,11 @@ def integrated_gradients_field(
 def occlusion_field(
     network: Model | Network, x: np.ndarray, k: int, *, tick: Tick, parts: int | None = None
 ) -> np.ndarray:
-    """Return how far the logit falls when each place is covered, on the input grid.
+    """Return how far the logit falls when each place is put out of focus, on the input grid.
 
-    A cover of 1/``parts`` of the side (8 in a picture, 4 in a volume), at the image's mean, moves by half its width; each
-    pixel's value is the mean fall over the covers that lay on it.
+    A soft-edged cover of 1/``parts`` of the side (8 in a picture, 4 in a volume) moves by half its width; each pixel's
+    value is the mean fall over the covers, weighted by how much of each lay on it. Under a cover lies the image out of
+    focus: a grey square on the black margin of a film would itself be a finding.
 
     References
     ----------
@@ -226,24 +234,23 @@ def occlusion_field(
     """
     grid = x.shape[:-1]
     parts = parts or (8 if len(grid) == 2 else 4)
-    covers = [tuple(slice(a, a + w) for a, w in corner) for corner in product(*(_positions(n, parts) for n in grid))]
-    flat = baseline(x)
+    corners = list(product(*(_positions(n, parts) for n in grid)))
+    blurred = out_of_focus(x)
 
     def covered():
         yield x
-        for cover in covers:
-            y = x.copy()
-            y[cover] = flat[cover]
-            yield y
+        for corner in corners:
+            yield x + (blurred - x) * _cover(grid, corner)[..., None]
 
     passes = network.run_inputs(covered())
     whole = next(passes)[0][k]
-    total, count = np.zeros(grid, np.float64), np.zeros(grid, np.int64)
-    for cover, (logits, _) in zip(covers, passes, strict=True):
-        total[cover] += whole - logits[k]
-        count[cover] += 1
+    total, lain = np.zeros(grid, np.float64), np.zeros(grid, np.float64)
+    for corner, (logits, _) in zip(corners, passes, strict=True):
+        cover = _cover(grid, corner)
+        total += cover * (whole - logits[k])
+        lain += cover
         tick(1)
-    return total / np.maximum(count, 1)
+    return total / np.maximum(lain, 1e-9)
 
 
 def rise_field(
@@ -251,21 +258,22 @@ def rise_field(
 ) -> np.ndarray:
     """Return how much higher the logit is when each place is seen than when it is not, on the input grid.
 
-    The image is seen through ``count`` random soft masks that show half of it. The value of a pixel is the regression of
-    the logit on whether the pixel was seen: the original's weighted mean, less what the masks' own unevenness adds.
+    The image is seen through ``count`` random soft masks that show half of it, the rest out of focus. The value of a
+    pixel is the regression of the logit on whether the pixel was seen: the original's weighted mean, less what the
+    masks' own unevenness adds.
 
     References
     ----------
     Petsiuk et al. 2018, arXiv 1806.07421.
     """
-    grid, flat = x.shape[:-1], baseline(x)
+    grid, blurred = x.shape[:-1], out_of_focus(x)
     rng = np.random.default_rng(seed)
     seen, scores = [], []
 
     def masked():
         for _ in range(count):
             seen.append(_mask(grid, cells, rng))
-            yield flat + (x - flat) * seen[-1][..., None]
+            yield blurred + (x - blurred) * seen[-1][..., None]
 
     first = second = both = np.zeros(grid)
     for i, (logits, _) in enumerate(network.run_inputs(masked())):
@@ -336,6 +344,16 @@ def output(model: Model, label: str) -> int:
             do="name one this run was trained for",
         )
     return model.task.labels.index(label)
+
+
+def _cover(grid: tuple[int, ...], corner: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Return a cover with soft edges, 0 to 1: along each axis a step, blurred by a quarter of its width."""
+    mask = np.ones((), np.float32)
+    for n, (start, width) in zip(grid, corner, strict=True):
+        step = np.zeros(n, np.float32)
+        step[start : start + width] = 1
+        mask = np.multiply.outer(mask, ndimage.gaussian_filter1d(step, width / 4, mode="nearest"))
+    return mask
 
 
 def _positions(n: int, parts: int) -> list[tuple[int, int]]:

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from overread.imaging import preprocess
 from overread.learn import saliency_redraw as redraw
 from overread.learn.predict import Model, open_graph, run_graph
-from overread.learn.saliency import METHODS, Network, Tick
+from overread.learn.saliency import METHODS, Network, Tick, out_of_focus
 from overread.stats import maps
 from overread.stats.metrics import mean_auroc
 
@@ -189,12 +188,6 @@ def curves(
         }
         for kind, (first, last) in ends.items()
     }
-
-
-def out_of_focus(x: np.ndarray) -> np.ndarray:
-    """Return the image so blurred that no finding is left to see: a Gaussian an eighth of the side wide."""
-    width = [n / 8 for n in x.shape[:-1]]
-    return ndimage.gaussian_filter(x, [*width, 0], mode="nearest").astype(np.float32)
 
 
 def to_grid(heat: np.ndarray, grid: Sequence[int]) -> np.ndarray:

@@ -281,7 +281,7 @@ def _has_learned(learned: Mapping[str, Any]) -> dict[str, Any]:
 
 def _randomised(e: Estimate) -> dict[str, Any]:
     ok = e.high < MOST_ALIKE
-    end = "it depends on what was learned." if ok else "it hardly depends on what was learned."
+    end = "it depends on what was learned." if ok else "what the head has learned hardly matters to it."
     told = f"With the head redrawn by chance the map keeps a rank correlation of {_span(e)}, limit {MOST_ALIKE}: {end}"
     return _check("randomisation", ok, told)
 
