@@ -88,12 +88,12 @@ class Calibration:
             return "The raw score is taken as it is" + (f"; the {off}." if weight != 1 else ".")
         on = f"{self.n:,} calibration images"
         if method == CURVE:
-            why = f"a temperature alone does not fit them (p = {_small(self.p_values[j])})"
+            why = f"a temperature alone does not fit them ({_small(self.p_values[j])})"
             return f"Slope {slope:.2f} and intercept {_signed(intercept)}, fitted on {on}, as {why}."
         told = f"Temperature {1 / slope:.2f} (the scores are divided by it), fitted on {on}"
         told += f"; the {off}, by Bayes' rule" if weight != 1 else ""
         p = self.p_values[j]
-        return told + (f". They do not show that more is needed (p = {_small(p)})." if p is not None else ".")
+        return told + (f". They do not show that more is needed ({_small(p)})." if p is not None else ".")
 
     @property
     def _levels(self) -> bool:
@@ -271,9 +271,9 @@ def _small(p: float) -> str:
     Examples
     --------
     >>> _small(0.314), _small(0.0021), _small(1e-9)
-    ('0.31', '0.002', '< 0.001')
+    ('p = 0.31', 'p = 0.002', 'p < 0.001')
     """
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
 def straddles(low: float | np.ndarray, high: float | np.ndarray, threshold: float | np.ndarray) -> bool | np.ndarray:
