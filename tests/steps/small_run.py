@@ -11,10 +11,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.linear_model import LogisticRegression
 
-from overread.domain import Image, ModelCard, Recipe, Step, Study
+from overread.domain import Image, ModelCard, Recipe, Step, Study, Task
 from overread.domain.canonical import plain
 from overread.imaging import preprocess
-from overread.learn.predict import open_graph, run_graph
+from overread.learn.predict import Model, open_graph, run_graph
 from overread.stats import splits
 from overread.steps.held_out import Material, calibrate, score
 from overread.steps.leakage import certify
@@ -132,6 +132,16 @@ def small_run(
     write_json(run / "card.json", plain(card))
     seal(run, card=card.fingerprint)
     return run
+
+
+def shown_to(run: Path, archive: Archive) -> tuple[splits.Split, Task, Material]:
+    """Return the split of a small run, its question, and what its network is shown of every cohort."""
+    model, split = Model.load(run), splits.Split.from_json(json.loads((run / "split.json").read_text()))
+    by_name = {s.pseudonym: s for s in archive.studies()}
+    rows = split.cohorts.items()
+    inputs = {c: np.stack([preprocess.apply(model.recipe, archive.image(e[0])) for e in own]) for c, own in rows}
+    known = {c: truth([by_name[e[1]] for e in own], model.task) for c, own in rows}
+    return split, model.task, Material(inputs, known)
 
 
 def spots(n: int, *, seed: int, contrast: float = 130) -> tuple[np.ndarray, np.ndarray]:

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
-from small_run import NOW, fill, small_run, spots
+from small_run import NOW, fill, shown_to, small_run, spots
 
-from overread.domain import Task
 from overread.domain.canonical import plain
-from overread.imaging import preprocess
 from overread.imaging.worsen import KINDS, SEVERITIES
-from overread.learn.predict import Model
 from overread.pages.section_corruptions import hurts_from
-from overread.stats.splits import Split
 from overread.steps import corruptions
 from overread.steps.corruptions import NAME, corrupt
 from overread.steps.evaluate import evaluate
 from overread.steps.held_out import Material
-from overread.steps.question import truth
 from overread.steps.run import read_json, seal, write_json
 from overread.store.archive import Archive
 
@@ -31,14 +25,7 @@ def made(tmp_path_factory):
     pictures, there = spots(400, seed=1)
     with fill(home / "archive", pictures, [{"spot": bool(t)} for t in there]) as archive:
         run = small_run(home, archive, "spot")
-        split, task = Split.from_json(read_json(run / "split.json")), Task(("spot",), "binary", "spot")
-        recipe, by_name = Model.load(run).recipe, {s.pseudonym: s for s in archive.studies()}
-        inputs = {
-            c: np.stack([preprocess.apply(recipe, archive.image(e[0])) for e in rows])
-            for c, rows in split.cohorts.items()
-        }
-        known = {c: truth([by_name[e[1]] for e in rows], task) for c, rows in split.cohorts.items()}
-    material = Material(inputs, known)
+        split, task, material = shown_to(run, archive)
     return run, split, material, task, corrupt(run, split, material, task, seed=0)
 
 
