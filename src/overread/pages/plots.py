@@ -299,12 +299,15 @@ def told(estimate: Mapping | None, digits: int = 3) -> str:
     '0.912 (0.880–0.940)'
     >>> told({"value": -0.077, "low": -0.144, "high": 0.032})
     '−0.077 (−0.144 to 0.032)'
+    >>> told({"value": -0.0004, "low": -0.001, "high": 0.0002}, 2)
+    '0.00 (0.00–0.00)'
     >>> told({"value": None, "low": None, "high": None})
     'not defined'
     """
     if not estimate or estimate.get("value") is None:
         return "not defined"
-    value, low, high = (None if (v := estimate.get(k)) is None else f"{v:.{digits}f}" for k in ("value", "low", "high"))
+    each = (estimate.get(key) for key in ("value", "low", "high"))
+    value, low, high = (None if v is None else f"{round(v, digits) + 0.0:.{digits}f}" for v in each)  # no "−0.00"
     if low is None:
         return value.replace("-", "−")
     between = " to " if "-" in low else "–"

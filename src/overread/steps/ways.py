@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from overread.stats.metrics import brief_figures
+from overread.stats.ranking import macro_auroc
 from overread.stats.resample import cases as known
 from overread.stats.shares import proportion
 from overread.steps.scores import Question, Scores
@@ -39,15 +40,15 @@ def ways(
     Returns
     -------
     dict
-        label → {"all", "answered", "referred"} → prevalence, auroc, sensitivity, specificity; accuracy alone for a label
-        with several levels. Of the referred they tell what the model would have said.
+        label → {"all", "answered", "referred"} → prevalence, auroc, sensitivity, specificity; auroc (mean over the levels)
+        and accuracy for a label with several levels. Of the referred they tell what the model would have said.
     """
     limits = thresholds or [how.points[label]["threshold"] for label in how.task.labels] if not how.levels else []
     told = {}
     for place, (name, reasons) in enumerate(why.items()):
         parts = {"all": np.ones(len(reasons), bool), "answered": reasons == "", "referred": reasons != ""}
         told[name] = {
-            way: _levels(cases, probability, rows)
+            way: _levels(how, cases, probability, rows)
             if how.levels
             else _label(cases, probability, rows, place, limits[place])
             for way, rows in ((way, np.flatnonzero(chosen).tolist()) for way, chosen in parts.items())
@@ -60,9 +61,10 @@ def _label(cases: Scores, probability: np.ndarray, rows: list[int], place: int, 
     return brief_figures(some.truth[:, place], probability[rows, place], threshold=threshold, patients=some.patients)
 
 
-def _levels(cases: Scores, probability: np.ndarray, rows: list[int]) -> dict[str, Any]:
+def _levels(how: Question, cases: Scores, probability: np.ndarray, rows: list[int]) -> dict[str, Any]:
     some = cases.at(rows)
     level = np.where(np.isnan(some.truth).any(1), np.nan, np.nan_to_num(some.truth).argmax(1))
     c = known(level, probability[rows], some.patients)
     right = c.score.argmax(1) == c.truth if len(c.truth) else np.zeros(0, bool)
-    return {"accuracy": proportion(c, right, np.ones(len(c.truth), bool), nobody="no cases")}
+    accuracy = proportion(c, right, np.ones(len(c.truth), bool), nobody="no cases")
+    return {"auroc": macro_auroc(c, len(how.task.labels)), "accuracy": accuracy}
