@@ -172,3 +172,53 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 def test_impossible_numbers_are_refused(workers, chunk):
     with pytest.raises(ValueError, match="at least 1"):
         engine.map(double, [1], workers=workers, chunk=chunk)
+
+
+# -- as needed: here, until it shows that others are worth their start -------------------------------------------------
+
+
+def nap(seconds: float) -> tuple[float, int]:
+    time.sleep(seconds)
+    return seconds, os.getpid()
+
+
+def _as_needed(items: list[float], *, small: float = 1.0) -> list[tuple[float, int]]:
+    seen = []
+    take = (seen.append(item) or item for item in items)
+    return list(
+        engine.map(nap, take, workers=2, inline=1, here=lambda s: s <= small, left=lambda: len(items) - len(seen))
+    )
+
+
+def test_what_is_soon_done_is_done_here_though_two_were_allowed(monkeypatch):
+    monkeypatch.setattr(engine, "Starting", _Never)
+    assert {pid for _, pid in _as_needed([0.001] * 200)} == {os.getpid()}
+
+
+class _Never(engine.Starting):
+    def begin(self) -> None:
+        raise AssertionError("others were started")
+
+
+def test_what_takes_long_is_given_to_others_once_they_have_started():
+    items = [0.002 * (1 + i % 2) for i in range(1500)]
+    done = _as_needed(items)
+    assert [seconds for seconds, _ in done] == items  # in order, none twice
+    pids = [pid for _, pid in done]
+    here = pids.count(os.getpid())
+    assert 0 < here < 1400 and os.getpid() not in pids[here:]
+    assert len(set(pids)) == 3
+
+
+def test_what_is_not_small_is_never_done_here():
+    done = _as_needed([0.001] * 5 + [0.02] + [0.001] * 30, small=0.01)
+    assert [pid == os.getpid() for _, pid in done][:6] == [True] * 5 + [False]
+
+
+def test_quick_items_that_kill_are_found_among_those_that_travelled_with_them():
+    answers = list(
+        engine.map(functools.partial(die_at_five, how="crashed"), [0] * 300 + [5] + [1] * 300, workers=2, chunk=64)
+    )
+    assert len(answers) == 601
+    assert isinstance(answers[300], Failure) and answers[300].item == 5
+    assert sum(isinstance(a, Failure) for a in answers) == 1

@@ -22,7 +22,7 @@ from overread.engine.workers import Answer, Entry, Starting, Worker, context_of,
 INLINE = 16  # fewer items are done in this process: starting others costs about a second
 _AHEAD_S = 0.2  # a worker has so much work waiting, for the time that we are busy; but not more, or others had none
 _TOGETHER = 16  # quick items that travel in one letter, and so do their answers
-_WORTH_S = 1.5  # less work than this is done here: others would hardly have started
+_WORTH_S = 2.0  # less work than this is done here: others would hardly have started
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def map(
         True for an item that this process may do itself while the others start, as it is small and harmless.
     left : callable, optional
         Returns how many items there may still be. With it, and ``here``, others are started only once the rest would take
-        longer than a second or two.
+        longer than two seconds.
 
     Yields
     ------
@@ -128,10 +128,10 @@ def _as_needed(
 ) -> Iterator:
     """Do what is small here until it shows that others are worth their start, and until they have started."""
     starting = Starting(fn, workers)
-    done, spent, slowest = 0, 0.0, 0.0  # the slowest so far is left out: the first item loads libraries
+    done, each = 0, 0.0  # the first item, which loads libraries, does not count; then the later ones weigh most
     try:
         for item in items:
-            if left is None or not here(item) or (done > 1 and (spent - slowest) / (done - 1) * left() > _WORTH_S):
+            if left is None or not here(item) or (done > 1 and each * left() > _WORTH_S):
                 starting.begin()
             if starting.over() or (starting.begun and not here(item)):
                 crew, rest = starting.crew(), itertools.chain((item,), items)
@@ -140,7 +140,8 @@ def _as_needed(
             began = time.monotonic()
             answer = _do_here(fn, item)
             took = time.monotonic() - began
-            done, spent, slowest = done + 1, spent + took, max(slowest, took)
+            each = took if done < 2 else min(each, took) if done == 2 else each + (took - each) / 16
+            done += 1
             yield answer
     finally:
         starting.end()
