@@ -92,6 +92,13 @@ def test_images_that_can_be_told_from_mirrored_ones_are_mirrored_only_where_it_i
     assert drawn(volumes(sides=sides, gains=(helps,), side_words="left")).augmentation["flips"] == ()
 
 
+def test_volumes_are_read_mirrored_along_the_axes_that_training_was_and_pictures_once():
+    alike = dict.fromkeys(("left-right", "slices"), ALIKE)
+    assert drawn(volumes(sides=alike)).views == ("left-right", "slices")
+    assert drawn(volumes(sides=dict.fromkeys(alike, SIDED))).views == ()
+    assert drawn(films(sides={"left-right": ALIKE})).views == ()
+
+
 def test_what_a_person_says_of_sides_stands_above_the_images_and_a_word_too():
     alike = {"left-right": ALIKE}
     assert drawn(films(sides=alike, side_told=True)).augmentation["flips"] == ()

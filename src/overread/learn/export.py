@@ -115,7 +115,8 @@ def _named(model: onnx.ModelProto) -> onnx.ModelProto:
     """Give the graph's ends names that mean something, and nothing that changes from one export to the next."""
     graph = model.graph
     new = {"": "", graph.input[0].name: "image", graph.output[0].name: "logits", graph.output[1].name: "features"}
-    for i, tensor in enumerate(graph.initializer):  # the converter numbers them by what else the process has built
+    _in_order(graph)
+    for i, tensor in enumerate(graph.initializer):
         tensor.name = new.setdefault(tensor.name, f"weight{i}")
     for i, node in enumerate(graph.node):
         node.name = f"{node.op_type}{i}"
@@ -128,3 +129,29 @@ def _named(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.doc_string = ""
     del graph.value_info[:]
     return model
+
+
+def _in_order(graph: onnx.GraphProto) -> None:
+    """Order nodes and weights as the answer needs them: the converter's order depends on what else the process has built."""
+    made = {name: node for node in graph.node for name in node.output}
+    ordered: list[onnx.NodeProto] = []
+    done: set[str] = set()
+    for end in graph.output:
+        waiting = [end.name]
+        while waiting:
+            node = made.get(waiting[-1])
+            missing = [n for n in node.input if n in made and n not in done] if node is not None else []
+            if waiting[-1] in done or node is None:
+                waiting.pop()
+            elif missing:
+                waiting.append(missing[0])
+            else:
+                ordered.append(node)
+                done |= set(node.output)
+    first: dict[str, int] = {}
+    for name in (name for node in ordered for name in node.input):
+        first.setdefault(name, len(first))
+    weights = sorted(graph.initializer, key=lambda t: first.get(t.name, len(first)))
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(ordered)
+    graph.initializer.extend(weights)

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,15 @@ Tell = Callable[[dict[str, Any]], object]
 
 @dataclass
 class Fitted:
-    """A trained network: its two faces, what happened epoch by epoch, and how long it took."""
+    """A trained network: its two faces, what happened epoch by epoch, and how long it took.
+
+    ``alone`` holds, where several networks answer together, each of them by its seed.
+    """
 
     built: networks.Built
     history: list[dict[str, float]]
     seconds: float
+    alone: dict[int, Fitted] = field(default_factory=dict)
 
 
 def fit(
@@ -99,19 +103,8 @@ def logits(built: networks.Built, images: np.ndarray, *, batch: int = 64) -> np.
     return np.concatenate(out).astype(np.float64)
 
 
-def epochs_within(plan: Plan, seconds: float, *, n: int, most: float = 3.0) -> tuple[int, str]:
-    """Return how many epochs fit into a time, found by timing a few steps of a throwaway network, and the reason in words.
-
-    Parameters
-    ----------
-    plan : Plan
-    seconds : float
-        Left for training; a fifth is kept back for what comes after it.
-    n : int
-        Training images.
-    most : float
-        At most this many times the planned epochs: more time than that is better spent otherwise.
-    """
+def step_seconds(plan: Plan) -> float:
+    """Return how long a training step takes on this machine, found by timing a few steps of a throwaway network."""
     keras.utils.set_random_seed(plan.seed)
     built = networks.NETWORKS[plan.network](
         input_shape=plan.input_shape, outputs=len(plan.task.labels), kind=plan.task.kind, **plan.build
@@ -126,13 +119,7 @@ def epochs_within(plan: Plan, seconds: float, *, n: int, most: float = 3.0) -> t
         began = time.monotonic()
         model.train_on_batch(x, y)
         each.append(time.monotonic() - began)
-    step = float(np.median(each[3:]))
-    fit_in = int(0.8 * seconds / (step * batches.steps_an_epoch(n, plan.batch)))
-    epochs = int(np.clip(fit_in, 1, round(most * plan.epochs)))
-    return (
-        epochs,
-        f"{epochs} epochs instead of {plan.epochs}: a step takes {1000 * step:.0f} ms and {seconds:.0f} s are left",
-    )
+    return float(np.median(each[3:]))
 
 
 def _with_augmentation(network: keras.Model, plan: Plan) -> keras.Model:

@@ -48,7 +48,8 @@ def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[st
     if network == "simple-cnn":
         return _article(task, seen, seed)
     if network == "features":
-        return starts_rules.features(choose(task, seen, network="residual", seed=seed), volumes=bool(seen.volumes))
+        parts = choose(task, seen, network="residual", seed=seed)
+        return {**starts_rules.features(parts, volumes=bool(seen.volumes)), "views": _views(seen, [])}
     size = _input(seen)
     batch = _batch(seen)
     sides = _sides(task, seen)
@@ -64,7 +65,7 @@ def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[st
         "sides": sides,
         "augmentation": _augmentation(seen),
         "ensemble": {"networks": 1, "first_seed": seed, "rule": "one network", "reason": "more are trained when asked for (--seeds) or when a budget leaves the time"},
-        "views": {"mirrored": [], "rule": "no views", "reason": "each image is read once; mirrored views cost time and are allowed only along axes that flips are"},
+        "views": _views(seen, sides["flips"]),
     }  # fmt: skip
 
 
@@ -184,7 +185,9 @@ def _loss(task: Task) -> Part:
 
 def _augmentation(seen: Fingerprint) -> Part:
     if seen.volumes:
-        reason = "gentle, and nearly no change of size: in a volume the size of a thing is measured, and may be the finding"
+        reason = (
+            "gentle, and nearly no change of size: in a volume the size of a thing is measured, and may be the finding"
+        )
         return {**STRONG, **VOLUME, "rule": "volumes keep their size", "reason": reason}
     if seen.n < FEW:
         reason = f"gentle: {seen.n} images give too few steps to learn through a strong one"
@@ -235,6 +238,17 @@ def _gained(gains: Sequence[Mapping[str, Any]], helps: Mapping[str, Any] | None)
     if helps:
         return f"{asked}, helps most with {axes}: {figure}; so these are mirrored"
     return f"{asked}, shows no gain (the best is {axes}: {figure})"
+
+
+def _views(seen: Fingerprint, flips: list[str]) -> Part:
+    """Whether an image is also read mirrored: never along an axis that training was not."""
+    if seen.volumes and flips:
+        reason = f"a volume is read in {2 ** len(flips)} ways, mirrored as in training, and the mean counts: worth its time in cross-validation"
+        return {"mirrored": list(flips), "rule": "mirrored views of volumes", "reason": reason}
+    reason = "each image is read once" + (
+        "; mirrored views of pictures gained nothing in cross-validation" if flips else ""
+    )
+    return {"mirrored": [], "rule": "no views", "reason": reason}
 
 
 _FLIPS = ("left-right", "up-down", "slices")

@@ -323,6 +323,36 @@ def _mean(tape: _Tape, node, slope: str) -> None:
     tape.passes(node.input[0], _shared(tape, node, slope))
 
 
+def _side_by_side(tape: _Tape, node, slope: str) -> None:
+    """Give each of the values that were laid side by side its part of the slope."""
+    axis, start = _settings(node)["axis"], 0
+    for name in node.input:
+        shape = tape.shapes.get(name, [])
+        size = shape[axis] if shape else 0
+        if not size:
+            raise _unknown("Concat of a free size")
+        ends = (np.array([v], np.int64) for v in (start, start + size, axis))
+        tape.passes(name, tape.add("Slice", slope, *(tape.constant(e) for e in ends)))
+        start += size
+
+
+def _reversed(tape: _Tape, node, slope: str) -> None:
+    """A reversed image: the slopes are reversed back."""
+    steps = tape.weights.get(node.input[4]) if len(node.input) > 4 else None
+    starts, ends = (tape.weights.get(name) for name in node.input[1:3])
+    if any(v is None for v in (steps, starts, ends)) or not all(
+        _whole(*v) for v in zip(starts, ends, steps, strict=True)
+    ):
+        raise _unknown("Slice of a part")
+    tape.passes(node.input[0], tape.add("Slice", slope, *node.input[1:]))
+
+
+def _whole(start: int, end: int, step: int) -> bool:
+    """True when a slice takes a whole axis, forward or backward."""
+    far = 10**9  # what the converter writes for "to the end"
+    return (step == 1 and start == 0 and end >= far) or (step == -1 and (start == -1 or start >= far) and end <= -far)
+
+
 def _unknown(what: str) -> ExportError:
     return ExportError(
         f"the network's graph holds {what}, whose slope is not known here",
@@ -352,6 +382,7 @@ BACK: dict[str, Back] = {
     "AveragePool": _mean_pool,
     "Cast": _same,
     "Clip": _clip,
+    "Concat": _side_by_side,
     "Conv": _convolution,
     "Div": _quotient,
     "Dropout": _same,
@@ -366,6 +397,7 @@ BACK: dict[str, Back] = {
     "ReduceMean": _mean,
     "Relu": _relu,
     "Reshape": _reshape,
+    "Slice": _reversed,
     "Squeeze": _reshape,
     "Sub": _difference,
     "Sum": _sum,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,14 @@ import numpy as np
 from overread.domain import COHORTS, Study, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
-from overread.learn import plan_file
+from overread.learn import plan_budget, plan_file
 from overread.stats import metrics
 from overread.stats.splits import Split
 from overread.steps import plan as planned
-from overread.steps.held_out import Material, score_baseline
+from overread.steps.held_out import HELD_OUT, Material, score_baseline
 from overread.steps.progress import bar, say
 from overread.steps.question import truth
-from overread.steps.run import write, write_json
+from overread.steps.run import write, write_json, write_scores
 from overread.store.archive import Archive
 
 BASELINE_SCORES = "scores.simple-cnn.csv"
@@ -38,52 +39,82 @@ def fit(
     *,
     budget: float | None,
     started: float,
+    seeds: int | None = None,
     progress: bool,
 ):
-    """Train the plan's network; return what was fitted, the inputs, and the plan with the epochs that the budget allows."""
-    from overread.learn import fit as fitting  # Keras comes in here, and only when something is trained
-    from overread.learn.framework import natives_to
+    """Train the plan's networks; return what was fitted, the inputs, and the plan as far as the budget allowed it.
+
+    Networks train one after another, each with its own checkpoint: what was killed goes on where it was. When the time
+    is up, those that are trained answer together.
+    """
+    from overread.learn.framework import natives_to  # Keras comes in here, and only when something is trained
+    from overread.learn.members import together
 
     material = make_material(store, split, by_name, plan, out / "cache", progress=progress)
-    frozen = plan.network == "features"
-    if budget and not frozen and not (out / "plan.json").exists():  # resuming: decided when it began
+    if budget and plan.network != "features" and not (out / "plan.json").exists():  # resuming: decided when it began
         left = budget - (time.monotonic() - started)
-        with natives_to(out / "framework.log"):
-            epochs, reason = fitting.epochs_within(plan, left, n=len(material.inputs["training"]))
-        plan = planning.with_epochs(plan, epochs, reason)
-        write(out / planned.NAME, plan_file.written(plan.head, plan.parts))
+        plan = _within(plan, left, out, n=len(material.inputs["training"]), seeds=seeds)
     write_json(out / "plan.json", planning.record(plan))
     (out / "checkpoint").mkdir(exist_ok=True)
-    if frozen:
-        from overread.learn import frozen as features
-
-        total = features.steps(len(material.inputs["training"]))
-        how = partial(features.fit, groups=[patient or study for _, study, patient in split.cohorts["training"]])
-    else:
-        total, how = plan.epochs * max(1, len(material.inputs["training"]) // plan.batch), fitting.fit
+    total, how = _trainer(plan, split, len(material.inputs["training"]))
+    alone = {}
     with (
         natives_to(out / "framework.log"),
-        bar(total=total, what=f"train {plan.network}", unit="step", show=progress) as line,
+        bar(total=total * plan.ensemble, what=f"train {plan.network}", unit="step", show=progress) as line,
     ):
-        tell = _teller(line)
-        fitted = how(
-            plan,
-            training=(material.inputs["training"], material.truth["training"]),
-            tuning=(material.inputs["tuning"], material.truth["tuning"]),
-            score=lambda logits, known: metrics.mean_auroc(known, logits),
-            checkpoint=out / "checkpoint" / f"{plan.network}.npz",
-            tell=tell,
-        )
-    return fitted, material, plan
+        for number in range(plan.ensemble):
+            own = plan_budget.of_one(plan, number)
+            alone[own.seed] = how(
+                own,
+                training=(material.inputs["training"], material.truth["training"]),
+                tuning=(material.inputs["tuning"], material.truth["tuning"]),
+                score=lambda logits, known: metrics.mean_auroc(known, logits),
+                checkpoint=out / "checkpoint" / f"{plan.network}{f'.{number}' if number else ''}.npz",
+                tell=_teller(line, number * total, plan.ensemble, number),
+            )
+            if budget and number + 1 < plan.ensemble and time.monotonic() - started > budget:
+                plan = plan_budget.stopped_at(plan, number + 1)
+                write(out / planned.NAME, plan_file.written(plan.head, plan.parts))
+                break
+        first = next(iter(alone.values()))
+        if len(alone) > 1 or plan.views:
+            built = together([f.built for f in alone.values()], views=plan.views)
+            first = replace(first, built=built, seconds=sum(f.seconds for f in alone.values()), alone=alone)
+    return first, material, plan
 
 
-def _teller(line):
+def _within(plan: planning.Plan, left: float, out: Path, *, n: int, seeds: int | None) -> planning.Plan:
+    """Return the plan that the time left allows, and write it down."""
+    from overread.learn import fit as fitting
+    from overread.learn.framework import natives_to
+
+    with natives_to(out / "framework.log"):
+        step = fitting.step_seconds(plan)
+    plan = plan_budget.within(plan, left, step=step, n=n, networks=seeds)
+    write(out / planned.NAME, plan_file.written(plan.head, plan.parts))
+    return plan
+
+
+def _trainer(plan: planning.Plan, split: Split, n: int):
+    """Return how many steps a network of the plan takes, and what trains it."""
+    if plan.network == "features":
+        from overread.learn import frozen
+
+        who = [patient or study for _, study, patient in split.cohorts["training"]]
+        return frozen.steps(n), partial(frozen.fit, groups=who)
+    from overread.learn import fit as fitting
+
+    return plan.epochs * max(1, n // plan.batch), fitting.fit
+
+
+def _teller(line, before: int = 0, networks: int = 1, number: int = 0):
     """Return what moves the bar after every step and shows the figures beside it."""
     tuning = ["–"]
 
     def tell(news: dict[str, Any]) -> None:
-        line.update(news["epoch"] * news["steps"] + news["step"] - line.n)
-        told = {"epoch": f"{news['epoch'] + 1}/{news['epochs']}", "loss": f"{news['loss']:.3f}"}
+        line.update(before + news["epoch"] * news["steps"] + news["step"] - line.n)
+        which = {"network": f"{number + 1}/{networks}"} if networks > 1 else {}
+        told = {**which, "epoch": f"{news['epoch'] + 1}/{news['epochs']}", "loss": f"{news['loss']:.3f}"}
         if news.get("tuning") is not None:
             tuning[0] = f"{news['tuning']:.3f}"
         line.set_postfix({**told, "tuning AUROC": tuning[0]}, refresh=False)
@@ -131,9 +162,29 @@ def keep(fitted, plan, out: Path, material: Material, *, archive: Path, progress
     np.savez(out / "head.part.npz", **export.head(fitted.built))
     (out / "head.part.npz").replace(out / "head.npz")
     story = {"epochs": fitted.history, "seconds": round(fitted.seconds, 1), "export_difference": worst}
+    if len(fitted.alone) > 1:
+        each = ({"seed": s, "seconds": round(f.seconds, 1), "epochs": f.history} for s, f in fitted.alone.items())
+        story["networks"] = list(each)
     write_json(out / "history.json", story)
     # where the archive lies from here: no user's folders travel with a run
     write_json(out / "plan.json", planning.record(plan) | {"archive": os.path.relpath(archive, out)})
+
+
+def score_alone(out: Path, fitted, plan: planning.Plan, split: Split, material: Material, *, progress: bool) -> None:
+    """Write what each of several networks says by itself, ``scores.seed-<seed>.csv``: how far chance alone moves it."""
+    if len(fitted.alone) < 2:
+        return
+    from overread.learn import fit as fitting
+    from overread.learn.members import together
+
+    rows = [(cohort, *entry) for cohort in HELD_OUT for entry in split.cohorts[cohort]]
+    known = np.concatenate([material.truth[cohort] for cohort in HELD_OUT])
+    inputs = [material.inputs[cohort] for cohort in HELD_OUT if len(material.inputs[cohort])]
+    each = bar(fitted.alone.items(), total=len(fitted.alone), what="score each network", unit="network", show=progress)
+    for seed, alone in each:
+        one = together([alone.built], views=plan.views)
+        found = np.concatenate([fitting.logits(one, x) for x in inputs])
+        write_scores(out / f"scores.seed-{seed}.csv", rows, known, found, labels=plan.task.labels)
 
 
 def train_baseline(store: Archive, divided: planned.Divided, out: Path, *, progress: bool) -> None:

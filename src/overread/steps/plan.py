@@ -13,6 +13,7 @@ from overread.domain.canonical import plain
 from overread.errors import CohortError, RunError
 from overread.learn import plan as planning
 from overread.learn import plan_file
+from overread.learn.plan_checks import check_together
 from overread.stats import splits
 from overread.stats.certificate import Copies
 from overread.steps import leakage
@@ -166,7 +167,8 @@ def draw_up(
     drawn = planning.draw_up(task, seen, network=network, seed=divided.seed)
     if seeds is not None:
         reason = f"{seeds} networks were asked for; they differ by their seed only, and answer together"
-        drawn = planning.changed(drawn, "ensemble", reason, networks=seeds)
+        drawn = planning.changed(drawn, "ensemble", reason, networks=seeds, rule="several networks: told")
+        check_together(drawn.parts)
     return replace(drawn, head=head_of(divided, seen))
 
 

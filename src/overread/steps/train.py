@@ -20,7 +20,7 @@ from overread.steps import evaluate as evaluating
 from overread.steps import plan as planned
 from overread.steps.begin import Asked, check_options, prepare
 from overread.steps.describe import card_of
-from overread.steps.fitting import BASELINE, BASELINE_SCORES, fit, keep, train_baseline
+from overread.steps.fitting import BASELINE, BASELINE_SCORES, fit, keep, score_alone, train_baseline
 from overread.steps.held_out import calibrate, score
 from overread.steps.progress import say
 from overread.steps.run import Run, code_fingerprint, seal, write, write_json
@@ -125,11 +125,12 @@ def train(
         say(progress, _split_told(split, path, also=also))
 
         fitted, material, drawn = fit(
-            store, split, by_name, drawn, out, budget=seconds, started=started, progress=progress
+            store, split, by_name, drawn, out, budget=seconds, started=started, seeds=seeds, progress=progress
         )
         keep(fitted, drawn, out, material, archive=path, progress=progress)
         how = {"copies": certificate["copies"], "weighed": drawn.weigh_classes}
         held = score(out, split, material, drawn.task, **how, progress=progress)
+        score_alone(out, fitted, drawn, split, material, progress=progress)
         calibrate(out, held, drawn.task, sensitivity=sensitivity, seed=seed)
         probed = probes.probe(
             out, split, material, by_name, store, drawn.task, copies=certificate["copies"], seed=seed, progress=progress

@@ -1,0 +1,59 @@
+"""What a time allows: how long the first network trains, and how many more may join it. Loads without Keras."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from overread.learn.plan import Plan, changed
+
+KEPT_BACK = 0.2
+"""Share of the time for what comes after training: export, scores, calibration, report."""
+
+SHORT = 120.0
+"""Seconds; a shorter time is for one network, which may then train longer than planned."""
+
+MOST_NETWORKS = 10
+MOST_EPOCHS = 3.0
+"""At most so many times the planned epochs: more time than that is better spent otherwise."""
+
+
+def within(plan: Plan, seconds: float, *, step: float, n: int, networks: int | None = None) -> Plan:
+    """Return the plan that a time allows: a good network first, then more of them.
+
+    Parameters
+    ----------
+    plan : Plan
+        As drawn up without regard to time.
+    seconds : float
+        Left for training and what comes after it.
+    step : float
+        Seconds that a training step takes on this machine, as measured.
+    n : int
+        Training images.
+    networks : int, optional
+        So many were asked for; the time is divided among them.
+    """
+    usable = max(0.0, (1 - KEPT_BACK) * seconds)
+    epoch = step * max(1, n // plan.batch)
+    told = f"a step takes {1000 * step:.0f} ms and {seconds:.0f} s are left"
+    wanted = networks or 1
+    epochs = int(usable / (epoch * wanted))
+    if networks is None and seconds >= SHORT and epochs > plan.epochs:
+        fit_in = min(MOST_NETWORKS, int(usable / (epoch * plan.epochs)))
+        if fit_in < 2:
+            return changed(plan, "training", f"{plan.parts['training']['reason']}; {told}")
+        reason = f"{fit_in} networks of {plan.epochs} epochs each, which differ by their seed only: {told}"
+        return changed(plan, "ensemble", reason, networks=fit_in, rule="as many as the budget allows")
+    epochs = max(1, min(epochs, round(MOST_EPOCHS * plan.epochs)))
+    return changed(plan, "training", f"{epochs} epochs instead of {plan.epochs}: {told}", epochs=epochs)
+
+
+def stopped_at(plan: Plan, networks: int) -> Plan:
+    """Return the plan as far as the time allowed it after all."""
+    reason = f"{networks} of {plan.ensemble} networks were trained when the time was up"
+    return changed(plan, "ensemble", reason, networks=networks)
+
+
+def of_one(plan: Plan, number: int) -> Plan:
+    """Return the plan of one of several networks: its own seed, by itself."""
+    return replace(plan, seed=plan.seed + number, ensemble=1, views=())
