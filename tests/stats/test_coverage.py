@@ -128,3 +128,14 @@ def test_intervals_hold_the_truth_whatever_the_prevalence(patients):
             for name, (rate, _, told) in coverage.covered(setting, studies=studies, seed=2).items():
                 if told > 0.9 * studies:
                     assert low <= rate <= high, (name, setting, rate)
+
+
+def test_every_figure_is_explained_with_its_coverage():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ") and line.count("|") == 8]
+    r = np.random.default_rng(0)
+    two = metrics.binary_figures(r.integers(0, 2, 40), r.random(40), threshold=0.5)
+    several = multiclass_figures(r.integers(0, 3, 40), r.dirichlet(np.ones(3), 40), levels=list("abc"), ordinal=True)
+    for name in {*two, *several} - {"confusion"}:
+        (_, *_, enough, few, naive, _) = next(row for row in rows if f"`{name}`" in row.split("|")[1]).split("|")
+        assert float(enough.split("–")[0]) > 92 and float(naive.split("–")[0]) < 92 and few.strip(), name
