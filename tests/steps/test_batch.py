@@ -67,5 +67,6 @@ def test_the_report_compares_testing_with_calibration(run, tmp_path):
         pass
     other = evaluate(run, on=tmp_path / "other", now=NOW)
     page = other.report.read_text()
-    assert other.metrics["exchangeability"]["alarm"]
+    assert other.metrics["exchangeability"]["alarm"] and "! these images do not look like" in str(other)
+    assert "! these images" not in str(own)
     assert "do not look like those of the calibration cohort" in page[: page.index("What was asked")]

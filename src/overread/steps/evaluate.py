@@ -92,6 +92,8 @@ class Evaluation:
             lines.append(
                 f"over {s['n']} seeds: AUROC {s['mean']:.3f} ± {s['sd']:.3f} ({s['low']:.3f} to {s['high']:.3f})"
             )
+        alike = self.metrics.get("exchangeability") or {}
+        lines += [f"! {alike['in_words']}"] if alike.get("alarm") else []
         return "\n".join(lines)
 
 

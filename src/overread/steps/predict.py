@@ -112,7 +112,8 @@ def predict(
     Writes ``predictions.csv`` and, for DICOM, a draft Structured Report and a Secondary Capture of the heat-map for
     each study (of one patient) under ``OUT/evidence``. The answers are written first: a study whose DICOM objects cannot
     be made has a note in ``predictions.json``, and takes no other answer with it. The CSV depends on the input and the run alone: the same bytes today or next
-    year, alone or in a batch. A file that cannot be read has a line too, with the decision "refused" and its reason.
+    year, alone or in a batch. Of 30 studies or more the summary and ``predictions.json`` say where they do not come as the
+    calibration cohort's did. A file that cannot be read has a line too, with the decision "refused" and its reason.
 
     Parameters
     ----------
