@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from overread.domain.human import HUMAN, blanks
+from overread.pages import checklist_words as words
 from overread.pages.checklist import ITEMS, rows_of
 
 
@@ -41,3 +42,28 @@ def test_each_answer_fills_its_blank(key):
     missing = [k for row in rows_of(["known"] * 40, answers) for k in row.blank]
     assert missing == blanks(answers) == [key]
     assert not any(row.blank for row in rows_of(["known"] * 40, answers | {key: "written"}))
+
+
+def test_what_the_program_says_of_copies_shortcuts_and_maps_is_counted():
+    pair = {"patients": 3, "studies": 0, "exact": 2, "near": 5}
+    found = {"overlaps": {"training|testing": pair, "training|tuning": pair}, "patients_known": True}
+    leakage = {
+        **found,
+        "near_duplicates": "looked for",
+        "excluded": {"testing": {"the same patient stands in training": 7}},
+    }
+    said = words.overlaps({"leakage": leakage})
+    assert said.startswith("between cohorts: 6 patients, 0 studies, 4 same pictures, 10 near copies; 7 testing images")
+    nobody = {**leakage, "patients_known": False, "excluded": {}, "near_duplicates": "not looked for"}
+    assert words.overlaps({"leakage": nobody}).endswith(
+        "patients unknown, 0 studies, 4 same pictures, near copies not looked for"
+    )
+    facts = {"file format": {"warns": True}, "rows": {"warns": False}}
+    assert (
+        words.shortcuts({"shortcuts": facts})
+        == "2 facts looked at before training, of which 1 clearly tells the answer"
+    )
+    assert "of which none clearly tell" in words.shortcuts({"shortcuts": {"rows": {"warns": False}}})
+    maps = {"grad-cam": {"passed": True, "tested": True}, "rise": {"passed": False, "tested": False}}
+    assert words.maps({"heatmaps": maps}) == "grad-cam passed its tests; rise was not tested and is grey"
+    assert words.maps({}) == words.shortcuts({}) == ""

@@ -73,10 +73,20 @@ def split(e: E) -> str:
 
 
 def overlaps(e: E) -> str:
-    both = e["split"]["overlap"]
-    shared = ", ".join(f"{both[k]:,} {k}" for k in ("patients", "studies", "images"))
-    looked = (e.get("leakage") or {}).get("near_duplicates") == "looked for"
-    return f"in more than one cohort: {shared}" + ("" if looked else "; near copies were not looked for")
+    found = e.get("leakage")
+    if not found:
+        both = e["split"]["overlap"]
+        return f"in more than one cohort: {both['studies']:,} studies, {both['images']:,} images; copies were not looked for"
+    total = {k: sum(c[k] or 0 for c in found["overlaps"].values()) for k in ("patients", "studies", "exact", "near")}
+    patients = f"{total['patients']:,} patients" if found["patients_known"] else "patients unknown"
+    near = (
+        f"{total['near']:,} near copies" if found["near_duplicates"] == "looked for" else "near copies not looked for"
+    )
+    gone = sum(found["excluded"].get("testing", {}).values())
+    left_out = f"; {gone:,} testing images are left out of the headline for it" if gone else ""
+    return (
+        f"between cohorts: {patients}, {total['studies']:,} studies, {total['exact']:,} same pictures, {near}{left_out}"
+    )
 
 
 def sizes(e: E) -> str:
@@ -213,7 +223,12 @@ def subgroups(e: E) -> str:
 
 def shortcuts(e: E) -> str:
     found = e.get("shortcuts")
-    return f"{len(found)} looked for" if found else ""
+    if not found:
+        return ""
+    loud = sum(bool(s["warns"]) for s in found.values())
+    probed = (e.get("probes") or {}).get("inputs", {}).get("frame", {})
+    frame = "".join(f"; from the frame alone {told(figure, 2)}" for figure in list(probed.values())[:1])
+    return f"{len(found)} facts looked at before training, of which {loud or 'none'} clearly {'tells' if loud == 1 else 'tell'} the answer{frame}"
 
 
 def failures(e: E) -> str:
@@ -222,8 +237,10 @@ def failures(e: E) -> str:
 
 
 def maps(e: E) -> str:
-    found = e.get("heatmaps")
-    return f"{len(found)} methods, each with its tests" if found else ""
+    words = {True: "passed its tests", False: "did not pass and is grey"}
+    found = (e.get("heatmaps") or {}).items()
+    tested = {method: words[v["passed"]] if v.get("tested") else "was not tested and is grey" for method, v in found}
+    return "; ".join(f"{method} {verdict}" for method, verdict in tested.items())
 
 
 def privacy(e: E) -> str:
