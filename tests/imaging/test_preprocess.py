@@ -115,3 +115,30 @@ def test_resampling_by_bands_is_the_whole_matrix(shape: tuple, size: tuple) -> N
         weights = preprocess._weights(shape[axis], n).astype(float)
         expected = np.moveaxis(np.tensordot(weights, expected, axes=(1, axis)), 0, axis)
     assert np.abs(preprocess.resample(values.astype(np.float32), size) - expected).max() < 1e-5
+
+
+def test_windows_of_one_image_are_its_channels():
+    values = np.array([-1000.0, -600, 40, 400]).reshape(1, 2, 2)
+    asked = recipe(2, 2, steps=(Step("channels", {"count": 1}), Step("windows", {"of": [[-600, 1500], [40, 400]]})))
+    shown = preprocess.apply(asked, Image(values, unit="HU")).reshape(4, 2)
+    np.testing.assert_allclose(shown[:, 0], [350 / 1500, 0.5, 1390 / 1500, 1], atol=1e-6)
+    np.testing.assert_allclose(shown[:, 1], [0, 0, 0.5, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("gain", "air"), [(1, 0.5), (37, 0.5), (1, 0.8)])
+def test_a_body_is_read_in_its_own_standard_deviations_whatever_the_gain_and_the_air_round_it(gain, air):
+    rng = np.random.default_rng(0)
+    values = rng.normal(500, 60, (64, 64))
+    values[: int(64 * air)] = np.abs(rng.normal(0, 4, (int(64 * air), 64)))
+    asked = recipe(64, 64, steps=(Step("channels", {"count": 1}), Step("body", {"reach": 4.0})))
+    shown = preprocess.apply(asked, Image(gain * values[None], modality="MR"))[..., 0]
+    body = (shown[int(64 * air) :] - 0.5) * 8
+    assert abs(body.mean()) < 0.05
+    assert abs(body.std() - 1) < 0.05
+    assert shown[: int(64 * air)].max() == 0  # air is as dark as can be
+
+
+def test_an_image_of_one_value_has_no_body_and_no_contrast():
+    asked = recipe(8, 8, steps=(Step("channels", {"count": 1}), Step("body", {})))
+    for value in (0, 7):
+        assert (preprocess.apply(asked, Image(np.full((1, 8, 8), value), modality="MR")) == 0.5).all()

@@ -65,3 +65,17 @@ def test_feature_cells_lie_over_the_pixels_they_came_from():
     x = np.random.default_rng(0).normal(size=(1, 32, 32, 1)).astype("f")
     plain, mirrored = (np.asarray(built.exported(v, training=False)[1]) for v in (x, x[:, :, ::-1]))
     np.testing.assert_allclose(mirrored[:, :, ::-1], plain, atol=1e-4)
+
+
+def test_flat_steps_do_not_mix_slices_and_keep_their_number():
+    """What a slice shows reaches no other slice through flat steps; through the others it does (twin)."""
+    for flat, spread in ((4, 1), (0, 6)):
+        built = networks.residual(
+            input_shape=(6, 16, 16, 1), outputs=1, kind="binary", widths=(4, 6, 8), stem_stride=2, flat=flat
+        )
+        x = np.random.default_rng(0).normal(size=(1, 6, 16, 16, 1)).astype("f")
+        y = x.copy()
+        y[:, 3] += 1
+        maps, moved = (np.asarray(built.exported(v, training=False)[1]) for v in (x, y))
+        assert maps.shape[1:-1] == ((6, 2, 2) if flat else (3, 8, 8))
+        assert (np.abs(maps - moved).max(axis=(0, 2, 3, 4)) > 1e-6).sum() == min(spread, maps.shape[1])

@@ -46,6 +46,41 @@ def test_the_default_for_films_is_what_was_measured():
     assert (p.ensemble, p.views, p.seed) == (1, (), 0)
 
 
+def steps(seen, **how):
+    return [s["step"] for s in drawn(seen, **how).parts["intensity"]["steps"]]
+
+
+def test_the_numbers_decide_how_they_are_read():
+    def seen(unit="stored", modality="", of=None):
+        return plan.Fingerprint(700, (40, 256, 256), 1, modality, unit, 700, intensities=of)
+
+    assert steps(seen("HU", "CT", (-150.0, 250.0))) == ["channels", "window"]
+    wide = drawn(seen("HU", "CT", (-1000.0, 900.0)))
+    assert wide.parts["intensity"]["steps"][1] == {
+        "step": "windows", "of": [[-50.0, 1900.0], [-600.0, 1500.0], [40.0, 400.0], [400.0, 1800.0]],
+    }  # fmt: skip
+    assert wide.input_shape[-1] == wide.parts["input"]["channels"] == 4
+    assert len(drawn(seen("HU", "CT", (-1000.0, 300.0))).parts["intensity"]["steps"][1]["of"]) == 3  # no bone
+    assert steps(seen("HU", "CT", (-1000.0, 900.0)), network="simple-cnn") == ["three_slices", "channels", "window"]
+    pet = drawn(seen("SUVbw", "PT", (0.01, 9.5))).parts["intensity"]["steps"][1]
+    assert (pet["center"] - pet["width"] / 2, pet["center"] + pet["width"] / 2) == (0, 9.5)
+    assert steps(seen(modality="MR")) == ["channels", "body"]
+    assert steps(seen(modality="DX")) == ["channels", "normalise"]
+
+
+def test_slices_far_apart_are_not_mixed_until_pixels_are_as_coarse():
+    def flat(spacing, shape=(24, 512, 512)):
+        return drawn(plan.Fingerprint(700, shape, 1, "CT", "HU", 700, spacing_mm=spacing)).build.get("flat", 0)
+
+    assert flat((5.0, 5.0, 5.0), (40, 40, 40)) == 0
+    assert flat((5.0, 0.7, 0.7)) == 0  # 5 mm against 7.5 mm on the input grid
+    assert flat((9.0, 0.2, 0.2)) == 2  # 9 mm against 2.1
+    assert flat((20.0, 0.2, 0.2)) == 3
+    assert flat(None) == 0
+    reason = drawn(plan.Fingerprint(700, (24, 512, 512), 1, "CT", "HU", 700, spacing_mm=(9.0, 0.2, 0.2))).parts
+    assert "9.0 × 2.1 × 2.1 mm" in reason["input"]["reason"] and "within slices" in reason["network"]["reason"]
+
+
 def test_the_articles_network_is_the_articles():
     for seen in (films(), films(100), volumes(), films(sides={"left-right": ALIKE})):
         p = drawn(seen, network="simple-cnn")

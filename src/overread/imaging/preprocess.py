@@ -18,6 +18,9 @@ from overread.imaging import intensity
 LUMA = (0.299, 0.587, 0.114)
 """Grey from red, green and blue (ITU-R BT.601)."""
 
+AIR = 0.1
+"""Voxels below this share of the 99.5th percentile are taken for air round the body, in MR."""
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -171,6 +174,22 @@ def _window(values, image, *, center, width):
     return intensity.window(values, center=center, width=width)
 
 
+def _windows(values, image, *, of):
+    """Several windows of one image, each a channel: lung, soft tissue and bone are never grey at once."""
+    shown = [intensity.window(values[..., :1], center=center, width=width) for center, width in of]
+    return np.concatenate(shown, axis=-1)
+
+
+def _body(values, image, *, reach=4.0):
+    """Standard deviations from the mean of the body, from −reach to reach, as 0 to 1; air is what is nearly black."""
+    top = intensity.percentile_range(values, lower=0.0, upper=99.5)[1]
+    inside = values[values > AIR * top]
+    if inside.size < 16:
+        inside = values
+    mean, std = float(inside.mean(dtype=np.float64)), float(inside.std(dtype=np.float64))
+    return np.clip(0.5 + intensity.standardise(values, mean=mean, std=std) / (2 * reach), 0.0, 1.0)
+
+
 def _normalise(values, image, *, by="image", lower=0.0, upper=100.0, clip=False):
     if by == "full_range" and image.full_range is not None:
         low, high = image.full_range
@@ -218,6 +237,8 @@ def _resize(values, image, *, size):
 
 STEPS = {
     "window": _window,
+    "windows": _windows,
+    "body": _body,
     "normalise": _normalise,
     "standardise": _standardise,
     "channels": _channels,

@@ -42,6 +42,7 @@ def residual(
     blocks: int = 1,
     stem_stride: int = 2,
     stem_kernel: int = 4,
+    flat: int = 0,
     dropout: float = 0.2,
 ) -> Built:
     """Return a small residual network: stem, stages that halve the grid, global average, one linear head.
@@ -63,6 +64,8 @@ def residual(
     stem_stride, stem_kernel : int
         Even kernels at stride 2 keep the grid's centre where it was (a 3 × 3 kernel shifts it by half a pixel a
         stage), so that feature maps lie over the pixels they came from.
+    flat : int
+        In volumes: so many of the first steps (the stem, then the stages) look within slices only and keep their number.
     dropout : float
 
     References
@@ -71,14 +74,16 @@ def residual(
     """
     nd = len(input_shape) - 1
     inputs = layers.Input(input_shape, name="image")
-    x = _conv_bn(inputs, widths[0], stem_kernel, nd, stride=stem_stride)
+    x = _conv_bn(inputs, widths[0], stem_kernel, nd, stride=stem_stride, flat=flat > 0)
     x = layers.ReLU()(x)
     for stage, width in enumerate(widths):
         for block in range(blocks):
             last = stage == len(widths) - 1 and block == blocks - 1
-            even = all(n % 2 == 0 for n in x.shape[1:-1])  # half of an odd grid would not lie over the image any more
+            within = nd == 3 and stage + 1 < flat
+            halved = x.shape[2:-1] if within else x.shape[1:-1]
+            even = all(n % 2 == 0 for n in halved)  # half of an odd grid would not lie over the image any more
             stride = 2 if stage and not block and even else 1
-            x = _residual_block(x, width, nd, stride=stride, name="features" if last else None)
+            x = _residual_block(x, width, nd, stride=stride, flat=within, name="features" if last else None)
     features = x
     x = _MEAN[nd](name="mean")(features)
     dropped = layers.Dropout(dropout, name="dropout")(x)
@@ -87,17 +92,23 @@ def residual(
     return Built(trained, keras.Model(inputs, [head(x), features]), "mean")
 
 
-def _conv_bn(x, width: int, kernel: int, nd: int, *, stride: int = 1):
-    x = _CONV[nd](width, kernel, strides=stride, padding="same", use_bias=False)(x)
+def _conv_bn(x, width: int, kernel: int, nd: int, *, stride: int = 1, flat: bool = False):
+    size, step = (_within(n, nd, flat=flat) for n in (kernel, stride))
+    x = _CONV[nd](width, size, strides=step, padding="same", use_bias=False)(x)
     return layers.BatchNormalization(momentum=0.97, epsilon=1e-5)(x)
 
 
-def _residual_block(x, width: int, nd: int, *, stride: int, name: str | None):
-    y = layers.ReLU()(_conv_bn(x, width, 4 if stride == 2 else 3, nd, stride=stride))
-    y = _conv_bn(y, width, 3, nd)
+def _within(n: int, nd: int, *, flat: bool) -> tuple[int, ...]:
+    """``n`` along every axis, or 1 along the slices."""
+    return (1, n, n) if nd == 3 and flat else (n,) * nd
+
+
+def _residual_block(x, width: int, nd: int, *, stride: int, flat: bool, name: str | None):
+    y = layers.ReLU()(_conv_bn(x, width, 4 if stride == 2 else 3, nd, stride=stride, flat=flat))
+    y = _conv_bn(y, width, 3, nd, flat=flat)
     if stride == 2 or x.shape[-1] != width:
         if stride == 2:
-            x = _POOL[nd](2)(x)
+            x = _POOL[nd](_within(2, nd, flat=flat))(x)
         x = _conv_bn(x, width, 1, nd)
     return layers.ReLU(name=name)(layers.Add()([x, y]))
 

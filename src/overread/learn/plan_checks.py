@@ -61,10 +61,21 @@ def numbers(low: int, high: int, *, lengths: tuple[int, ...]) -> Check:
 
 _YES_OR_NO: Check = (lambda v: isinstance(v, bool), "true or false")
 
+
+def _is_windows(value: Any) -> bool:
+    centre, width = number(-1e9, 1e9)[0], number(1e-9, 1e9)[0]
+    pairs = isinstance(value, list) and 2 <= len(value) <= 8 and all(isinstance(p, list) and len(p) == 2 for p in value)
+    return pairs and all(centre(c) and width(w) for c, w in value)
+
+
+_CENTRES_AND_WIDTHS: Check = (_is_windows, "2 to 8 pairs [centre, width]")
+
 _STEPS: dict[str, dict[str, Check]] = {
     "channels": {"count": whole(1, 64)},
     "three_slices": {},
     "window": {"center": number(-1e9, 1e9), "width": number(1e-9, 1e9)},
+    "windows": {"of": _CENTRES_AND_WIDTHS},
+    "body": {"reach": number(0.5, 20)},
     "normalise": {
         "by": one_of("image", "full_range"), "lower": number(0, 100), "upper": number(0, 100), "clip": _YES_OR_NO,
     },
@@ -95,7 +106,7 @@ PARTS: dict[str, Mapping[str, Check]] = {
     "input": {"size": numbers(8, 1024, lengths=(2, 3)), "channels": whole(1, 64)},
     "network": {
         "name": one_of("residual", "features", "simple-cnn"), "widths": numbers(4, 1024, lengths=(1, 2, 3, 4, 5, 6)),
-        "stem_stride": whole(1, 2), "stem_kernel": whole(1, 7), "blocks": whole(1, 8), "dropout": number(0, 0.9),
+        "flat": whole(0, 7), "stem_stride": whole(1, 2), "stem_kernel": whole(1, 7), "blocks": whole(1, 8), "dropout": number(0, 0.9),
     },
     "start": {"name": one_of(*STARTS)},
     "training": {"batch": whole(1, 4096), "epochs": whole(1, 10_000)},
@@ -130,7 +141,11 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
             if word not in parts[name]:
                 raise RunError(f"the plan's [{name}] has no {word}", expected=PARTS[name][word][1], do="put it back")
     size, name = parts["input"]["size"], parts["network"]["name"]
-    count = [s["count"] for s in parts["intensity"]["steps"] if s["step"] == "channels"][-1]
+    steps = parts["intensity"]["steps"]
+    count = [s["count"] for s in steps if s["step"] == "channels"][-1]
+    shown = [len(s["of"]) for s in steps if s["step"] == "windows"]
+    _must(not shown or count == 1, f"several windows of {count} channels", "count = 1 in the step channels")
+    count = shown[-1] if shown else count
     _must(count == parts["input"]["channels"], f"intensity makes {count} channels and input takes {parts['input']['channels']}", "the same number")  # fmt: skip
     flips, turns, views = parts["sides"]["flips"], parts["sides"]["turns"], parts["views"]["mirrored"]
     if len(size) == 2:

@@ -20,6 +20,9 @@ Part = dict[str, Any]
 LARGEST_PICTURE, LARGEST_VOLUME = 96, 48
 """Most pixels a side; docs/decisions/0005 for pictures, memory and time on two cores for volumes."""
 
+THICK = 3.0
+"""Slices that lie so many times further apart than pixels are not mixed with their neighbours until pixels are as coarse."""
+
 MANY, FEW = 1000, 600
 """From so many training images: larger batches, more steps; below: gentle changes of exposure."""
 
@@ -49,7 +52,8 @@ def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[st
         return _article(task, seen, seed)
     if network == "features":
         parts = choose(task, seen, network="residual", seed=seed)
-        return {**starts_rules.features(parts, volumes=bool(seen.volumes)), "views": _views(seen, [])}
+        plain = {"intensity": intensity(seen, several=False), "input": {**parts["input"], "channels": seen.channels}}
+        return {**starts_rules.features({**parts, **plain}, volumes=bool(seen.volumes)), "views": _views(seen, [])}
     size = _input(seen)
     batch = _batch(seen)
     sides = _sides(task, seen)
@@ -73,7 +77,7 @@ def _article(task: Task, seen: Fingerprint, seed: int) -> dict[str, Part]:
     because = {"rule": "the article", "reason": "the article's network and settings, nothing added"}
     first = [{"step": "three_slices"}] if seen.volumes else []
     slices = "; a volume's slices at 1/4, 1/2 and 3/4 stand in the three colour channels" if seen.volumes else ""
-    values = intensity(seen)
+    values = intensity(seen, several=False)
     return {
         "intensity": {**values, "steps": [*first, {"step": "channels", "count": 3}, *values["steps"][1:]]},
         "input": {"size": [64, 64], "channels": 3, "rule": "the article", "reason": "64 × 64 × 3 as in the article" + slices},
@@ -92,23 +96,75 @@ def _article(task: Task, seen: Fingerprint, seed: int) -> dict[str, Part]:
 # --- what goes in -----------------------------------------------------------------------------------------------------
 
 
-def intensity(seen: Fingerprint) -> Part:
-    """How the numbers of an image become 0 to 1, by what the numbers are."""
-    channels = {"step": "channels", "count": seen.channels}
+def intensity(seen: Fingerprint, *, several: bool = True) -> Part:
+    """How the numbers of an image become 0 to 1, by what the numbers are.
+
+    Parameters
+    ----------
+    several : bool
+        Where the numbers of CT reach far, show several windows as channels.
+    """
+    low, high = seen.intensities or (0.0, 0.0)
     if seen.unit == "HU" and seen.intensities is not None:
-        low, high = seen.intensities
-        steps = [{"step": "window", "center": (low + high) / 2, "width": max(high - low, 1.0)}]
+        shown = _windows(low, high) if several and seen.channels == 1 else []
+        if shown:
+            steps = [{"step": "windows", "of": [[center, width] for _, center, width in shown]}]
+            rule = "windows as channels"
+            reason = (
+                f"99 % of the training voxels lie in {low:.0f} to {high:.0f} HU, too far for one window: "
+                + ", ".join(
+                    f"{name} ({center - width / 2:.0f} to {center + width / 2:.0f})" for name, center, width in shown
+                )
+            )
+        else:
+            steps = [{"step": "window", "center": (low + high) / 2, "width": max(high - low, 1.0)}]
+            rule = "physical window"
+            reason = f"window {low:.0f} to {high:.0f} HU: 99 % of the training voxels lie in it"
+    elif seen.unit == "SUVbw" and seen.intensities is not None:
+        steps = [{"step": "window", "center": high / 2, "width": max(high, 1e-3)}]
         rule = "physical window"
-        reason = f"window {low:.0f} to {high:.0f} HU: 99 % of the training voxels lie in it"
+        reason = f"uptake from 0 to {high:g} SUV: 99.5 % of the training voxels lie below it"
     elif seen.eight_bit:
         steps = [{"step": "normalise", "by": "full_range"}]
         rule = "8-bit as it is"
         reason = "8-bit pictures are taken as they are: whoever made them has windowed them"
+    elif seen.modality == "MR":
+        steps = [{"step": "body", "reach": 4.0}]
+        rule = "z-score inside the body"
+        reason = "MR has no unit: each image is read in standard deviations from the mean of its body, air left out"
     else:
         steps = [{"step": "normalise", "by": "image", "lower": 0.5, "upper": 99.5, "clip": True}]
         rule = "percentiles of the image"
         reason = "0.5th to 99.5th percentile of each image: the numbers have no physical unit"
-    return {"steps": [channels, *steps], "rule": rule, "reason": reason}
+    return {"steps": [{"step": "channels", "count": seen.channels}, *steps], "rule": rule, "reason": reason}
+
+
+WIDE = 1000.0
+"""Hounsfield units: where 99 % of the voxels lie in a wider range, one window shows too little of each tissue."""
+
+WINDOWS = (
+    ("lung", -600.0, 1500.0, -700.0, None),
+    ("soft tissue", 40.0, 400.0, None, None),
+    ("bone", 400.0, 1800.0, None, 700.0),
+)
+"""Name, centre, width; shown where the range begins below the fourth number, or ends above the fifth."""
+
+
+def _windows(low: float, high: float) -> list[tuple[str, float, float]]:
+    """Return the windows that show a wide range of Hounsfield units, the whole of it first; none where it is narrow."""
+    if high - low <= WIDE:
+        return []
+    tissues = [
+        (name, center, width)
+        for name, center, width, below, above in WINDOWS
+        if (below is None or low < below) and (above is None or high > above)
+    ]
+    return [("all", (low + high) / 2, high - low), *tissues]
+
+
+def _channels(seen: Fingerprint) -> int:
+    of = [s["of"] for s in intensity(seen)["steps"] if s["step"] == "windows"]
+    return len(of[0]) if of else seen.channels
 
 
 def _input(seen: Fingerprint) -> Part:
@@ -117,10 +173,28 @@ def _input(seen: Fingerprint) -> Part:
         plane = min(LARGEST_VOLUME, _multiple(side, 4))
         slices = min(LARGEST_VOLUME, max(8, _multiple(seen.shape[0], 4)))
         reason = f"{slices} × {plane} × {plane}: at most {LARGEST_VOLUME} a side in three dimensions"
-        return {"size": [slices, plane, plane], "channels": seen.channels, "rule": "volumes", "reason": reason}
+        voxel = _voxel(seen, slices, plane)
+        reason += f"; a voxel is about {voxel[0]:.1f} × {voxel[1]:.1f} × {voxel[1]:.1f} mm then" if voxel else ""
+        return {"size": [slices, plane, plane], "channels": _channels(seen), "rule": "volumes", "reason": reason}
     plane = min(LARGEST_PICTURE, _multiple(side, 4))
     reason = f"{plane} × {plane}: the images' own longer side ({side}), at most {LARGEST_PICTURE}"
-    return {"size": [plane, plane], "channels": seen.channels, "rule": "pictures", "reason": reason}
+    return {"size": [plane, plane], "channels": _channels(seen), "rule": "pictures", "reason": reason}
+
+
+def _voxel(seen: Fingerprint, slices: int, plane: int) -> tuple[float, float] | None:
+    """Return the distance of slices and of pixels on the input grid, in mm, of the median volume."""
+    if seen.spacing_mm is None:
+        return None
+    between, row, column = seen.spacing_mm
+    return between * seen.shape[0] / slices, max(row * seen.shape[1], column * seen.shape[2]) / plane
+
+
+def _flat(seen: Fingerprint, size: list[int]) -> int:
+    """How many of the first stages look within slices only, since the slices lie much further apart than the pixels."""
+    voxel = _voxel(seen, size[0], size[1]) if seen.volumes else None
+    if voxel is None or voxel[0] < THICK * voxel[1]:
+        return 0
+    return min(3, round(math.log2(voxel[0] / voxel[1])))
 
 
 def _multiple(n: int, of: int) -> int:
@@ -134,6 +208,9 @@ def _network(seen: Fingerprint, size: list[int]) -> Part:
     if seen.volumes:
         build = {"widths": [16, 32, 64], "stem_stride": 2, "stem_kernel": 4}
         reason = "a small residual network in three dimensions: two cores train it in minutes"
+        if flat := _flat(seen, size):
+            build["flat"] = flat
+            reason += f"; slices lie further apart than pixels, so its first {flat} steps look within slices only"
     else:
         small = max(size) <= 64
         build = {"widths": [24, 48, 96], "stem_stride": 1 if small else 2, "stem_kernel": 3 if small else 4}

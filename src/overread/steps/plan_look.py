@@ -76,7 +76,7 @@ def look(
         seen,
         patients=len({p for _, _, p in entries}) if split.patients_known else None,
         answers=_answers(known, task),
-        intensities=_intensities(store, [r.hash for r in records]) if seen.unit == "HU" else None,
+        intensities=_intensities(store, [r.hash for r in records]) if seen.unit in ("HU", "SUVbw") else None,
     )
     if not sides:
         return seen
@@ -118,8 +118,8 @@ def _intensities(store: Archive, hashes: Sequence[str]) -> tuple[float, float]:
     """Return the range that 99 % of the voxels lie in, from about a hundred images."""
     sample = [store.image(h).voxels for h in hashes[:: max(1, len(hashes) // 100)]]
     values = np.concatenate([v.ravel()[:: max(1, v.size // 20_000)] for v in sample])
-    low, high = (round(float(v)) for v in np.percentile(values, (0.5, 99.5)))
-    return float(low), float(high)
+    low, high = (float(v) for v in np.percentile(values, (0.5, 99.5)))
+    return (float(round(low)), float(round(high))) if high - low > 50 else (round(low, 3), round(high, 3))
 
 
 def side_words(studies: Iterable[Study], records: Iterable[ImageRecord]) -> str:
