@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from overread.pages.plots import percent, told
+from overread.pages.report_words import times
 from overread.pages.section_corruptions import in_words
 
 E = Mapping[str, Any]
@@ -124,7 +125,7 @@ def selection(e: E) -> str:
 
 
 def reads(e: E) -> str:
-    return {1: "once by this run", 2: "twice by this run"}.get(e["reads"], f"{e['reads']:,} times by this run")
+    return f"{times(e['reads'])} by this run"
 
 
 def ranking(e: E) -> str:

@@ -25,6 +25,7 @@ from overread.pages.report_words import (
     OTHER_ARCHIVE,
     SAME_SOURCE,
     USES,
+    reads_told,
 )
 from overread.pages.sections import sections_of
 
@@ -60,7 +61,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "asked": _asked(evaluation),
         "split_told": _split_told(evaluation),
         "flow_told": _flow_told(evaluation),
-        "reads_told": _reads_told(evaluation),
+        "reads_told": reads_told(evaluation),
         "alike_told": _alike_told(evaluation.get("exchangeability")),
         "unit_told": f"{_whom(evaluation['unit']['images'], evaluation['unit']['patients'])}, counted by image",
         "cohorts": _cohorts(evaluation),
@@ -180,13 +181,6 @@ def _alike_told(found: Mapping[str, Any] | None) -> str:
             f"Tested against the calibration cohort: these images come otherwise ({p}). What that means stands on top."
         )
     return f"Tested against the calibration cohort: {found['in_words']}."
-
-
-def _reads_told(evaluation: Mapping[str, Any]) -> str:
-    """Say how often the cohort was read, and by how many models."""
-    times = {1: "once", 2: "twice"}.get(evaluation["reads"], f"{evaluation['reads']} times")
-    what = "the other archive" if evaluation["external"] else "the testing cohort"
-    return f"By this run {what} was read {times}; it is {evaluation['measured_before']}."
 
 
 def headline(evaluation: Mapping[str, Any]) -> str:

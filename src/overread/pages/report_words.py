@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 USES = {
     "training": "fit the network",
     "tuning": "watch the training; nothing is chosen on it",
@@ -50,3 +53,20 @@ ALWAYS_LIMITS = (
     "A heat-map shows what the score was made of. It is evidence about the model, not proof of a finding.",
     "Nobody's reading got better or faster in this test: no reader took part in it.",
 )
+
+
+def times(number: int) -> str:
+    """Return how often, as a person says it.
+
+    Examples
+    --------
+    >>> times(1), times(2), times(1200)
+    ('once', 'twice', '1,200 times')
+    """
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
+
+
+def reads_told(evaluation: Mapping[str, Any]) -> str:
+    """Say how often the cohort was read, and by how many models."""
+    what = "the other archive" if evaluation["external"] else "the testing cohort"
+    return f"By this run {what} was read {times(evaluation['reads'])}; it is {evaluation['measured_before']}."

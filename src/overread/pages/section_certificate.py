@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from overread.pages.plots import percent, told
+from overread.pages.report_words import reads_told
 
 SHOWN = 8
 """Facts in the first table; the others are folded away."""
@@ -92,9 +93,7 @@ def _notes(found: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Iterable[
         )
     else:
         yield "Near copies were not looked for; the same picture under its hash was."
-    times = {1: "once", 2: "twice"}.get(evaluation["reads"], f"{evaluation['reads']} times")
-    what = "other archive" if evaluation["external"] else "testing cohort"
-    yield f"By this run the {what} was read {times}; it is {evaluation['measured_before']}."
+    yield reads_told(evaluation)
     yield f"The split is frozen under {found['split'][:16]}…"
 
 
