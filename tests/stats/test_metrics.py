@@ -33,12 +33,14 @@ cases = st.integers(0, 2**32 - 1).map(
 )
 
 
+@settings(deadline=None)
 @given(cases)
 def test_delong_equals_the_pairwise_definition(drawn):
     truth, score = drawn
     assert ranking.delong(truth, score) == pytest.approx(delong_by_pairs(truth, score), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(cases)
 def test_auroc_and_average_precision_equal_scikit_learn(drawn):
     truth, score = drawn
@@ -50,6 +52,7 @@ def test_auroc_and_average_precision_equal_scikit_learn(drawn):
     assert auroc_pull(resample.cases(truth, score))[0] == pytest.approx(sk.roc_auc_score(truth, score), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(cases, st.integers(0, 1000))
 def test_weights_mean_repeated_cases(drawn, seed):
     truth, score = drawn
