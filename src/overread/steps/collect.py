@@ -36,7 +36,7 @@ from overread.store.objects import finish_objects
 _KEEP_AFTER_S = 0.5
 _LITTLE = 32 << 20  # bytes that are read before other processes have started, all together
 _SMALL = 4 << 20  # and by one job while they start
-_MANY = 1000  # files from which on other processes are surely needed
+_MANY = 5000  # files from which on other processes are surely needed
 _QUEUED, _AHEAD = 128, 1000  # small pictures that wait at a process; results that wait while a large volume is read
 _AT_ONCE = 64  # files that the book is asked about in one go
 
