@@ -17,6 +17,7 @@ PROMISED = (
     "compare",
     "report",
     "doubts",
+    "rivals",
     "explain",
     "predict",
     "export",

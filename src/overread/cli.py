@@ -306,6 +306,26 @@ def _figure(word: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"{word!r} is not FIGURE=VALUE, as in auroc=0.97") from None
 
 
+def _rivals(p):
+    p.add_argument("archive", metavar="ARCHIVE")
+    p.add_argument("--label", required=True, metavar="NAME")
+    p.add_argument("--split-column", metavar="NAME", help="use a published split")
+    p.add_argument("--kind", choices=("auto", "ordinal"), default="auto", help="ordinal: its levels have an order")
+    p.add_argument("--seed", type=int, default=0, metavar="N")
+    p.add_argument("--repeats", type=int, default=1, metavar="N", help="how often the parts are drawn (default: 1)")
+    _json(p)
+
+    def run(o):
+        from overread.steps.rivals import rivals
+
+        return rivals(
+            o.archive, label=o.label, split_column=o.split_column, kind=o.kind, seed=o.seed, repeats=o.repeats,
+            progress=not o.quiet,
+        )  # fmt: skip
+
+    return run
+
+
 def _doubts(p):
     p.add_argument("run_folder", metavar="RUN")
     p.add_argument("--seed", type=int, default=0, metavar="N")
@@ -515,6 +535,7 @@ COMMANDS: dict[str, tuple[str, Make]] = {
     "collect": ("read scans into an archive without identities, with their labels", _collect),
     "inspect": ("say what an archive holds", _inspect),
     "plan": ("say what training would do with a cohort, and why; write it down to be edited", _plan),
+    "rivals": ("try networks against each other on training and tuning patients, and say which to take", _rivals),
     "train": ("train a network to answer one question, and report how well it does", _train),
     "evaluate": ("measure a run on its testing cohort, or on another archive", _evaluate),
     "report": ("write a run's report and card again with what a human has written since; print it as PDF", _report),
