@@ -157,7 +157,6 @@ def _train(p):
     )
     p.add_argument("--out", required=True, metavar="RUN")
     p.add_argument("--plan", metavar="TOML", help="do what this plan says, and nothing else; see `overread plan`")
-    p.add_argument("--budget", metavar="TIME", help="90s, 10m, 1h, overnight")
     _plan_options(p)
     p.add_argument("--resume", action="store_true", help="go on with an unfinished training")
     p.add_argument("--sensitivity", type=float, default=0.95, help="what the operating point must reach (0.95)")
@@ -214,6 +213,7 @@ def _plan(p):
             seeds=o.seeds,
             kind=o.kind,
             side_matters=side,
+            budget=o.budget,
             progress=not o.quiet,
         )
 
@@ -225,6 +225,7 @@ def _plan_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--network", metavar="NAME", help="see `overread networks`")
     p.add_argument("--task", metavar="NAME", help="a ready-made question; see `overread tasks`")
     p.add_argument("--split-column", metavar="NAME", help="use this published split; none: draw one")
+    p.add_argument("--budget", metavar="TIME", help="90s, 10m, 1h, overnight: a good network first, then more of them")
     p.add_argument("--seed", type=int, help="0 when not given")
     p.add_argument("--seeds", type=int, metavar="N", help="so many networks that answer together")
     p.add_argument("--kind", default="auto", choices=("auto", "binary", "multiclass", "multilabel", "ordinal"))

@@ -37,6 +37,18 @@ def test_whatever_is_written_is_read_back_the_same(part):
     assert tomllib.loads(plan_file.written({"question": part}, {})) == {"format": 1, "question": part}
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text('ab"\\ \n\t.é', min_size=1, max_size=9), min_size=30, max_size=60))
+def test_long_text_over_several_lines_is_the_same_text(words):
+    text = " ".join(words)
+    assert tomllib.loads(f"x = {plan_file.toml(text)}") == {"x": text}
+
+
+def test_a_reason_is_wrapped_so_that_it_can_be_read():
+    text = plan_file.toml("many words " * 40)
+    assert max(map(len, text.splitlines())) <= 120
+
+
 @st.composite
 def cohorts(draw):
     deep = draw(st.booleans())

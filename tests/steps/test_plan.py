@@ -26,7 +26,7 @@ def drawn(archive, tmp_path_factory):
 
 def test_a_plan_tells_the_cohort_and_every_choice_with_its_rule(drawn):
     told, out = drawn
-    text = str(told)
+    text = " ".join(str(told).split())
     assert "blob (binary)" in text and "training images" in text and "cores" in text
     for name, part in told.parts.items():
         assert name in text and part["rule"] in text and part["reason"] in text

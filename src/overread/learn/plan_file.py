@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,7 +65,7 @@ def toml(value: Any) -> str:
             "nan" if value != value else ("inf" if value > 0 else "-inf") if abs(value) == float("inf") else repr(value)
         )
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's basic strings are JSON's
+        return _text(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_key(k)} = {toml(v)}" for k, v in value.items() if v is not None) + "}"
     if isinstance(value, (list, tuple)):
@@ -74,6 +75,22 @@ def toml(value: Any) -> str:
     if hasattr(value, "item"):
         return toml(value.item())
     raise TypeError(f"{type(value).__name__} has no form in TOML")
+
+
+def _text(value: str) -> str:
+    """Return text in quotes; a long one over several lines, which TOML joins again."""
+    line = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's basic strings are JSON's
+    first, *words = re.split(r" (?=[^\s\\])", line[1:-1])  # never where white space follows: it would be lost
+    if len(line) <= _WIDTH or first[:1] in ("", " ", "\\"):
+        return line
+    lines = [first]
+    for word in words:
+        if len(lines[-1]) + len(word) > _WIDTH - 4:
+            lines[-1] += " "
+            lines.append(word)
+        else:
+            lines[-1] += " " + word
+    return '"""\\\n' + "\\\n".join(lines) + '"""'
 
 
 def _key(key: str) -> str:

@@ -53,7 +53,8 @@ def fit(
     material = make_material(store, split, by_name, plan, out / "cache", progress=progress)
     if budget and plan.network != "features" and not (out / "plan.json").exists():  # resuming: decided when it began
         left = budget - (time.monotonic() - started)
-        plan = _within(plan, left, out, n=len(material.inputs["training"]), seeds=seeds)
+        plan = planned.within(plan, left, n=len(material.inputs["training"]), seeds=seeds)
+        write(out / planned.NAME, plan_file.written(plan.head, plan.parts))
     write_json(out / "plan.json", planning.record(plan))
     (out / "checkpoint").mkdir(exist_ok=True)
     total, how = _trainer(plan, split, len(material.inputs["training"]))
@@ -81,18 +82,6 @@ def fit(
             built = together([f.built for f in alone.values()], views=plan.views)
             first = replace(first, built=built, seconds=sum(f.seconds for f in alone.values()), alone=alone)
     return first, material, plan
-
-
-def _within(plan: planning.Plan, left: float, out: Path, *, n: int, seeds: int | None) -> planning.Plan:
-    """Return the plan that the time left allows, and write it down."""
-    from overread.learn import fit as fitting
-    from overread.learn.framework import natives_to
-
-    with natives_to(out / "framework.log"):
-        step = fitting.step_seconds(plan)
-    plan = plan_budget.within(plan, left, step=step, n=n, networks=seeds)
-    write(out / planned.NAME, plan_file.written(plan.head, plan.parts))
-    return plan
 
 
 def _trainer(plan: planning.Plan, split: Split, n: int):

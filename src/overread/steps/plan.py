@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +13,12 @@ from overread.domain import Study, Task, fingerprint
 from overread.domain.canonical import plain
 from overread.errors import CohortError, RunError
 from overread.learn import plan as planning
-from overread.learn import plan_file
+from overread.learn import plan_budget, plan_file
 from overread.learn.plan_checks import check_together
 from overread.stats import splits
 from overread.stats.certificate import Copies
 from overread.steps import leakage
-from overread.steps.begin import split_to_use
+from overread.steps.begin import Asked, check_options, split_to_use
 from overread.steps.plan_look import look
 from overread.steps.question import ask, columns, truth
 from overread.steps.run import write
@@ -74,8 +75,8 @@ class Planned:
         lines = [*_told(self.head), ""]
         for name, part in self.parts.items():
             values = ", ".join(f"{k} {_short(v)}" for k, v in part.items() if k not in ("rule", "reason"))
-            lines.append(f"{name:<13} {values or 'none'}")
-            lines.append(f"{'':<13}   {part.get('rule', '')}: {part.get('reason', '')}")
+            lines += _wrapped(f"{name:<13} {values or 'none'}", indent=14)
+            lines += _wrapped(f"{'':<16} {part.get('rule', '')}: {part.get('reason', '')}", indent=17)
         end = f"written to {self.out}; edit it, then: overread train ARCHIVE --label … --plan {self.out} --out RUN"
         return "\n".join([*lines, "", end] if self.out else lines)
 
@@ -91,6 +92,7 @@ def plan(
     seeds: int | None = None,
     kind: str = "auto",
     side_matters: bool | None = None,
+    budget: str | None = None,
     progress: bool = True,
 ) -> Planned:
     """Look at the training cohort of a question and say what `train` would do with it, and why.
@@ -113,6 +115,8 @@ def plan(
     kind : str
     side_matters : bool, optional
         True: no image is mirrored. False: they may be. None: the training images decide.
+    budget : str, optional
+        Time for training, as `train` takes it: steps are timed on this machine, and the plan says what fits.
     progress : bool
 
     Returns
@@ -123,9 +127,12 @@ def plan(
     ------
     LabelError, CohortError, RunError
     """
+    seconds = check_options(Asked(network, seeds, seed, kind, side_matters, budget), sensitivity=0.95)
     with Archive.open(path_of(archive)) as store:
         divided = divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
         drawn = draw_up(store, divided, network=network, side_matters=side_matters, seeds=seeds, progress=progress)
+    if seconds is not None and drawn.network != "features":
+        drawn = within(drawn, seconds, n=len(divided.split.cohorts["training"]), seeds=seeds)
     if out is not None:
         write(Path(out), plan_file.written(drawn.head, drawn.parts))
     return Planned(drawn.head, drawn.parts, str(out or ""))
@@ -170,6 +177,17 @@ def draw_up(
         drawn = planning.changed(drawn, "ensemble", reason, networks=seeds, rule="several networks: told")
         check_together(drawn.parts)
     return replace(drawn, head=head_of(divided, seen))
+
+
+def within(drawn: planning.Plan, seconds: float, *, n: int, seeds: int | None) -> planning.Plan:
+    """Return the plan that a time allows; a few steps are timed on this machine."""
+    from overread.learn.framework import natives_to  # Keras comes in here, and only when a time is named
+
+    with natives_to(None):
+        from overread.learn import fit
+
+        step = fit.step_seconds(drawn)
+    return plan_budget.within(drawn, seconds, step=step, n=n, networks=seeds)
 
 
 def with_header(task: Task, seen: planning.Fingerprint) -> Task:
@@ -280,9 +298,14 @@ def _told(head: Mapping[str, Any]) -> list[str]:
     return [*lines, f"machine       {computer['cores']} cores{memory}"]
 
 
+def _wrapped(text: str, *, indent: int) -> list[str]:
+    return textwrap.wrap(text, width=118, subsequent_indent=" " * indent, break_on_hyphens=False)
+
+
 def _short(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(_short(v) for v in value) if value else "none"
+        inner = ", ".join(f"[{_short(v)}]" if isinstance(v, list) else _short(v) for v in value)
+        return inner if value else "none"
     if isinstance(value, Mapping):
         return " ".join(_short(v) if k == "step" else f"{k} {_short(v)}" for k, v in value.items())
     return str(value)
