@@ -34,7 +34,7 @@ GRID = 32
 DEPTH = 11
 """Blocks that are kept, and the widening of the next one: 672 maps of a sixteenth of the input's size. What lies behind
 them was learned to tell breeds of dogs apart. On four kinds of medical images (docs/starts.md) a line on these maps
-did better than one on the last 1280 in each, at two thirds of the cost and with four times as many cells to a map."""
+did as well as one on the last 1280 or better, at two thirds of the cost and with four times as many cells to a map."""
 
 WHOLE = 16
 
