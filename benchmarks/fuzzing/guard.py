@@ -23,7 +23,6 @@ _NEVER = (
     "os.startfile",
     "socket.connect",
     "socket.bind",
-    "ctypes.dlopen",
     "pty.spawn",
 )
 _READABLE = tuple(
@@ -81,6 +80,8 @@ class Guard:
                     self._written(event, os.fsdecode(arguments[place]))
         elif event in _NEVER:
             self.seen.append(f"{event} was called")
+        elif event == "ctypes.dlopen" and not _installed(arguments[0]):
+            self.seen.append(f"a library was loaded that nobody installed: {arguments[0]}")
         elif event == "subprocess.Popen" and "overread.formats.decoder" not in arguments[1]:
             self.seen.append("a program was started")
 
@@ -96,6 +97,17 @@ class Guard:
         path = os.path.abspath(path)
         if not path.startswith(self.into or ("\0",)):
             self.seen.append(f"{event} outside the archive: {path}")
+
+
+def _installed(library: object) -> bool:
+    """Say whether a library is this process itself (``None``), or lies where packages and the system keep theirs.
+
+    Examples
+    --------
+    >>> _installed(None), _installed("/tmp/offered/libevil.so"), _installed("libevil.so")
+    (True, False, False)
+    """
+    return library is None or os.fsdecode(library).startswith(_READABLE)  # type: ignore[arg-type]
 
 
 def bound_memory() -> None:
