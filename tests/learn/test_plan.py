@@ -115,16 +115,32 @@ def test_images_that_can_be_told_from_mirrored_ones_are_mirrored_only_where_it_i
     sides = dict.fromkeys(("left-right", "up-down", "slices"), SIDED)
     helps = {"axes": ["left-right", "slices"], "auroc": 0.04, "low": 0.02, "high": 0.06, "n": 900}
     less = {"axes": ["up-down"], "auroc": 0.05, "low": 0.01, "high": 0.09, "n": 900}
-    doubt = {"axes": ["up-down"], "auroc": 0.03, "low": -0.01, "high": 0.07, "n": 900}
+    doubt = {"axes": ["up-down"], "auroc": 0.03, "low": -0.02, "high": 0.07, "n": 900}
     p = drawn(volumes(sides=sides, gains=(less, helps)))
     assert p.augmentation["flips"] == ("left-right", "slices")
     assert p.parts["sides"]["rule"] == "mirrored twins help"
     assert "left-right and slices: AUROC +0.040 (+0.020 to +0.060)" in p.parts["sides"]["reason"]
     q = drawn(volumes(sides=sides, gains=(doubt,)))
     assert q.augmentation["flips"] == ()
-    assert "no gain (the best is up-down: AUROC +0.030 (-0.010 to +0.070)" in q.parts["sides"]["reason"]
+    assert "no gain that is sure (the best is up-down: AUROC +0.030 (-0.020 to +0.070)" in q.parts["sides"]["reason"]
+    sure = {"axes": ["up-down"], "auroc": 0.024, "low": -0.001, "high": 0.049, "n": 900}  # above 0 at one-sided 95 %
+    assert drawn(volumes(sides=sides, gains=(sure,))).augmentation["flips"] == ("up-down",)
+    assert drawn(volumes(sides=sides, gains=({**sure, "n": 150},))).augmentation["flips"] == ()  # few images: stricter
+    tiny = {"axes": ["up-down"], "auroc": 0.003, "low": 0.002, "high": 0.004, "n": 900}
+    assert drawn(volumes(sides=sides, gains=(tiny,))).augmentation["flips"] == ()
     assert drawn(volumes(sides=sides, gains=(helps,), side_told=True)).augmentation["flips"] == ()
     assert drawn(volumes(sides=sides, gains=(helps,), side_words="left")).augmentation["flips"] == ()
+
+
+def test_small_images_are_read_by_three_networks_and_others_by_one():
+    def networks(n, shape, volumes=0):
+        return drawn(plan.Fingerprint(n, shape, 1, "", "stored", volumes, eight_bit=True)).ensemble
+
+    assert networks(4000, (1, 28, 28)) == networks(700, (28, 28, 28), 700) == 3
+    assert networks(4000, (1, 224, 224)) == networks(300, (1, 28, 28)) == networks(700, (40, 28, 28), 700) == 1
+    for network in ("simple-cnn",):
+        seen = plan.Fingerprint(4000, (1, 28, 28), 1, "", "stored", 0, eight_bit=True)
+        assert drawn(seen, network=network).ensemble == 1
 
 
 def test_volumes_are_read_mirrored_along_the_axes_that_training_was_and_pictures_once():

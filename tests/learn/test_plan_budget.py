@@ -33,6 +33,12 @@ def test_a_longer_time_is_for_more_networks(seconds, networks):
     assert allowed.seed == p.seed
 
 
+def test_a_time_decides_also_where_several_networks_would_be_trained_without_one():
+    three = plan.changed(drawn(), "ensemble", "three by rule", networks=3)
+    assert plan_budget.within(three, 10, step=0.1, n=4156).ensemble == 1
+    assert plan_budget.within(three, 1000, step=0.1, n=4156).ensemble == 2
+
+
 def test_the_networks_that_were_asked_for_share_the_time():
     p = plan.changed(drawn(), "ensemble", "asked", networks=5)
     shared = plan_budget.within(p, 1000, step=0.1, n=4156, networks=5)

@@ -36,6 +36,8 @@ def within(plan: Plan, seconds: float, *, step: float, n: int, networks: int | N
     usable = max(0.0, (1 - KEPT_BACK) * seconds)
     epoch = step * max(1, n // plan.batch)
     told = f"a step takes {1000 * step:.0f} ms and {seconds:.0f} s are left"
+    if networks is None and plan.ensemble > 1:
+        plan = changed(plan, "ensemble", "one network first: the budget says how many more", networks=1, rule="budget")
     wanted = networks or 1
     epochs = int(usable / (epoch * wanted))
     if networks is None and seconds >= SHORT and epochs > plan.epochs:

@@ -12,7 +12,7 @@ from overread.stats.resample import Who, Z
 SHRINKAGES = (0.03, 0.3)
 """Strengths of the line's shrinkage, as shares of the mean variance; it says the mean of what they say."""
 
-DIVISIONS = 4
+DIVISIONS = 8
 """Times that the patients are divided anew: what is said of a case is the mean, so that the luck of one division is gone."""
 
 
