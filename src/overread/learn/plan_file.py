@@ -35,10 +35,8 @@ def written(head: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> 
 
     Examples
     --------
-    >>> print(written({}, {"training": {"batch": 32, "reason": 'a "small" cohort'}}).partition("[")[2].strip())
-    training]
-    batch = 32
-    reason = "a \\\\"small\\\\" cohort"
+    >>> written({}, {"training": {"batch": 32, "reason": "a small cohort"}}).splitlines()[-3:]
+    ['[training]', 'batch = 32', 'reason = "a small cohort"']
     """
     lines = [_INTRODUCTION, f"format = {FORMAT}"]
     for name, part in {**head, **parts}.items():
