@@ -200,3 +200,10 @@ def test_volumes_keep_their_size_and_are_shown_more_often_where_they_may_be_mirr
     assert (plain.augmentation["scale"], plain.augmentation["aspect"]) == (0.05, 0.0)
     assert drawn(films()).augmentation["scale"] == 0.12
     assert (plain.batch, plain.epochs, mirrored.epochs) == (32, 12, 27)
+
+
+def test_pictures_in_colour_are_changed_gently_and_grey_ones_strongly():
+    """docs/decisions/0016: read better where the judged pictures look unlike those learned from."""
+    colour = drawn(dataclasses.replace(films(), channels=3))
+    assert (colour.augmentation["gamma"], colour.augmentation["blur"]) == (0.2, 0.0)
+    assert (drawn(films()).augmentation["gamma"], drawn(films()).augmentation["blur"]) == (0.6, 0.5)

@@ -279,6 +279,9 @@ def _augmentation(seen: Fingerprint) -> Part:
     if seen.n < FEW:
         reason = f"gentle: {seen.n} images give too few steps to learn through a strong one"
         return {**STRONG, **GENTLE, "rule": "gentle augmentation", "reason": reason}
+    if seen.channels >= 3:
+        reason = "gentle: in a picture in colour brightness and small spots belong to what is read"
+        return {**STRONG, **GENTLE, "rule": "gentle augmentation of colour", "reason": reason}
     reason = "strong changes of exposure, place, shape and border: what differs between departments and is no finding"
     return {**STRONG, "rule": "strong augmentation", "reason": reason}
 
