@@ -6,7 +6,8 @@ import pytest
 
 from overread.pages.plots import told
 from overread.pages.report import headline
-from overread.pages.report_labels import alarms, elsewhere, natural, promise, sets_told
+from overread.pages.report_headline import hardly
+from overread.pages.report_labels import alarms, elsewhere, natural, odds, promise, sets_told
 
 
 def figure(value, low, high, n=100):
@@ -109,3 +110,74 @@ def test_a_broken_promise_of_the_sets_is_said_loudly_and_bad_luck_is_not_called_
     e = evaluation(sensitivity=figure(0.98, 0.96, 0.99), specificity=figure(0.9, 0.85, 0.95))
     before = alarms({**e, "sets": {"mass": found}})
     assert any("Exchangeability is broken" in line and "absent 0.39 (0.33–0.45)" in line for line in before) == loud
+
+
+def referring(*, answered, referred, both=True, labels=("mass",)):
+    """A model that answers some of 100 images, and finds all in the answered alone."""
+    e = evaluation(sensitivity=figure(0.8, 0.7, 0.9, n=40), specificity=figure(0.6, 0.5, 0.7, n=60))
+    share = referred / 100
+    good, bad = figure(1.0, 0.8, 1.0, n=15), figure(0.7, 0.5, 0.8, n=25)
+    e["labels"]["mass"] |= {
+        "three_way": {
+            "all": 100, "answered": answered, "referred": referred, "sensitivity": good, "specificity": good,
+            "share_referred": figure(share, max(share - 0.1, 0), min(share + 0.05, 1)),
+        },
+        "three_ways": {"referred": {"sensitivity": bad, "specificity": bad}},
+    }  # fmt: skip
+    e["task"]["labels"] = list(labels)
+    return e
+
+
+def test_the_headline_says_how_much_is_answered_and_how_well_three_ways_before_any_figure_of_all_images():
+    said = headline(referring(answered=40, referred=60)).replace("\xa0", " ")
+    assert "40 of them (of 40 patients) with mass" in said
+    assert "it answers 40.0 % (95 % interval 35.0 % to 50.0 %) and refers 60.0 % to the doctor" in said
+    assert "Of the answered, it found 100 % (80 % to 100 %) of the 15 with mass" in said
+    assert "Had it answered all, it would have found 80 % (70 % to 90 %) of the 40 with mass" in said
+    assert "Of the referred, it would have found 70 % (50 % to 80 %) of the 25 with mass" in said
+    assert said.index("answers") < said.index("80 %") < said.index("AUROC")
+
+
+def test_a_model_that_refers_all_is_not_praised_for_what_it_would_have_said():
+    e = referring(answered=0, referred=100)
+    said = headline(e).replace("\xa0", " ")
+    assert "it answers none (95 % interval 0.0 % to 10.0 %): all are referred to the doctor" in said
+    assert "it found" not in said and "Had it answered all" in said
+    assert "mass: it answers none of 100 images" in hardly(e)[0]
+    assert hardly(referring(answered=10, referred=90)) and not hardly(referring(answered=11, referred=89))
+
+
+def test_the_first_of_several_labels_is_called_so_and_set_apart():
+    said = headline(referring(answered=40, referred=60, labels=("mass", "node")))
+    assert "with mass (the first of 2 labels), it answers" in said
+
+
+def ratios(plus, minus):
+    keys = ("value", "low", "high")
+    return {"lr_plus": dict(zip(keys, plus, strict=True)), "lr_minus": dict(zip(keys, minus, strict=True))}
+
+
+@pytest.mark.parametrize(
+    ("plus", "minus", "said", "cautions"),
+    [
+        ((1.06, 0.9, 2.0), (0.0, 0.0, 6.0), "a negative one multiplies them by at most 6.0.", ["positive", "negative"]),
+        ((0.0, 0.0, 1.5), (1.68, 0.7, 2.1), "by at most 1.5, a negative one multiplies them by 1.7 (0.70 to 2.1).", ["positive", "negative"]),
+        ((4.0, 2.0, 8.0), (0.5, 0.3, 0.8), "a negative one divides them by 2.0 (1.2 to 3.3).", []),
+        ((4.0, 2.0, 8.0), (0.5, 0.3, 1.1), "a negative one multiplies them by 0.50 (0.30 to 1.1).", ["negative"]),
+        ((0.5, 0.3, 0.8), (2.0, 1.2, 3.0), "by 0.50 (0.30 to 0.80), a negative one multiplies them by 2.0 (1.2 to 3.0).", ["against", "for"]),
+        ((None, 0.8, None), (0.4, 0.2, 0.9), "multiplies the odds that it is there by at least 0.80", ["positive"]),
+    ],
+)  # fmt: skip
+def test_odds_are_divided_only_by_what_is_above_1_and_cautions_stand_for_both_answers(plus, minus, said, cautions):
+    first, *others = odds(ratios(plus, minus))
+    assert said in first and "0.0" not in first
+    assert len(others) == len(cautions) and all(c in line for c, line in zip(cautions, others, strict=True))
+
+
+def test_a_level_no_better_than_chance_is_named_with_its_label():
+    e = evaluation(sensitivity=figure(0.9, 0.8, 1.0), specificity=figure(0.9, 0.8, 1.0))
+    low = {"auroc": figure(0.5, 0.4, 0.6)}
+    labels = {"grade": {"auroc": figure(0.8, 0.7, 0.9)}, "grade=1": {"auroc": figure(0.8, 0.7, 0.9)}, "grade=2": low}
+    task = {"name": "grade", "labels": ["grade=1", "grade=2"]}
+    e |= {"name": "grade", "task": task, "labels": labels, "operating_points": {}}
+    assert alarms(e) == ["No better than chance on these images: grade at level 2."]

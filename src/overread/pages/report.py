@@ -14,14 +14,14 @@ from overread.domain.canonical import plain
 from overread.domain.human import HUMAN
 from overread.pages import checklist_words
 from overread.pages.checklist import known_of, rows_of
-from overread.pages.plots import percent, told
+from overread.pages.plots import told
 from overread.pages.report_beside import beside, methods, seeds
 from overread.pages.report_groups import subgroup_rows
+from overread.pages.report_headline import hardly, headline, whose
 from overread.pages.report_labels import HONESTY, alarms, label_part, levels_part, overview, short
 from overread.pages.report_words import (
     ALWAYS_LIMITS,
     COUNTED_BY_IMAGE,
-    FLOORS,
     OTHER_ARCHIVE,
     SAME_SOURCE,
     USES,
@@ -57,13 +57,13 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "made": _day(evaluation["now"]),
         "answer": headline(evaluation),
         "with_overlaps": _with_overlaps(evaluation),
-        "warnings": [*alarms(evaluation), *evaluation["warnings"]],
+        "warnings": [*hardly(evaluation), *alarms(evaluation), *evaluation["warnings"]],
         "asked": _asked(evaluation),
         "split_told": _split_told(evaluation),
         "flow_told": _flow_told(evaluation),
         "reads_told": reads_told(evaluation),
         "alike_told": _alike_told(evaluation.get("exchangeability")),
-        "unit_told": f"{_whom(evaluation['unit']['images'], evaluation['unit']['patients'])}, counted by image",
+        "unit_told": f"{whose(evaluation['unit']['images'], evaluation['unit']['patients'])}, counted by image",
         "cohorts": _cohorts(evaluation),
         "cohort_names": list(evaluation["cohorts"]),
         "cohort_labels": [short(label, task) for label in task["labels"]],
@@ -163,14 +163,6 @@ def _title(evaluation: Mapping[str, Any]) -> str:
     return f"How well does a model read {task['name'].replace(',', ', ')}{where}?"
 
 
-def _whom(n: int, patients: int | None) -> str:
-    return f"{n:,} images (of {patients:,} patients)" if patients is not None else f"{n:,} images"
-
-
-def _share(e: Mapping[str, Any]) -> str:
-    return "none" if e["value"] is None else percent(e["value"])
-
-
 def _alike_told(found: Mapping[str, Any] | None) -> str:
     """Say whether testing images come as the calibration cohort's did, which every promise made there rests on."""
     if not found:
@@ -183,31 +175,6 @@ def _alike_told(found: Mapping[str, Any] | None) -> str:
     return f"Tested against the calibration cohort: {found['in_words']}."
 
 
-def headline(evaluation: Mapping[str, Any]) -> str:
-    """Return the result in one sentence, with how it stands against chance and against the floor."""
-    name, figures = evaluation["name"], evaluation["labels"][evaluation["name"]]
-    auroc = figures["auroc"]
-    whom = _whom(auroc["n"], auroc["n_patients"])
-    unseen = " that were not in its training" if evaluation["apart"] else ""
-    if auroc["value"] is None:
-        return f"On {whom} nothing can be said: the AUROC is {auroc['method']}."
-    span = f"{auroc['value']:.3f} (95 % interval {auroc['low']:.3f} to {auroc['high']:.3f})"
-    if auroc["low"] <= 0.5:
-        worse = "worse than" if auroc["high"] < 0.5 else "no better than"
-        return f"On {whom}{unseen}, it is {worse} chance: its AUROC is {span}, and a coin has 0.5."
-    if "confusion" in figures and "tp" in figures["confusion"]:
-        found, cleared = figures["sensitivity"], figures["specificity"]
-        others = len(evaluation["task"]["labels"]) - 1
-        of = f", the first of {others + 1} labels" if others else ""
-        first = (
-            f"On {whom}{unseen}, it found {_share(found)} of the images with {name}{of} and cleared {_share(cleared)} "
-            f"of the images without, at a threshold fixed beforehand; its AUROC is {span}."
-        )
-    else:
-        first = f"On {whom}{unseen}, it called {_share(figures['accuracy'])} of the images rightly; its mean AUROC is {span}."
-    return " ".join([first, *_against_floor(evaluation, auroc)])
-
-
 def _with_overlaps(evaluation: Mapping[str, Any]) -> str:
     """Say the other number, where testing cases were left out because they stand in training, too."""
     other = (evaluation.get("with_overlaps") or {}).get(evaluation["name"], {}).get("auroc")
@@ -218,23 +185,6 @@ def _with_overlaps(evaluation: Mapping[str, Any]) -> str:
         f"Left out of that are {left_out:,} images that also stand in another cohort; with them, as a published table "
         f"would count, the AUROC is {told(other)}."
     )
-
-
-def _against_floor(evaluation: Mapping[str, Any], auroc: Mapping[str, Any]) -> list[str]:
-    """Say how the AUROC stands against the best floor that learns."""
-    there = [
-        (FLOORS[k], evaluation["floors"].get(k, {}).get(evaluation["name"], {}).get("auroc"))
-        for k in ("logistic_thumbnails", "nearest_thumbnail", "simple-cnn")
-    ]
-    known = [(who, floor) for who, floor in there if floor and floor["value"] is not None]
-    if not known:
-        return []
-    who, floor = max(known, key=lambda f: f[1]["value"])
-    if auroc["low"] > floor["high"]:
-        against = "clearly above"
-    else:
-        against = "not clearly above" if auroc["value"] > floor["value"] else "no better than"
-    return [f"That is {against} the best of the simple models on the same images ({who}: {floor['value']:.3f})."]
 
 
 def _asked(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -138,38 +138,57 @@ def natural(figures: E) -> list[str]:
 
 
 def odds(figures: E) -> list[str]:
-    """Say what an answer does to the odds: the likelihood ratios in words.
+    """Say what an answer does to the odds that the finding is there: the likelihood ratios in words.
 
     Examples
     --------
     >>> odds({"lr_plus": {"value": 5.2, "low": 3.1, "high": 8.8}, "lr_minus": {"value": 0.08, "low": 0.04, "high": 0.2}})
-    ['A positive answer multiplies the odds by 5.2 (3.1 to 8.8), a negative one divides them by 12 (5.0 to 25).']
+    ['A positive answer multiplies the odds that it is there by 5.2 (3.1 to 8.8), a negative one divides them by 12 (5.0 to 25).']
     >>> odds({"lr_plus": {"value": None, "low": 9.5, "high": 400}, "lr_minus": {"value": 0.0, "low": 0.0, "high": 0.2}})
-    ['A positive answer multiplies the odds by at least 9.5, a negative one divides them by at least 5.0.']
+    ['A positive answer multiplies the odds that it is there by at least 9.5, a negative one divides them by at least 5.0.']
+    >>> odds({"lr_plus": {"value": 1.1, "low": 0.9, "high": 2.0}, "lr_minus": {"value": 0.0, "low": 0.0, "high": 6.0}})[1:]
+    ['A positive answer may say nothing: 1 lies in its interval.', 'A negative answer may say nothing: 1 lies in its interval.']
     """
     plus, minus = figures.get("lr_plus"), figures.get("lr_minus")
     if not plus or not minus or plus["low"] is None or minus["high"] is None:
         return []
-    if plus["value"] is None or plus["high"] is None:
-        up = f"at least {_number(plus['low'])}"
-    else:
-        up = f"{_number(plus['value'])} ({_number(plus['low'])} to {_number(plus['high'])})"
-    if not minus["high"]:
-        down = "more than can be said"
-    elif not minus["value"]:
-        down = f"at least {_number(1 / minus['high'])}"
-    elif not minus["low"]:
-        down = f"{_number(1 / minus['value'])} ({_number(1 / minus['high'])} or more)"
-    else:
-        down = f"{_number(1 / minus['value'])} ({_number(1 / minus['high'])} to {_number(1 / minus['low'])})"
-    lines = [f"A positive answer multiplies the odds by {up}, a negative one divides them by {down}."]
-    if plus["low"] <= 1 <= (plus["high"] or np.inf):
-        lines.append("As 1 lies in that interval, a positive answer may say nothing.")
+    surely = minus["high"] < 1  # below 1 as a whole: then, and only then, "divides" is said, by numbers above 1
+    up, down = _times(plus), f"divides them by {_parts(minus)}" if surely else f"multiplies them by {_times(minus)}"
+    lines = [f"A positive answer multiplies the odds that it is there by {up}, a negative one {down}."]
+    for answer, e, against in (
+        ("positive", plus, plus["high"] is not None and plus["high"] < 1),
+        ("negative", minus, minus["low"] is not None and minus["low"] > 1),
+    ):
+        if against:
+            lines.append(
+                f"A {answer} answer speaks {'against' if e is plus else 'for'} the finding on these images: the wrong way round."
+            )
+        elif (e["low"] or 0.0) <= 1 <= (np.inf if e["high"] is None else e["high"]):
+            lines.append(f"A {answer} answer may say nothing: 1 lies in its interval.")
     return lines
 
 
+def _times(e: E) -> str:
+    """Return a likelihood ratio as what the odds are multiplied by."""
+    if e["value"] is None or e["high"] is None:
+        return f"at least {_number(e['low'])}"
+    if not e["value"]:
+        return f"at most {_number(e['high'])}"
+    return f"{_number(e['value'])} ({_number(e['low'] or 0.0)} to {_number(e['high'])})"
+
+
+def _parts(e: E) -> str:
+    """Return a likelihood ratio below 1 as what the odds are divided by."""
+    if not e["high"]:
+        return "more than can be said"
+    if not e["value"]:
+        return f"at least {_number(1 / e['high'])}"
+    most = f"{_number(1 / e['high'])} to {_number(1 / e['low'])}" if e["low"] else f"{_number(1 / e['high'])} or more"
+    return f"{_number(1 / e['value'])} ({most})"
+
+
 def _number(v: float) -> str:
-    return f"{v:.1f}" if v < 9.95 else f"{v:,.0f}"
+    return f"{v:.2f}" if v < 0.95 else f"{v:.1f}" if v < 9.95 else f"{v:,.0f}"
 
 
 def elsewhere(stated: E | None) -> list[str]:
@@ -220,9 +239,14 @@ def alarms(evaluation: E) -> list[str]:
     """Say what a reader must know before the figures: promises of the calibration cohort that testing did not keep."""
     lines, name, several = [], evaluation["name"], len(evaluation["task"]["labels"]) > 1
     low = {label: evaluation["labels"][label]["auroc"]["low"] for label in evaluation["task"]["labels"]}
-    idle = [short(label, evaluation["task"]) for label, limit in low.items() if limit is not None and limit <= 0.5]
+    levels = name not in evaluation["task"]["labels"]
+    idle = [
+        f"{name} at level {short(label, evaluation['task'])}" if levels else label
+        for label, limit in low.items()
+        if limit is not None and limit <= 0.5
+    ]
     if several and idle:
-        lines.append(f"No better than chance on these images: {', '.join(idle)}.")
+        lines.append(f"No better than chance on these images: {'; '.join(idle)}.")
     for label, point in evaluation["operating_points"].items():
         figures = evaluation["labels"][label]
         if kept(point, figures) is False:
