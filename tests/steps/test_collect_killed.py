@@ -26,8 +26,18 @@ SCRIPT = (
 )
 
 
-def _collector(source: Path, into: Path, workers: int = 1) -> subprocess.Popen:
-    command = [sys.executable, "-c", SCRIPT, str(source), str(into), str(workers)]
+# On a quick machine all is stored at once, in half a second: with this nothing waits, and the disk takes its time.
+SLOW_DISK = (
+    "import time\nimport overread.steps.collect\ncollecting = sys.modules['overread.steps.collect']\n"
+    "collecting._KEEP_AFTER_S, finish = 0, collecting.finish_objects\n"
+    "def slowly(*objects):\n    time.sleep(0.01)\n    return finish(*objects)\n"
+    "collecting.finish_objects = slowly\n"
+)
+
+
+def _collector(source: Path, into: Path, workers: int = 1, *, disk: str = "") -> subprocess.Popen:
+    script = SCRIPT.replace("\n", "\n" + disk, 1)
+    command = [sys.executable, "-c", script, str(source), str(into), str(workers)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -64,7 +74,7 @@ def test_killed_at_random_and_collected_again_it_is_the_same_archive(many, tmp_p
     rng = random.Random(1)
     reached = []
     for round_ in range(5):
-        process = _collector(many, tmp_path / "killed")
+        process = _collector(many, tmp_path / "killed", disk=SLOW_DISK)
         while len(list(tmp_path.glob("killed/objects/*/*.npy"))) <= 25 * round_ and process.poll() is None:
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.05))
