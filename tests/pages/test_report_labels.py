@@ -54,6 +54,23 @@ def test_a_promise_was_kept_only_where_the_whole_interval_keeps_it(found, said):
     assert said in promise(point(), {"sensitivity": found})
 
 
+def test_a_promise_about_patients_is_judged_by_patients_and_both_sensitivities_are_told():
+    """Patients with many images are the harder ones: over all images it falls short, over patients it does not."""
+    pooled = {**figure(0.93, 0.91, 0.94, n=900), "n_patients": 300}
+    by_patient = {**figure(0.97, 0.952, 0.98, n=900), "n_patients": 300}
+    both = {"sensitivity": pooled, "sensitivity_by_patient": by_patient}
+    said = promise(point(), both)
+    assert "the promise was kept" in said
+    assert f"{told(by_patient)}, averaged over patients; over all images {told(pooled)}" in said
+    e = evaluation(sensitivity=pooled, specificity=figure(0.9, 0.85, 0.95))
+    e["labels"]["mass"] |= both
+    assert alarms(e) == []
+    e["labels"]["mass"]["sensitivity_by_patient"] = {**by_patient, "high": 0.94, "low": 0.91, "value": 0.93}
+    assert "not kept" in alarms(e)[0]
+    old = promise(point(), {"sensitivity": pooled})  # never measured by patient: nothing is judged
+    assert "promise" not in old and "applied it." in old
+
+
 def test_an_alarm_stands_where_the_specificity_fell_and_none_where_it_may_not_have():
     fell = alarms(evaluation(sensitivity=figure(0.98, 0.96, 0.99), specificity=figure(0.6, 0.55, 0.65)))
     assert fell == [

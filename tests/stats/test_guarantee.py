@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binom, norm
 
-from overread.stats.guarantee import fewest_patients, promised_threshold, too_much
+from overread.stats.guarantee import fewest_patients, promised_threshold, sensitivity_by_patient, too_much
+from overread.stats.metrics import binary_figures
+from overread.stats.resample import cases
 
 
 def true_sensitivity(threshold, mean=1.5):
@@ -69,3 +71,50 @@ def test_ties_and_unknown_truth_do_not_raise_the_threshold():
     assert told["threshold"] == pytest.approx(0.3)
     assert told["missed"] == 0
     assert told["patients"] == 200
+
+
+def uneven(rng, n):
+    """Half of the patients have one easy image, half have ten harder ones."""
+    images = np.where(np.arange(n) % 2 == 0, 1, 10)
+    scores = rng.normal(np.where(images == 1, 4.0, 1.5).repeat(images), 1)
+    return scores, [str(i) for i in np.arange(n).repeat(images)]
+
+
+def test_the_promise_is_about_the_mean_over_patients_where_those_with_many_images_are_the_harder_ones():
+    """Both sensitivities of a threshold are known: what is promised holds, and the pooled one is another quantity."""
+    rng = np.random.default_rng(5)
+    by_patient, pooled = [], []
+    for _ in range(60):
+        scores, who = uneven(rng, 400)
+        told = promised_threshold(scores, np.ones(len(scores)), who)
+        easy, hard = true_sensitivity(told["threshold"], 4.0), true_sensitivity(told["threshold"])
+        by_patient.append((easy + hard) / 2)
+        pooled.append((easy + 10 * hard) / 11)
+        assert "a patient's images with it, averaged over new patients" in told["in_words"]
+    assert np.mean(np.array(by_patient) < 0.95) <= 0.1 + 3 * np.sqrt(0.09 / 60)
+    assert np.mean(np.array(pooled) < 0.95) > 0.7  # judged by this, a promise that holds would be called broken
+
+
+def test_what_is_judged_is_what_was_promised():
+    """Its interval holds the mean over patients, which is known, and not the pooled sensitivity."""
+    rng = np.random.default_rng(6)
+    threshold = 0.4
+    easy, hard = true_sensitivity(threshold, 4.0), true_sensitivity(threshold)
+    held, pooled = [], []
+    for _ in range(300):
+        scores, who = uneven(rng, 300)
+        found = binary_figures(np.ones(len(scores)), scores, threshold=threshold, patients=who)[
+            "sensitivity_by_patient"
+        ]
+        held.append(found.low <= (easy + hard) / 2 <= found.high)
+        pooled.append(found.low <= (easy + 10 * hard) / 11 <= found.high)
+    assert np.mean(held) >= 0.93
+    assert np.mean(pooled) < 0.5  # a figure that pools would not pass
+
+
+def test_with_one_image_a_patient_it_is_the_sensitivity():
+    rng = np.random.default_rng(7)
+    y, p = np.r_[np.ones(80), np.zeros(40)], rng.random(120)
+    figures = binary_figures(y, p, threshold=0.3, patients=[str(i) for i in range(120)])
+    assert figures["sensitivity_by_patient"] == figures["sensitivity"]
+    assert np.isnan(sensitivity_by_patient(cases(np.zeros(5), np.zeros(5)), np.ones(5, bool)).value)

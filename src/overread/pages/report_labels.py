@@ -11,6 +11,7 @@ from overread.pages import plots
 from overread.pages.benefit import decision_plot
 from overread.pages.plots import percent, told
 from overread.pages.precision import precision
+from overread.pages.report_promise import kept, promise, sensitivity_told
 from overread.pages.report_sets import broken, sets_told
 from overread.stats.frequency import outward
 from overread.stats.referral import REASONS
@@ -207,34 +208,6 @@ def elsewhere(stated: E | None) -> list[str]:
     ]
 
 
-def promise(point: E, figures: E) -> str:
-    """Say whether testing kept what the operating point promised on the calibration cohort."""
-    given, found = point.get("promise"), figures["sensitivity"]
-    applied = f"It was chosen on the {point['cohort']} cohort; testing only applied it"
-    if not given or found["value"] is None:
-        return applied + "."
-    if given["threshold"] is None:
-        return f"{applied}: sensitivity {told(found)}."  # the rule has said why nothing is promised
-    held = kept(point, figures)
-    if held is not None:
-        return f"{applied}, and the promise was {'kept' if held else 'not kept'}: sensitivity {told(found)}."
-    asked = percent(given["sensitivity"])
-    return f"{applied}, and the promise of {asked} was not contradicted: sensitivity {told(found)}."
-
-
-def kept(point: E, figures: E) -> bool | None:
-    """Return True where the whole interval keeps what was promised, False where the whole of it falls short.
-
-    None where the promised sensitivity lies within it (neither shown nor contradicted), or where nothing was promised.
-    """
-    given, found = point.get("promise"), figures["sensitivity"]
-    if not given or given["threshold"] is None or found["high"] is None:
-        return None
-    if found["low"] >= given["sensitivity"]:
-        return True
-    return False if found["high"] < given["sensitivity"] else None
-
-
 def alarms(evaluation: E) -> list[str]:
     """Say what a reader must know before the figures: promises of the calibration cohort that testing did not keep."""
     lines, name, several = [], evaluation["name"], len(evaluation["task"]["labels"]) > 1
@@ -250,7 +223,7 @@ def alarms(evaluation: E) -> list[str]:
     for label, point in evaluation["operating_points"].items():
         figures = evaluation["labels"][label]
         if kept(point, figures) is False:
-            lines.append(f"{label}: the sensitivity promised was not kept ({told(figures['sensitivity'], 2)}).")
+            lines.append(f"{label}: the sensitivity promised was not kept ({sensitivity_told(figures)}).")
         before, cleared = point.get("specificity"), figures["specificity"]
         if before is not None and cleared["high"] is not None and before > cleared["high"]:
             lines.append(

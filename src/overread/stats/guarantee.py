@@ -2,7 +2,10 @@
 
 The largest threshold that reaches a sensitivity on the calibration cohort misses it in about half of all new cohorts.
 Here every threshold must pass a test of "it misses too much", from the safest upwards; the last that passes is taken.
-The promise is about new patients like the calibration patients, over the drawing of the calibration cohort.
+The promise is about new patients like the calibration patients, over the drawing of the calibration cohort. What is
+promised, tested and later judged is one quantity: of each patient's images with the finding the share that is found,
+averaged over patients (`sensitivity_by_patient`). Of all images pooled it says nothing: where patients with many images
+are the harder ones, the pooled sensitivity is lower, and no promise about patients is broken by that.
 
 References
 ----------
@@ -19,8 +22,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
+from overread.domain import Estimate
 from overread.stats import calibration
-from overread.stats.resample import cases
+from overread.stats.resample import Cases, cases, per_patient
+from overread.stats.shares import shares
 
 CONFIDENCE = 0.9
 """Of the promise: in at least 9 of 10 calibration cohorts that could have been drawn, the sensitivity asked for holds."""
@@ -88,14 +93,14 @@ def promised_threshold(
         Of one label on the calibration cohort; truth is 1, 0, or NaN for unknown.
     patients : sequence of str or None, (n,)
     sensitivity : float
-        Asked for, between 0 and 1; of patients with several images the mean over their images counts.
+        Asked for, between 0 and 1: the share of a patient's images that is found, averaged over patients.
     confidence : float
 
     Returns
     -------
     dict
         threshold (None where nothing can be promised), sensitivity, confidence, patients (with the finding), missed
-        (images, on calibration), p_value, needed (patients), in_words.
+        (images, on calibration), found (on calibration, averaged over patients), p_value, needed (patients), in_words.
 
     Examples
     --------
@@ -110,17 +115,18 @@ def promised_threshold(
     have = c.subset(np.flatnonzero(c.truth == 1))
     images = np.bincount(have.patient, minlength=have.patients)
     told: dict[str, Any] = {"threshold": None, "sensitivity": sensitivity, "confidence": confidence}
-    told |= {"patients": have.patients, "missed": 0, "p_value": None}
+    told |= {"patients": have.patients, "missed": 0, "found": None, "p_value": None}
     told["needed"] = fewest_patients(sensitivity, confidence=confidence)
     order = np.argsort(have.score, kind="stable")
     missed = np.zeros(have.patients)
     for k, i in enumerate(order):  # the k lowest are missed when the (k + 1)-th is the threshold
         tied = k and have.score[i] == have.score[order[k - 1]]
         if not tied:
-            p = too_much(np.round(missed / np.maximum(images, 1), 12), allowed=1 - sensitivity)
+            share = np.round(missed / np.maximum(images, 1), 12)
+            p = too_much(share, allowed=1 - sensitivity)
             if p > 1 - confidence:
                 break
-            told |= {"threshold": float(have.score[i]), "missed": k, "p_value": p}
+            told |= {"threshold": float(have.score[i]), "missed": k, "found": 1 - float(share.mean()), "p_value": p}
         missed[have.patient[i]] += 1
     return told | {"in_words": _in_words(told)}
 
@@ -133,9 +139,40 @@ def _in_words(told: dict[str, Any]) -> str:
             f"at least {told['needed']:,} are needed"
         )
     return (
-        f"finds at least {found} of what is there in new patients like the {n:,} it was chosen on, "
-        f"with {100 * told['confidence']:g} % confidence"
+        f"finds at least {found} of a patient's images with it, averaged over new patients like the {n:,} it was chosen "
+        f"on, with {100 * told['confidence']:g} % confidence"
     )
+
+
+def sensitivity_by_patient(c: Cases, call: np.ndarray) -> Estimate:
+    """Return the share of a patient's images with the finding that is called, averaged over patients.
+
+    This is what `promised_threshold` promises; with one image a patient it is the sensitivity.
+
+    Parameters
+    ----------
+    c : Cases
+    call : ndarray of bool, (n,)
+
+    Notes
+    -----
+    Wilson's interval on patients: a share between 0 and 1 spreads no more over patients than found or missed does.
+
+    Examples
+    --------
+    >>> c = cases(np.ones(6), np.zeros(6), ["P1", "P1", "P1", "P1", "P2", "P3"])
+    >>> call = np.array([False, False, True, True, True, True])
+    >>> print(sensitivity_by_patient(c, call), call.mean().round(3))
+    0.833 (0.310–0.982) 0.667
+    """
+    have = c.subset(np.flatnonzero(c.truth == 1))
+    if not have.patients:
+        return have.undefined("no case with the finding")
+    images = per_patient(have, np.ones(len(have.truth)))
+    found = per_patient(have, np.asarray(call, float)[c.truth == 1]) / images
+    s = shares(found[:, None], np.ones((have.patients, 1)))
+    told = "Wilson" if have.alone else f"mean over patients, Wilson on {have.patients:,} of them"
+    return have.estimate(s.value[0], s.low[0], s.high[0], told)
 
 
 def operating_point(

@@ -15,6 +15,7 @@ from overread.domain import Estimate
 from overread.stats.claims import alike, gap
 from overread.stats.clustered import auroc_pull
 from overread.stats.decisions import figures as worth
+from overread.stats.guarantee import sensitivity_by_patient
 from overread.stats.jackknife import SHORT_OF_1, jackknifed, limits, without_each
 from overread.stats.levels import Figures, balanced_accuracy, far_off, mean_error, multiclass_figures
 from overread.stats.ranking import auroc, average_precision, delong
@@ -75,7 +76,7 @@ def binary_figures(
     Returns
     -------
     dict
-        auroc, ap, sensitivity, specificity, ppv, npv, accuracy, accuracy_at_half (calls at 0.5, only to compare
+        auroc, ap, sensitivity, sensitivity_by_patient (what an operating point promises), specificity, ppv, npv, accuracy, accuracy_at_half (calls at 0.5, only to compare
         with published tables), balanced_accuracy, brier, brier_skill, lr_plus, lr_minus, mcc, slope, intercept as
         `Estimate`; decision_curve (`overread.stats.decisions.decision_curve`); confusion as
         ``{"tp", "fp", "fn", "tn", "threshold"}``; prevalence as `Estimate`.
@@ -101,6 +102,7 @@ def binary_figures(
         "auroc": auroc(c),
         "ap": average_precision(c),
         "sensitivity": share(call, present, "no case with the finding"),
+        "sensitivity_by_patient": sensitivity_by_patient(c, call),
         "specificity": share(~call, ~present, "no case without the finding"),
         "ppv": share(present, call, "no case called present"),
         "npv": share(~present, ~call, "no case called absent"),

@@ -1,0 +1,69 @@
+"""Whether testing kept what the operating point promised: one quantity, the sensitivity averaged over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from overread.pages.plots import percent, told
+
+E = Mapping[str, Any]
+
+VISIBLE = 0.005
+"""Two sensitivities that lie further apart than this differ to the eye, and both are told."""
+
+
+def promise(point: E, figures: E) -> str:
+    """Say whether testing kept what the operating point promised on the calibration cohort."""
+    given, found = point.get("promise"), judged(figures)
+    applied = f"It was chosen on the {point['cohort']} cohort; testing only applied it"
+    if not given or found is None or found["value"] is None:
+        return applied + "."
+    if given["threshold"] is None:
+        return f"{applied}: sensitivity {sensitivity_told(figures)}."  # the rule has said why nothing is promised
+    held = kept(point, figures)
+    if held is not None:
+        verdict = "kept" if held else "not kept"
+        return f"{applied}, and the promise was {verdict}: sensitivity {sensitivity_told(figures)}."
+    asked = percent(given["sensitivity"])
+    return f"{applied}, and the promise of {asked} was not contradicted: sensitivity {sensitivity_told(figures)}."
+
+
+def judged(figures: E) -> E | None:
+    """Return the sensitivity that was promised, that averaged over patients; None where it was never measured.
+
+    With one image a patient it is the sensitivity itself, which is all that runs of an earlier version hold.
+    """
+    pooled = figures["sensitivity"]
+    alone = pooled["n"] == pooled.get("n_patients")
+    return figures.get("sensitivity_by_patient") or (pooled if alone else None)
+
+
+def sensitivity_told(figures: E) -> str:
+    """Return the sensitivity that was promised, and beside it that of all images where the two differ to the eye.
+
+    Examples
+    --------
+    >>> one, other = ({"value": v, "low": v - 0.02, "high": v + 0.02, "n": 60, "n_patients": 40} for v in (0.96, 0.91))
+    >>> sensitivity_told({"sensitivity": other, "sensitivity_by_patient": one})
+    '0.960 (0.940–0.980), averaged over patients; over all images 0.910 (0.890–0.930)'
+    >>> sensitivity_told({"sensitivity": one, "sensitivity_by_patient": one})
+    '0.960 (0.940–0.980)'
+    """
+    found, pooled = judged(figures), figures["sensitivity"]
+    if found is None or pooled["value"] is None or abs(found["value"] - pooled["value"]) < VISIBLE:
+        return told(found or pooled)
+    return f"{told(found)}, averaged over patients; over all images {told(pooled)}"
+
+
+def kept(point: E, figures: E) -> bool | None:
+    """Return True where the whole interval keeps what was promised, False where the whole of it falls short.
+
+    None where the promised sensitivity lies within it (neither shown nor contradicted), or where nothing was promised.
+    """
+    given, found = point.get("promise"), judged(figures)
+    if not given or given["threshold"] is None or found is None or found["high"] is None:
+        return None
+    if found["low"] >= given["sensitivity"]:
+        return True
+    return False if found["high"] < given["sensitivity"] else None
