@@ -107,7 +107,7 @@ ITEMS: tuple[Item, ...] = (
     Item(24, _WELL, "Matthews' correlation, balanced accuracy or quadratic kappa", _M, "well", words.agreement),
     Item(25, _WELL, "Spread over at least three seeds", f"{_C}, {_M}", "well", words.seeds,
          "fewer than three seeds: overread train --seeds 3, or overread evaluate RUN --seeds-from RUN2 RUN3"),
-    Item(26, _WELL, "Floors beside it; published figures with the probability of a false claim", f"{_C}, {_M}", "well", words.floors),
+    Item(26, _WELL, "Floors beside it; published figures with the one-sided p-value of "not better"", f"{_C}, {_M}", "well", words.floors),
     Item(27, _CAL, "Reliability, slope, intercept, Brier score and skill", f"{_T}, {_M}", "label-1", words.reliability),
     Item(28, _CAL, "Decision curve", f"{_T}, {_M}", "label-1", words.benefit,
          "one of several levels is called: net benefit is drawn for each level only"),
@@ -118,7 +118,7 @@ ITEMS: tuple[Item, ...] = (
     Item(32, _FAIR, "Made worse on purpose: corruptions at five severities", f"{_C}, {_M}, {_G}", "worse", words.corruptions,
          "no corrupted images were read"),
     Item(33, _FAIR, "Subgroups with gaps and intervals; too few to say under 30", f"{_C}, {_T}, {_S}, {_G}", "groups", words.subgroups,
-         "the source says nothing of sex, age, site or scanner, or the archive is not here"),
+         "no subgroup was looked at"),
     Item(34, _FAIR, "Shortcuts: can the answer be had from what it must not depend on", f"{_C}, {_G}", "shortcuts", words.shortcuts,
          "shortcuts were not looked for"),
     Item(35, _FAIR, "Where it fails: a gallery of the surest mistakes", f"{_C}, {_T}", "cases", words.failures,
@@ -159,6 +159,8 @@ def row_of(item: Item, known: str, answers: Mapping[str, str]) -> Row:
     if missing:
         said.append("to be written: " + ", ".join(HUMAN[key].words for key in missing))
         return Row(item, "blank", "; ".join([*([known] if known else []), *said]), missing)
+    if known.startswith(words.UNMEASURED) and not said:
+        return Row(item, "not measured", known.removeprefix(words.UNMEASURED))
     if item.fill and not known and not said:
         return Row(item, "not measured", item.without)
     return Row(item, "answered", "; ".join([*([known] if known else []), *said]))

@@ -9,10 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from overread.pages.plots import percent, told
+from overread.pages.report_groups import none_because
 from overread.pages.report_words import times
 from overread.pages.section_corruptions import in_words
 
 E = Mapping[str, Any]
+
+UNMEASURED = "not measured: "
+"""What the words of an item begin with where it was not measured, and the reason is known."""
 
 
 def _first(e: E) -> Mapping[str, Any]:
@@ -219,7 +223,11 @@ def corruptions(e: E) -> str:
 
 def subgroups(e: E) -> str:
     rows = e["subgroups"]
-    return f"{len(rows)} rows, {sum(r['few'] for r in rows)} of them too few to say" if rows else ""
+    return (
+        f"{len(rows)} rows, {sum(r['few'] for r in rows)} of them too few to say"
+        if rows
+        else f"{UNMEASURED}{none_because(e)}"
+    )
 
 
 def shortcuts(e: E) -> str:

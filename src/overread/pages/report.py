@@ -16,7 +16,7 @@ from overread.pages import checklist_words
 from overread.pages.checklist import known_of, rows_of
 from overread.pages.plots import told
 from overread.pages.report_beside import beside, methods, seeds
-from overread.pages.report_groups import subgroup_rows
+from overread.pages.report_groups import none_because, subgroup_columns, subgroup_rows
 from overread.pages.report_headline import hardly, headline, whose
 from overread.pages.report_labels import HONESTY, alarms, label_part, levels_part, overview, short
 from overread.pages.report_words import (
@@ -84,6 +84,9 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "seeds": seeds(evaluation),
         "parts": levels_part(evaluation) if levels else [label_part(evaluation, n) for n in task["labels"]],
         "subgroups": subgroup_rows(evaluation),
+        "subgroup_columns": subgroup_columns(evaluation),
+        "no_subgroup": none_because(evaluation),
+        "by_level": levels,
         "sections": sections_of(evaluation),
         "gallery": _gallery(evaluation),
         "limits": [

@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from overread.pages.plots import told
 
-KEYS = ("auroc", "sensitivity", "specificity")
+KEYS = {
+    "auroc": "AUROC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "accuracy": "accuracy",
+    "kappa_quadratic": "quadratic kappa",
+}
+"""Figures that a group may have, and their words."""
+
+
+def subgroup_columns(evaluation: Mapping[str, Any]) -> list[str]:
+    """Return the words of the figures that the groups have."""
+    return [KEYS[key] for key in _keys(evaluation)]
+
+
+def _keys(evaluation: Mapping[str, Any]) -> list[str]:
+    return [key for key in KEYS if any(key in group for group in evaluation["subgroups"])]
+
+
+def none_because(evaluation: Mapping[str, Any]) -> str:
+    """Return the one reason why no subgroup could be looked at; "" where some were.
+
+    Examples
+    --------
+    >>> none_because({"subgroups": [], "external": False, "strata_known": False, "strata": []})
+    'the training archive is not here'
+    >>> row = {"stratum": "sex", "value": "F", "counts": {"testing": 40}}
+    >>> none_because({"subgroups": [], "external": False, "strata_known": True, "strata": [row]})
+    'no group told by the source has two to twelve values among the testing images (sex has one)'
+    """
+    if evaluation["subgroups"]:
+        return ""
+    if evaluation["external"]:
+        return "no group told by the other archive has two to twelve values among its images"
+    if not evaluation["strata_known"]:
+        return "the training archive is not here"
+    there: dict[str, int] = {}
+    for row in evaluation["strata"]:
+        there[row["stratum"]] = there.get(row["stratum"], 0) + bool(row["counts"]["testing"])
+    told_so = "; ".join(f"{name} has {'one' if n == 1 else 'none' if not n else n}" for name, n in there.items())
+    aside = f" ({told_so})" if told_so else ""
+    return f"no group told by the source has two to twelve values among the testing images{aside}"
 
 
 def subgroup_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -15,35 +56,34 @@ def subgroup_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     A group of fewer than 30 patients has no figures; nor have fewer answered or referred.
     """
-    rows = []
+    rows, keys = [], _keys(evaluation)
     for g in evaluation["subgroups"]:
-        gaps = [g["gap"].get(key) if g.get("gap") else None for key in KEYS]
-        cells = [] if g["few"] else [told(g[key], 2) for key in KEYS]
+        gaps = [g["gap"].get(key) if g.get("gap") else None for key in keys]
+        cells = [] if g["few"] else [told(g[key], 2) for key in keys]
         rows.append(
             {
                 "group": f"{g['stratum']}: {g['value']}",
                 "label": g["label"],
                 "few": g["few"],
-                "whom": _whom(g["prevalence"]),
+                "whom": _whom(g),
                 "cells": [{"value": value, "gap": _gap(gap)} for value, gap in zip(cells, gaps, strict=False)],
-                "parts": [] if g["few"] else [_part(way, of) for way, of in g.get("three_ways", {}).items()],
+                "parts": [] if g["few"] else [_part(way, of, keys) for way, of in g.get("three_ways", {}).items()],
             }
         )
     return rows
 
 
-def _whom(share: Mapping[str, Any]) -> list[str]:
-    """Return how many patients and images, and how many images with the finding."""
-    return [
-        f"{share['n_patients']:,}" if share["n_patients"] is not None else "–",
-        f"{share['n']:,}",
-        f"{round((share['value'] or 0) * share['n']):,}",
-    ]
+def _whom(figures: Mapping[str, Any]) -> list[str]:
+    """Return how many patients and images, and of a yes-or-no label how many images with the finding."""
+    share = figures["prevalence"] if "prevalence" in figures else figures["accuracy"]
+    people = f"{share['n_patients']:,}" if share["n_patients"] is not None else "–"
+    with_it = [f"{round((share['value'] or 0) * share['n']):,}"] if "prevalence" in figures else []
+    return [people, f"{share['n']:,}", *with_it]
 
 
-def _part(way: str, figures: Mapping[str, Any]) -> dict[str, Any]:
-    cells = [] if figures["few"] else [told(figures[key], 2) for key in KEYS]
-    return {"way": way, "few": figures["few"], "whom": _whom(figures["prevalence"]), "cells": cells}
+def _part(way: str, figures: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    cells = [] if figures["few"] else [told(figures[key], 2) for key in keys]
+    return {"way": way, "few": figures["few"], "whom": _whom(figures), "cells": cells}
 
 
 def _gap(gap: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from overread.stats.resample import Cases, Z, per_patient
 from overread.stats.shares import counted, mover, shares, together, wilson
 
 MAY_CLAIM = 0.05
-"""Above this probability of being false, "better" is not said."""
+"""Above this one-sided p-value of "it is not better", "better" is not said."""
 
 
 def paired_auroc(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
@@ -76,7 +76,7 @@ def _difference(c: Cases, figure: Callable, other: np.ndarray) -> Estimate:
     (mine, pull), (its, other_pull) = figure(c), figure(c, other)
     if min(seen_in(c)) < 3:
         return c.estimate(mine - its, np.nan, np.nan, "an answer in fewer than 3 patients: no interval")
-    return _bounded(c, mine - its, pull - other_pull, least=min(seen_in(c)))
+    return bounded(c, mine - its, pull - other_pull, least=min(seen_in(c)))
 
 
 def difference_mean(c: Cases, first: np.ndarray, second: np.ndarray) -> Estimate:
@@ -85,10 +85,10 @@ def difference_mean(c: Cases, first: np.ndarray, second: np.ndarray) -> Estimate
         return c.undefined("no cases")
     sums = np.stack([per_patient(c, first - second), per_patient(c, np.ones(len(first)))], axis=1)
     value, pull = without_each(sums, lambda s: s[..., 0] / s[..., 1])
-    return _bounded(c, value, pull, least=c.patients)
+    return bounded(c, value, pull, least=c.patients)
 
 
-def _bounded(c: Cases, value: float, pull: np.ndarray, *, least: int) -> Estimate:
+def bounded(c: Cases, value: float, pull: np.ndarray, *, least: int) -> Estimate:
     """Return a paired difference between −1 and 1; where no patient tells two models apart, as many as may yet."""
     low, _ = limits(value, pull)
     if np.isfinite(low):
@@ -189,7 +189,10 @@ def false_claim(
     figure: str = "accuracy",
     share: float | None = None,
 ) -> dict[str, float | bool | str]:
-    """Return the probability that "better than the published figure" is false.
+    """Return how often a lead as large would come by chance if we were no better than a published figure.
+
+    A one-sided p-value: it is not the probability that "better" is false, which would need to know how likely that was
+    beforehand. Held to at most 0.05, "better" is said of at most 1 in 20 models that only equal the published figure.
 
     Parameters
     ----------
@@ -209,7 +212,12 @@ def false_claim(
     Returns
     -------
     dict
-        probability, may_claim, in_words.
+        p_value (one-sided, of "it is not better"), may_claim, in_words.
+
+    Notes
+    -----
+    The lead over its standard error, held against the normal curve. Christodoulou et al. read the same number as the
+    probability of a false claim: so it is for who held every lead for equally likely beforehand (a flat prior).
 
     References
     ----------
@@ -220,10 +228,10 @@ def false_claim(
     >>> from overread.stats.shares import wilson
     >>> ours = Estimate(0.950, *wilson(593, 624), n=624, method="Wilson")
     >>> told = false_claim(ours, 0.946)
-    >>> round(told["probability"], 2), told["may_claim"]
+    >>> round(told["p_value"], 2), told["may_claim"]
     (0.34, False)
     >>> told = false_claim(ours, 0.90, published_n=100, figure="auroc", share=0.1)
-    >>> round(told["probability"], 2), told["in_words"][-80:]
+    >>> round(told["p_value"], 2), told["in_words"][-80:]
     (0.23, '(of the published 100 cases, 10 are taken to have the finding, as often as ours)')
     """
     error = (ours.value - ours.low) / Z  # the side that matters: near 1 an interval is longer downwards
@@ -240,11 +248,11 @@ def false_claim(
     p = float(stats.norm.sf(gap / error)) if error > 0 else float(gap <= 0)
     may = p <= MAY_CLAIM
     told = (
-        f"{ours.value:.3f} against a published {published:g}: the probability that it is not better is {p:.2g}"
-        + ("" if may else ", so that it may not be called better")
+        f"{ours.value:.3f} against a published {published:g}: one-sided p = {p:.2g} (how often a lead as large would come "
+        "by chance if it were no better)" + ("" if may else ", so that it may not be called better")
         + aside
     )
-    return {"probability": p, "may_claim": may, "in_words": told}
+    return {"p_value": p, "may_claim": may, "in_words": told}
 
 
 BY_ANSWER = ("auroc", "sensitivity", "specificity", "balanced_accuracy")

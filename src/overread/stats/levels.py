@@ -118,6 +118,14 @@ def kappa(c: Cases, call: np.ndarray, k: int) -> Estimate:
     """
     if len(np.unique(c.truth)) < 2:
         return c.undefined("one answer only")
+    value, pull = kappa_pull(c, call, k)
+    if abs(value) < 1 and np.isfinite(limits(value, pull, FISHER)[0]):
+        return jackknifed(c, value, pull, FISHER)
+    return c.estimate(value, *wrong_by_chance(value, c.patients), _no_case_differs(c))
+
+
+def kappa_pull(c: Cases, call: np.ndarray, k: int) -> tuple[float, np.ndarray]:
+    """Return Cohen's kappa with quadratic weights, and what it loses without each patient (patients,)."""
     tables = np.bincount(c.patient * k * k + c.truth * k + call, minlength=c.patients * k * k).reshape(-1, k * k)
     distance = (np.arange(k)[:, None] - np.arange(k)) ** 2.0
 
@@ -126,10 +134,7 @@ def kappa(c: Cases, call: np.ndarray, k: int) -> Estimate:
         apart = np.einsum("...i,ij,...j->...", seen.sum(-1), distance, seen.sum(-2)) / seen.sum((-1, -2))
         return 1 - (seen * distance).sum((-1, -2)) / apart
 
-    value, pull = without_each(tables.astype(float), agreement)
-    if abs(value) < 1 and np.isfinite(limits(value, pull, FISHER)[0]):
-        return jackknifed(c, value, pull, FISHER)
-    return c.estimate(value, *wrong_by_chance(value, c.patients), _no_case_differs(c))
+    return without_each(tables.astype(float), agreement)
 
 
 def wrong_by_chance(value: float, patients: int) -> tuple[float, float]:
