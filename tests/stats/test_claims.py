@@ -66,10 +66,21 @@ def test_false_claims_are_as_often_false_as_stated():
     assert 0.03 <= claimed / 4000 <= 0.065
 
 
+def test_it_is_a_p_value_and_is_called_one():
+    """Of models exactly as good as the published one it is spread evenly; of no other is it a probability of being so."""
+    r = np.random.default_rng(7)
+    found = [r.binomial(5000, 0.8) for _ in range(3000)]
+    told = [false_claim(Estimate(k / 5000, *wilson(k, 5000), n=5000, method="Wilson"), 0.8) for k in found]
+    p = np.array([claim["p_value"] for claim in told])
+    for level in (0.1, 0.3, 0.5, 0.7):
+        assert (p <= level).mean() == pytest.approx(level, abs=0.035)
+    assert "one-sided p = " in told[0]["in_words"] and "probability" not in told[0]["in_words"]
+
+
 def test_a_published_figure_on_few_cases_makes_the_claim_harder():
     ours = Estimate(0.95, *wilson(593, 624), n=624, method="Wilson")
     exact, doubted = false_claim(ours, 0.93), false_claim(ours, 0.93, published_n=200)
-    assert exact["probability"] < doubted["probability"]
+    assert exact["p_value"] < doubted["p_value"]
     assert "taken as exact" in exact["in_words"] and "taken as exact" not in doubted["in_words"]
 
 

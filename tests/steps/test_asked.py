@@ -16,4 +16,4 @@ def test_the_published_cases_are_taken_to_have_the_finding_as_often_as_ours():
     assert "of the published 200 cases, 20 are taken to have the finding" in by_answer["in_words"]
     assert "are taken" not in of_all["in_words"]
     exact, _ = claims_against(labels, wanted, n=None)
-    assert exact["probability"] < by_answer["probability"]
+    assert exact["p_value"] < by_answer["p_value"]

@@ -192,7 +192,7 @@ def false_claim(
     """Return how often a lead as large would come by chance if we were no better than a published figure.
 
     A one-sided p-value: it is not the probability that "better" is false, which would need to know how likely that was
-    beforehand. Held to at most 0.05, "better" is said of at most 1 in 20 models that only equal the published figure.
+    beforehand. Held to at most 0.05, "better" is said of about 1 in 20 models that only equal the published figure.
 
     Parameters
     ----------
@@ -249,8 +249,7 @@ def false_claim(
     may = p <= MAY_CLAIM
     told = (
         f"{ours.value:.3f} against a published {published:g}: one-sided p = {p:.2g} (how often a lead as large would come "
-        "by chance if it were no better)" + ("" if may else ", so that it may not be called better")
-        + aside
+        "by chance if it were no better)" + ("" if may else ", so that it may not be called better") + aside
     )
     return {"p_value": p, "may_claim": may, "in_words": told}
 

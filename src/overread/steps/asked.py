@@ -42,7 +42,7 @@ def at_prevalence(labels: Mapping[str, Mapping[str, Any]], prevalence: float) ->
 def claims_against(
     labels: Mapping[str, Mapping[str, Any]], published: Mapping[str, float], *, n: int | None
 ) -> list[dict[str, Any]]:
-    """Return, for each published figure, the probability that being better than it is a false claim."""
+    """Return, for each published figure, the one-sided p-value of "it is not better"."""
     first = next(iter(labels))
     told = []
     for name, value in published.items():

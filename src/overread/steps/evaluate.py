@@ -124,7 +124,7 @@ def evaluate(
     prevalence : float, optional
         How common the finding is where the model will be used: PPV and NPV are told for it, too.
     published : mapping of str to float, optional
-        Figures of others on the same cases, ``{"auroc": 0.97}``: the probability that "better" is false is told.
+        Figures of others on the same cases, ``{"auroc": 0.97}``: the one-sided p-value of "not better" is told.
     published_n : int, optional
         Testing cases behind the published figures.
     seeds_from : sequence of path
