@@ -107,7 +107,7 @@ ITEMS: tuple[Item, ...] = (
     Item(24, _WELL, "Matthews' correlation, balanced accuracy or quadratic kappa", _M, "well", words.agreement),
     Item(25, _WELL, "Spread over at least three seeds", f"{_C}, {_M}", "well", words.seeds,
          "fewer than three seeds: overread train --seeds 3, or overread evaluate RUN --seeds-from RUN2 RUN3"),
-    Item(26, _WELL, "Floors beside it; published figures with the one-sided p-value of "not better"", f"{_C}, {_M}", "well", words.floors),
+    Item(26, _WELL, 'Floors beside it; published figures with the one-sided p-value of "not better"', f"{_C}, {_M}", "well", words.floors),
     Item(27, _CAL, "Reliability, slope, intercept, Brier score and skill", f"{_T}, {_M}", "label-1", words.reliability),
     Item(28, _CAL, "Decision curve", f"{_T}, {_M}", "label-1", words.benefit,
          "one of several levels is called: net benefit is drawn for each level only"),
