@@ -5,6 +5,7 @@ import pytest
 from scipy.special import expit, softmax
 from scipy.stats import beta, binomtest, kstest
 
+from overread.stats import calibration
 from overread.stats.conformal import Sets, by_chance, fewest_patients, fit
 
 
@@ -159,3 +160,39 @@ def realised_of(sets, p):
     """Upper end of Wilson's interval of the coverage."""
     covered = int(sets.possible(np.stack([1 - p, p], 1))[:, 1].sum())
     return binomtest(covered, len(p)).proportion_ci(method="wilson").high
+
+
+def answered(rng, n):
+    """Three levels as raw scores."""
+    y = rng.choice(3, size=n, p=(0.5, 0.3, 0.2))
+    return 2.5 * (rng.normal(size=(n, 3)) + 1.2 * np.eye(3)[y]) - np.array([0, 0, 1.0]), y
+
+
+def test_the_sets_of_levels_do_not_depend_on_the_temperature_that_the_same_cases_taught():
+    """Raw scores alone say how strange an answer is, whichever temperature comes between; its twin moves with it."""
+    rng = np.random.default_rng(9)
+    (z, y), (new, _) = answered(rng, 400), answered(rng, 4000)
+    found, kept = [], []
+    for t in (0.4, 1.0, 2.5, 6.0):
+        sets = fit(softmax(z / t, axis=1), y, temperature=t)
+        found.append(Sets.from_json(sets.to_json()).possible(softmax(new / t, axis=1)))
+        kept.append(fit(softmax(z / t, axis=1), y).possible(softmax(new / t, axis=1)))
+    assert all((other == found[1]).all() for other in found)
+    assert any((other != kept[1]).any() for other in kept)  # without taking it off
+
+
+def test_levels_are_covered_exactly_where_temperature_and_sets_are_learned_on_the_same_few_cases():
+    rng = np.random.default_rng(10)
+    held = []
+    for _ in range(70):
+        z, y = answered(rng, 90)
+        fitted = calibration.fit(z, y, None, kind="multiclass", rng=rng)
+        assert fitted.methods == ("temperature",)
+        new, truth = answered(rng, 2000)
+        sets = fit(fitted.probabilities(z), y, temperature=1 / fitted.slope[0])
+        possible = sets.possible(fitted.probabilities(new))
+        raw = fit(softmax(z, axis=1), y).possible(softmax(new, axis=1))
+        assert (possible == raw).mean() > 0.99999  # what the proof is about: a function of raw scores
+        n = sets.patients[0]
+        held.append(possible[truth == 0, 0].mean() - math.ceil((n + 1) * 0.9) / (n + 1))
+    assert abs(np.mean(held)) <= 3 * np.std(held) / np.sqrt(len(held))

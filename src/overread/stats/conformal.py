@@ -4,6 +4,11 @@ A probability may be wrong; a conformal set needs only that new patients are lik
 class-conditional (Mondrian): it holds among patients with the finding and among those without it, not on average only.
 A case whose set is not exactly the answer called is for the doctor.
 
+The promise needs a strangeness that the calibration cases had no part in. A temperature is fitted on those same cases:
+of several levels it changes which case is the stranger. So it is taken off again, and how strange an answer is depends
+on the network's raw scores alone. Of a yes-or-no label a slope and an intercept leave the order as it is, and with it
+the sets: there the calibrated probability serves as well.
+
 References
 ----------
 Vovk, Gammerman, Shafer 2005, doi:10.1007/b106715 (Mondrian conformal predictors); Angelopoulos and Bates 2023,
@@ -18,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 from scipy.stats import betabinom
 
 from overread.domain import Estimate
@@ -37,15 +43,18 @@ class Sets:
     coverage : float
         Of new cases of each answer, at least this share have it in their set.
     limits : tuple of float
-        For each answer, the largest strangeness (1 − its probability) at which it remains; infinite where the
-        calibration cohort has too few patients to exclude it.
+        For each answer, the largest strangeness (1 − its probability, the temperature taken off) at which it remains;
+        infinite where the calibration cohort has too few patients to exclude it.
     patients : tuple of int
         Calibration patients behind each limit.
+    temperature : float
+        By which the raw scores of several levels were divided to make the probabilities; 1 for a yes-or-no label.
     """
 
     coverage: float
     limits: tuple[float, ...]
     patients: tuple[int, ...]
+    temperature: float = 1.0
 
     def possible(self, probabilities: np.ndarray) -> np.ndarray:
         """Return which answers remain: boolean (n, answers) for probabilities (n, answers).
@@ -55,7 +64,7 @@ class Sets:
         >>> Sets(0.9, (0.6, 0.3), (50, 50)).possible(np.array([[0.5, 0.5], [0.1, 0.9]])).tolist()
         [[True, False], [False, True]]
         """
-        return 1 - np.asarray(probabilities, float) <= np.array(self.limits) + 1e-12
+        return strangeness(probabilities, self.temperature) <= np.array(self.limits) + 1e-12
 
     def to_json(self) -> dict[str, Any]:
         """Return the sets as they are kept in ``calibration.json``; an infinite limit is null."""
@@ -65,7 +74,24 @@ class Sets:
     def from_json(cls, record: Mapping[str, Any]) -> Sets:
         """Read the sets back."""
         limits = tuple(math.inf if v is None else float(v) for v in record["limits"])
-        return cls(float(record["coverage"]), limits, tuple(int(n) for n in record["patients"]))
+        patients, temperature = tuple(int(n) for n in record["patients"]), float(record.get("temperature", 1.0))
+        return cls(float(record["coverage"]), limits, patients, temperature)
+
+
+def strangeness(probabilities: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Return how strange each answer would be (n, answers): 1 − its probability before the temperature.
+
+    Examples
+    --------
+    >>> z = np.array([[2.0, 0.0, -1.0]])
+    >>> raw, warm = softmax(z, axis=1), softmax(z / 3, axis=1)
+    >>> strangeness(warm, 3.0).round(3).tolist() == (1 - raw).round(3).tolist()
+    True
+    """
+    p = np.asarray(probabilities, float)
+    if temperature == 1:
+        return 1 - p
+    return 1 - softmax(temperature * np.log(np.maximum(p, np.finfo(float).tiny)), axis=1)
 
 
 def fewest_patients(coverage: float = COVERAGE) -> int:
@@ -85,6 +111,7 @@ def fit(
     patients: Sequence[str | None] | None = None,
     *,
     coverage: float = COVERAGE,
+    temperature: float = 1.0,
 ) -> Sets:
     """Learn the sets on the calibration cohort.
 
@@ -98,6 +125,8 @@ def fit(
         Of a patient with several images of one answer the strangest counts: the promise is then about whole patients,
         and a little on the safe side for single images.
     coverage : float
+    temperature : float
+        By which the raw scores of several levels were divided; a yes-or-no label needs none.
 
     Examples
     --------
@@ -106,9 +135,9 @@ def fit(
     >>> [round(v, 2) for v in sets.limits], sets.patients
     ([inf, 0.9], (0, 99))
     """
-    c = cases(truth, np.asarray(probabilities, float), patients)
+    c = cases(truth, strangeness(probabilities, temperature), patients)
     found = [_limit(c, answer, coverage) for answer in range(np.shape(probabilities)[1])]
-    return Sets(coverage, tuple(limit for limit, _ in found), tuple(n for _, n in found))
+    return Sets(coverage, tuple(limit for limit, _ in found), tuple(n for _, n in found), temperature)
 
 
 def realised(
@@ -206,5 +235,5 @@ def _limit(c: Cases, answer: int, coverage: float) -> tuple[float, int]:
     if k > n:
         return math.inf, n
     strangest = np.full(n, -math.inf)
-    np.maximum.at(strangest, part.patient, 1 - part.score[:, answer])
+    np.maximum.at(strangest, part.patient, part.score[:, answer])
     return float(np.sort(strangest)[k - 1]), n

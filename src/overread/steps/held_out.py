@@ -122,7 +122,7 @@ def calibrate(out: Path, held: Held, task: Task, *, sensitivity: float, seed: in
     }
     if task.kind in ("multiclass", "ordinal"):
         level = np.where(np.isnan(held.truth).any(1), np.nan, np.nan_to_num(held.truth).argmax(1))
-        sets = {task.name: conformal.fit(p, level, held.patients)}
+        sets = {task.name: conformal.fit(p, level, held.patients, temperature=1 / fitted.slope[0])}
     else:
         sets = {
             label: conformal.fit(np.stack([1 - p[:, k], p[:, k]], axis=1), held.truth[:, k], held.patients)
