@@ -9,6 +9,7 @@ from PIL import ImageOps
 
 from overread.learn.gate import Gate, learn, rows
 from overread.learn.predict import Model
+from overread.pages.report_promise import gate_told
 
 
 def shown(picture, size=96):
@@ -84,6 +85,22 @@ def test_the_reason_holds_the_numbers_and_names_the_quality():
     assert "did not see" in gate.why(textures[2], feature + 50)
     held = Gate.of(gate.arrays())
     assert held.told() == gate.told() and held.why(textures[2], feature + 50) == gate.why(textures[2], feature + 50)
+
+
+@pytest.mark.parametrize(("patients", "promised"), [(299, 0.01), (298, 3 / 299), (40, 3 / 41)])
+def test_the_three_kinds_together_keep_what_is_promised_and_it_takes_299_patients(patients, promised):
+    rng = np.random.default_rng(0)
+    table = {kind: rng.normal(size=(100 + 2 * patients, 4)) for kind in ("look", "features", "quality")}
+    who = [f"P{i // 2}" for i in range(2 * patients)]
+    gate = learn({k: v[:100] for k, v in table.items()}, {k: v[100:] for k, v in table.items()}, patients=who)
+    said = gate.told()
+    assert said["patients"] == patients and said["promised"] == pytest.approx(promised)
+    new = {kind: rng.normal(size=(4000, 4)) for kind in table}
+    refused = [bool(gate.kind_of({kind: new[kind][i] for kind in new})) for i in range(1000)]
+    assert np.mean(refused) <= promised + 0.02
+    page = gate_told(said)
+    assert ("at most 1 in 100" in page) == (patients == 299)
+    assert ("299 patients would be needed" in page) == (patients < 299)
 
 
 def test_a_finding_on_a_stranger_is_referred_with_the_gates_reason(run, archive):

@@ -43,7 +43,9 @@ def test_it_is_kept_and_read_back():
     again = Novelty.of(like.arrays("look"), "look")
     y = spread(rng, 9)
     assert np.array_equal(again.distance(y), like.distance(y))
-    assert (again.limit, again.n) == (like.limit, like.n)
+    assert (again.limit, again.n, again.promised) == (like.limit, like.n, like.promised)
+    held = like.arrays("look") | {"look_limit": np.array([like.limit, like.n])}
+    assert Novelty.of(held, "look").promised is None  # of an earlier version, which counted images
 
 
 def test_few_images_promise_nothing():
@@ -53,3 +55,33 @@ def test_few_images_promise_nothing():
     thirty = fit(spread(rng, 100), spread(rng, 30))
     assert np.isfinite(thirty.limit)
     assert fit(np.ones((50, 3)), np.ones((30, 3))).distance([[2.0, 1, 1]])[0] > 1e3
+
+
+def clustered(rng, patients, each=6, d=4):
+    """Images of one patient lie together: what is far in one is far in all."""
+    own = 0.95 * rng.normal(size=(patients, d)).repeat(each, axis=0)
+    return own + np.sqrt(1 - 0.95**2) * rng.normal(size=own.shape), [f"P{i}" for i in np.arange(patients).repeat(each)]
+
+
+def alarmed(rng, *, patients, by_patient, cohorts=150, share=0.05, new=200):
+    """Mean share of new patients with an image called a stranger, and what was promised of it."""
+    found = []
+    for _ in range(cohorts):
+        rows, who = clustered(rng, patients)
+        like = fit(clustered(rng, 200)[0], rows, false_alarms=share, patients=who if by_patient else None)
+        far = like.distance(clustered(rng, new)[0]) > like.limit
+        found.append(far.reshape(new, -1).any(axis=1).mean())
+    return np.mean(found), like.promised
+
+
+def test_no_more_patients_are_refused_than_promised_where_images_come_in_clusters():
+    share, promised = alarmed(np.random.default_rng(5), patients=59, by_patient=True)
+    assert promised == 0.05 and 0.035 <= share <= 0.055
+    share, _ = alarmed(np.random.default_rng(5), patients=59, by_patient=False)
+    assert share > 0.07  # the twin: counting images, more patients are refused than was said
+
+
+def test_too_few_patients_promise_what_they_can_and_keep_it():
+    share, promised = alarmed(np.random.default_rng(6), patients=12, by_patient=True)
+    assert promised == pytest.approx(1 / 13) and share <= promised
+    assert fit(*(clustered(np.random.default_rng(7), n)[0] for n in (100, 3))).promised == 0

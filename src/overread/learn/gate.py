@@ -15,6 +15,7 @@ import numpy as np
 
 from overread.stats import exchangeability, novelty
 from overread.stats.novelty import Novelty
+from overread.stats.resample import Who
 
 THUMBNAIL = {2: 16, 3: 8}
 """Side of the thumbnail, for pictures and volumes."""
@@ -89,10 +90,27 @@ class Gate:
         """Read ``gate.npz``."""
         return cls({str(kind): Novelty.of(held, str(kind)) for kind in held["kinds"]})
 
-    def told(self) -> dict[str, dict[str, float | int]]:
-        """Return the limits as the card tells them."""
+    def told(self) -> dict[str, Any]:
+        """Return what the gate promises, as the report tells it.
+
+        Returns
+        -------
+        dict
+            patients (of calibration), asked and promised (the share of new patients like them who may have an image
+            refused, by all kinds together; promised is None where an earlier version promised nothing), and limits by
+            kind, None where nothing is refused. Empty where there is no gate.
+        """
+        if not self.known:
+            return {}
+        parts = list(self.known.values())
+        shares = [like.promised for like in parts if like.promised is not None]
         return {
-            kind: {"limit": round(like.limit, 4), "calibration_images": like.n} for kind, like in self.known.items()
+            "patients": parts[0].n,
+            "asked": novelty.FALSE_ALARMS,
+            "promised": round(sum(shares), 12) if len(shares) == len(parts) else None,
+            "limits": {
+                kind: round(like.limit, 4) if np.isfinite(like.limit) else None for kind, like in self.known.items()
+            },
         }
 
 
@@ -116,13 +134,15 @@ def learn(
     calibration: Mapping[str, np.ndarray],
     *,
     one_each: Sequence[int] | None = None,
+    patients: Sequence[Who] | None = None,
 ) -> Gate:
     """Learn the gate from the rows of both cohorts: {kind: (n, d)}.
 
     The stated share of false alarms is divided among the kinds, so that all together keep it. ``one_each`` holds one
-    row of each calibration patient, with which batches of new images are compared (`Gate.compared`).
+    row of each calibration patient, with which batches of new images are compared (`Gate.compared`); ``patients`` whose
+    each calibration row is: of a patient with several images the furthest counts.
     """
-    how = {"false_alarms": novelty.FALSE_ALARMS / len(training), "one_each": one_each}
+    how = {"false_alarms": novelty.FALSE_ALARMS / len(training), "one_each": one_each, "patients": patients}
     made = {kind: novelty.fit(training[kind], calibration[kind], **how) for kind in training}
     return Gate({kind: like for kind, like in made.items() if like is not None})
 

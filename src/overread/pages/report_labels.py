@@ -11,7 +11,7 @@ from overread.pages import plots
 from overread.pages.benefit import decision_plot
 from overread.pages.plots import percent, told
 from overread.pages.precision import precision
-from overread.pages.report_promise import kept, promise, sensitivity_told
+from overread.pages.report_promise import gate_told, kept, promise, sensitivity_told
 from overread.pages.report_sets import broken, sets_told
 from overread.stats.frequency import outward
 from overread.stats.referral import REASONS
@@ -46,7 +46,7 @@ def label_part(evaluation: E, label: str) -> dict[str, Any]:
         "point": f"Threshold {point['threshold']:.3f}: {point['rule']}. {promise(point, figures)}",
         "natural": [*natural(figures), *odds(figures), *elsewhere(evaluation.get("at_prevalence", {}).get(label))],
         "confusion": {k: f"{counts[k]:,}" for k in ("tp", "fp", "fn", "tn")},
-        "three_way": three_way(figures["three_way"], figures.get("three_ways")),
+        "three_way": three_way(figures["three_way"], figures.get("three_ways"), evaluation.get("gate")),
         "sets": sets_told(evaluation.get("sets", {}).get(label)),
         "calibrated": calibrated(evaluation, evaluation["task"]["labels"].index(label)),
         "honest": honest(figures),
@@ -76,7 +76,9 @@ def levels_part(evaluation: E) -> list[dict[str, Any]]:
             "caption": "Each level against the rest; a level is called where it is the most probable one.",
             "table": overview(evaluation, "level"),
             "matrix": matrix,
-            "three_way": three_way(*(evaluation["labels"][name].get(key) for key in ("three_way", "three_ways"))),
+            "three_way": three_way(
+                *(evaluation["labels"][name].get(key) for key in ("three_way", "three_ways")), evaluation.get("gate")
+            ),
             "sets": sets_told(evaluation.get("sets", {}).get(name)),
             "calibrated": calibrated(evaluation, 0),
             "honest": [],
@@ -286,7 +288,7 @@ def _of(e: E | None) -> str:
     return "–" if e is None else told(e) if e["n"] else "no image"
 
 
-def three_way(account: E, parts: E | None = None) -> dict[str, Any]:
+def three_way(account: E, parts: E | None = None, gate: E | None = None) -> dict[str, Any]:
     """Return the table that says what is answered, what is referred and why, and how good the calls are of each.
 
     Parameters
@@ -295,6 +297,8 @@ def three_way(account: E, parts: E | None = None) -> dict[str, Any]:
         From `overread.stats.referral.three_way`.
     parts : mapping, optional
         From `overread.steps.ways`: the figures of all, answered and referred images. Without it those of the answered.
+    gate : mapping, optional
+        From `overread.learn.gate.Gate.told`: what the gate promises.
     """
 
     def part(number: int) -> str:
@@ -321,6 +325,7 @@ def three_way(account: E, parts: E | None = None) -> dict[str, Any]:
         "caption": f"What it answers at work; {percent(share['value'] or 0, 1)} are referred{span}. Of the referred the "
         "figures tell what it would have said.",
         "rule": f"An image is {account['rule']}.",
+        "gate": gate_told(gate),
         "reasons": [
             (REASONS.get(code, code), f"{n:,}") for code, n in sorted(account["reasons"].items(), key=lambda r: -r[1])
         ],

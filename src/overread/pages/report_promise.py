@@ -1,4 +1,4 @@
-"""Whether testing kept what the operating point promised: one quantity, the sensitivity averaged over patients."""
+"""What operating point and gate promise, and whether testing kept it: both count patients, not images."""
 
 from __future__ import annotations
 
@@ -67,3 +67,32 @@ def kept(point: E, figures: E) -> bool | None:
     if found["low"] >= given["sensitivity"]:
         return True
     return False if found["high"] < given["sensitivity"] else None
+
+
+def gate_told(found: E | None) -> str:
+    """Say how many new patients the gate may refuse wrongly; "" where there is no gate, or an earlier version's.
+
+    Examples
+    --------
+    >>> here = {"asked": 0.01, "limits": {"look": 2.0, "features": 2.1, "quality": 1.8}}
+    >>> gate_told({**here, "patients": 420, "promised": 0.01})[-81:]
+    'at most 1 in 100 has an image refused (on average over such calibration cohorts).'
+    >>> "at most 5.9\xa0%" in gate_told({**here, "patients": 50, "promised": 3 / 51})
+    True
+    """
+    if not found or found["promised"] is None:
+        return ""
+    n, asked, kinds = found["patients"], found["asked"], len(found["limits"])
+    if all(limit is None for limit in found["limits"].values()):
+        return (
+            f"The gate refuses nothing: {n:,} calibration patients are too few to learn from where an image is strange."
+        )
+    gate = f"The gate (distance from the training images: {', '.join(found['limits'])}): of new patients like the {n:,} of "
+    gate += "the calibration cohort"
+    aside = "(on average over such calibration cohorts)"
+    if found["promised"] <= asked + 1e-9:
+        return f"{gate}, at most 1 in {round(1 / asked):,} has an image refused {aside}."
+    return (
+        f"{gate}, at most {percent(found['promised'], 1)} have an image refused {aside}. The limits lie half as far again "
+        f"as the furthest of them: {round(kinds / asked) - 1:,} patients would be needed to promise 1 in {round(1 / asked):,}."
+    )

@@ -2,7 +2,12 @@
 
 A network answers whatever it is shown: a brain as readily as a chest. A distance to the training images, measured in a
 space where they spread evenly in all directions, tells strangers apart; from where on it is too far is learned on
-calibration images, which are no strangers, so that the share of false alarms is known beforehand.
+calibration patients, who are no strangers, so that the share of false alarms is known beforehand.
+
+What is promised counts patients: of new patients like the calibration patients, at most a stated share has any image
+called a stranger, on average over the calibration cohorts that could have been drawn. A share s takes 1/s − 1 patients
+(99 for 1 in 100; 299 where three kinds of distance divide it among them). With fewer, n, the limit lies half as far
+again as the furthest of them, and no less than 1/(n + 1) can be promised: that share is kept as ``promised``, and told.
 
 References
 ----------
@@ -21,12 +26,13 @@ import numpy as np
 from sklearn.covariance import ledoit_wolf
 
 from overread.stats.exchangeability import Reference
+from overread.stats.resample import Who, cases
 
 FALSE_ALARMS = 0.01
-"""Share of images like the calibration images that are called strangers."""
+"""Share of patients like the calibration patients who may have an image called a stranger, where enough of them are."""
 
 FEWEST = 20
-"""Training images below which no spread can be learned."""
+"""Training images below which no spread can be learned, and calibration images below which no limit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +47,10 @@ class Novelty:
     limit : float
         Distance from which an image is a stranger; infinite where calibration images are too few to tell.
     n : int
-        Calibration images behind the limit.
+        Calibration patients behind the limit.
+    promised : float or None
+        At most this share of new patients like them has an image called a stranger; None where an earlier version did
+        not count patients, and promised nothing.
     reference : Reference or None
         Where the calibration images lie, one a patient: what a batch of new images is compared with.
     """
@@ -50,6 +59,7 @@ class Novelty:
     whitening: np.ndarray
     limit: float
     n: int
+    promised: float | None = None
     reference: Reference | None = None
 
     def distance(self, rows: np.ndarray) -> np.ndarray:
@@ -76,15 +86,16 @@ class Novelty:
         return (
             others
             | {f"{name}_{key}": value for key, value in kept.items()}
-            | {f"{name}_limit": np.array([self.limit, self.n])}
+            | {f"{name}_limit": np.array([self.limit, self.n, math.nan if self.promised is None else self.promised])}
         )
 
     @classmethod
     def of(cls, held: Mapping[str, np.ndarray], name: str) -> Novelty:
         """Read it back."""
-        limit, n = held[f"{name}_limit"]
+        limit, n, *share = held[f"{name}_limit"].tolist()
         reference, whitening = Reference.of(held, name), held[f"{name}_whitening"].astype(float)
-        return cls(held[f"{name}_mean"], whitening, float(limit), int(n), reference)
+        promised = share[0] if share and not math.isnan(share[0]) else None
+        return cls(held[f"{name}_mean"], whitening, limit, int(n), promised, reference)
 
 
 def fit(
@@ -93,6 +104,7 @@ def fit(
     *,
     false_alarms: float = FALSE_ALARMS,
     one_each: Sequence[int] | None = None,
+    patients: Sequence[Who] | None = None,
 ) -> Novelty | None:
     """Learn the spread on training images, and the limit on calibration images.
 
@@ -101,9 +113,11 @@ def fit(
     training, calibration : ndarray, (n, d)
         Thumbnails, or a network's last averaged feature maps, as rows.
     false_alarms : float
-        Share of new images like the calibration images that may be called strangers.
+        Share of new patients like the calibration patients who may have an image called a stranger.
     one_each : sequence of int, optional
         Calibration rows to be kept for comparison, one a patient; all when left out.
+    patients : sequence of str, Nameless or None, (n,), optional
+        Of the calibration rows: each patient's furthest image counts. Without it each image is a patient of its own.
 
     Returns
     -------
@@ -128,14 +142,18 @@ def fit(
     values, directions = np.linalg.eigh(spread)
     floor = max(values.max() * 1e-9, 1e-12)
     whitening = directions / np.sqrt(np.maximum(values, floor))
-    like = Novelty(mean, whitening.astype(np.float32).astype(float), math.inf, len(calibration))
-    k = math.ceil((len(calibration) + 1) * (1 - false_alarms) - 1e-9)
-    far = like.distance(calibration) if len(calibration) else np.empty(0)
-    if 0 < k <= len(calibration):
-        limit = float(np.sort(far)[k - 1])
-    elif len(calibration) >= FEWEST:  # too few for the share asked for: the strangest of them, and a half beyond
-        limit = 1.5 * float(far.max())
-    else:
-        limit = math.inf
+    like = Novelty(mean, whitening.astype(np.float32).astype(float), math.inf, 0, 0.0)
+    if not len(calibration):
+        return like
+    c = cases(np.zeros(len(calibration)), like.distance(calibration), patients)
     some = calibration if one_each is None else calibration[list(one_each)]
-    return replace(like, limit=limit, reference=Reference.learn(like.moved(some)) if len(some) else None)
+    like = replace(like, n=c.patients, reference=Reference.learn(like.moved(some)))
+    furthest = np.zeros(c.patients)
+    np.maximum.at(furthest, c.patient, c.score)
+    k = math.ceil((c.patients + 1) * (1 - false_alarms) - 1e-9)
+    if k <= c.patients:
+        return replace(like, limit=float(np.sort(furthest)[k - 1]), promised=false_alarms)
+    if len(calibration) < FEWEST:
+        return like
+    # too few patients for the share asked for: the furthest of them, and a half beyond
+    return replace(like, limit=1.5 * float(furthest.max()), promised=1 / (c.patients + 1))

@@ -227,6 +227,7 @@ def evaluate(
         "shortcuts": looked,
         "probes": probed,
         "corruptions": worse,
+        "gate": model.gate.told() if model.gate else {},
         "on": "testing cohort" if on is None else "another archive",
         "overread": __version__,
     }

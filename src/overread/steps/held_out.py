@@ -85,7 +85,7 @@ def score(
     weights = positive_weights(material.truth["training"]).tolist() if weighed else None
     patients = whose(split.cohorts["calibration"], copies)
     each = one_each(patients, [image for image, _, _ in split.cohorts["calibration"]])
-    gate = gating.learn(_stacked(rows["training"]), _stacked(rows["calibration"]), one_each=each)
+    gate = gating.learn(_stacked(rows["training"]), _stacked(rows["calibration"]), one_each=each, patients=patients)
     entries = split.cohorts["training"]
     write(out / "neighbours.npz", _npz(nearest.kept(rows["training"], [entries[i] for i in some])))
     unlike = [gate.kind_of(row) for cohort in HELD_OUT for row in rows[cohort]]
