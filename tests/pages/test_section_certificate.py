@@ -129,3 +129,19 @@ def test_probes_are_told_on_which_cohort_they_ran():
     told = words(probes_section({"probes": found}))
     assert "70 images of the tuning and calibration cohorts (never testing" in told
     assert "the frame alone" in told and "could not be asked: the source does not vary" in told
+
+
+def test_of_another_archive_the_certificate_speaks_of_that_archive_and_of_what_was_not_asked():
+    found = certificate(leak=30, known=False, near="not looked for") | {
+        "within": {},
+        "not_compared": ["patients could not be compared: x."],
+    }
+    found["overlaps"] = {pair: row for pair, row in found["overlaps"].items() if pair.endswith("testing")}
+    found["overlaps"]["training|testing"]["patients"] = 7
+    told = words(certificate_section(evaluation(found, external=True)))
+    assert "Some of this archive stands in what the run learned from. It does not count in the figures." in told
+    assert "Patients could not be compared: x." in told and "two cohorts" not in told
+    assert "training and this archive 7 0 30 unknown" in told and "tuning and this archive unknown 0 0 unknown" in told
+    assert "this archive the same picture stands in training 30" in told and "inside" not in told
+    own = words(certificate_section(evaluation(certificate(leak=30))))
+    assert "this archive" not in own and "Some of what came stands in two cohorts" in own

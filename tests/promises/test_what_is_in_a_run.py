@@ -132,7 +132,7 @@ def runs(tmp_path_factory) -> list[Path]:
     seal(run, card=read_json(run / "manifest.json")["card"])
     evaluate(run, prevalence=0.1, published={"auroc": 0.9}, now=NOW)
     evaluate(levels, now=NOW)
-    with fill(home / "other", *(part[:80] for part in (pictures, labels))):
+    with fill(home / "other", *(part[:80] for part in (pictures, labels)), others=True):
         pass
     evaluate(levels, on=home / "other", now=NOW)
     return [run, levels]

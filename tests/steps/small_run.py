@@ -16,6 +16,7 @@ from overread.domain.canonical import plain
 from overread.imaging import preprocess
 from overread.learn.predict import Model, open_graph, run_graph
 from overread.stats import splits
+from overread.steps.elsewhere import keep_seen
 from overread.steps.held_out import Material, calibrate, score
 from overread.steps.leakage import certify
 from overread.steps.question import ask, columns, truth
@@ -110,6 +111,7 @@ def small_run(
         "archive": str(archive.path),
     }
     write_json(run / "plan.json", plan)
+    keep_seen(run, archive, split)
     hashes = seal(run)
     told = {
         c: {
@@ -156,14 +158,15 @@ def spots(n: int, *, seed: int, contrast: float = 130) -> tuple[np.ndarray, np.n
     return np.array(pictures), there
 
 
-def fill(path: Path, pictures, labels, *, patients=True, splits_as=None) -> Archive:
-    """Put pictures into an archive, two of each patient."""
+def fill(path: Path, pictures, labels, *, patients=True, splits_as=None, others=False) -> Archive:
+    """Put pictures into an archive, four of each patient; ``others``: under pseudonyms that no other archive has."""
+    tag = "e" if others else "0"
     archive = Archive.create(path)
     for i, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         name = archive.put(Image(picture[None], full_range=(0, 255), attributes={"format": "PNG"}))
         archive.add(
             Study(
-                f"S{i:012x}", (name,), patient=f"P{i // 4:012x}" if patients else None, labels=label,
+                f"S{tag}{i:011x}", (name,), patient=f"P{tag}{i // 4:011x}" if patients else None, labels=label,
                 strata={"sex": "FM"[i // 4 % 2]}, splits={"split": splits_as[i]} if splits_as else {},
             )
         )  # fmt: skip

@@ -63,7 +63,7 @@ def test_the_report_compares_testing_with_calibration(run, tmp_path):
     page = (run / "report.html").read_text()
     assert "nothing shows that these images come otherwise" in page.lower()
     pictures, there = spots(90, seed=4)
-    with fill(tmp_path / "other", duller(pictures), [{"spot": bool(t)} for t in there], patients=False):
+    with fill(tmp_path / "other", duller(pictures), [{"spot": bool(t)} for t in there], patients=False, others=True):
         pass
     other = evaluate(run, on=tmp_path / "other", now=NOW)
     page = other.report.read_text()

@@ -151,7 +151,7 @@ def test_another_archive_is_read_by_the_model_and_leaves_the_run_as_it_was(evalu
     run, _ = evaluated
     before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file() and not p.name.startswith(READS)}
     pictures, there = spots(60, seed=9)
-    with fill(tmp_path / "other", pictures, [{"spot": bool(t)} for t in there]):
+    with fill(tmp_path / "other", pictures, [{"spot": bool(t)} for t in there], others=True):
         pass
     other = evaluate(run, on=tmp_path / "other", now=NOW)
     assert other.metrics["labels"]["spot"]["auroc"]["n"] == 60
@@ -164,7 +164,7 @@ def test_another_archive_is_read_by_the_model_and_leaves_the_run_as_it_was(evalu
 def test_an_archive_without_the_label_and_a_run_without_scores_are_refused(evaluated, tmp_path):
     run, _ = evaluated
     pictures, _ = spots(4, seed=4)
-    with fill(tmp_path / "other", pictures, [{"mass": True}] * 4):
+    with fill(tmp_path / "other", pictures, [{"mass": True}] * 4, others=True):
         pass
     with pytest.raises(CohortError, match="has the label 'spot'"):
         evaluate(run, on=tmp_path / "other", now=NOW)
@@ -241,10 +241,10 @@ def test_the_report_promises_nothing_that_was_not_done(evaluated, tmp_path):
     run, _ = evaluated
     page = (run / "report.html").read_text()
     assert "nothing is chosen on it" in page and "choose when to stop" not in page
-    assert "never seen" not in page and "that were not in its training" in page
+    assert "never seen" not in page and "none of them in its training" in page
     assert "come from the same source" in page
     pictures, there = spots(40, seed=11)
-    with fill(tmp_path / "other", pictures, [{"spot": bool(t)} for t in there]):
+    with fill(tmp_path / "other", pictures, [{"spot": bool(t)} for t in there], others=True):
         pass
     page = evaluate(run, on=tmp_path / "other", now=NOW).report.read_text()
     assert "come from the same source" not in page and "come from another archive" in page
@@ -255,7 +255,7 @@ def test_another_archive_is_read_where_the_training_archive_is_not(tmp_path):
     pictures, there = spots(160, seed=12)
     with fill(tmp_path / "archive", pictures, [{"spot": bool(t)} for t in there]) as archive:
         run = small_run(tmp_path, archive, "spot")
-    with fill(tmp_path / "other", pictures[:60], [{"spot": bool(t)} for t in there[:60]]):
+    with fill(tmp_path / "other", pictures[:60], [{"spot": bool(t)} for t in there[:60]], others=True):
         pass
     here = evaluate(run, now=NOW)
     beside = evaluate(run, on=tmp_path / "other", now=NOW).metrics["floors"]
@@ -283,7 +283,7 @@ def test_levels_never_learned_are_left_out_and_told(tmp_path):
     evaluated = evaluate(run, now=NOW).metrics
     assert evaluated["operating_points"] == {} and evaluated["labels"]["class=a"]["confusion"]["threshold"] is None
     assert "none: the most probable level is called" in (run / "card.md").read_text()
-    with fill(tmp_path / "other", pictures[:60], [{"class": "abc"[i % 3]} for i in range(60)]):
+    with fill(tmp_path / "other", pictures[:60], [{"class": "abc"[i % 3]} for i in range(60)], others=True):
         pass
     other = evaluate(run, on=tmp_path / "other", now=NOW)
     assert other.metrics["labels"]["class"]["auroc"]["n"] == 40

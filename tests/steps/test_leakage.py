@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -224,8 +225,8 @@ def test_what_overlaps_does_not_count_in_the_headline_and_both_figures_stand(lea
     assert "headline (120 images)" in page and "with overlaps (150 images)" in page
 
 
-def test_what_overlaps_counts_in_no_comparison_and_tests_no_heat_map(leaky):
-    told = compare(leaky, leaky)
+def test_what_overlaps_counts_in_no_comparison_and_tests_no_heat_map(leaky, tmp_path):
+    told = compare(leaky, shutil.copytree(leaky, tmp_path / "copy"))
     assert told.images == 120 and "30 testing images also stand in what a run learned from" in told.notes[0]
     gone = {row["image"] for row in read_json(leaky / leakage.NAME)["excluded"]["testing"]}
     with Archive.open(read_json(leaky / "plan.json")["archive"]) as archive:
@@ -250,10 +251,12 @@ def test_another_archive_is_measured_without_what_the_run_has_learned_from(leaky
     old, known = spots(360, seed=1, contrast=60)
     again = np.concatenate([old[40:50], np.clip(old[50:60].astype(int) + 15, 0, 255).astype(np.uint8)])
     labels = [{"spot": bool(t)} for t in (*there, *known[40:60])]
-    fill(tmp_path / "other", np.concatenate([new, again]), labels).close()
+    fill(tmp_path / "other", np.concatenate([new, again]), labels, others=True).close()
     evaluation = evaluate(leaky, on=tmp_path / "other", now=NOW)
     auroc = evaluation.metrics["labels"]["spot"]["auroc"]
     split = splits.Split.from_json(json.loads((leaky / "split.json").read_text()))
     learned = {e[0] for c, rows in split.cohorts.items() if c != "testing" for e in rows}
     assert len(learned) == 240 and auroc["n"] == 40
-    assert any(w.startswith("20 of these images were seen in training") for w in evaluation.page["warnings"])
+    assert any(
+        w.startswith("20 of the 60 images of this archive were seen in training") for w in evaluation.page["warnings"]
+    )

@@ -258,8 +258,10 @@ def privacy(e: E) -> str:
         return ""
     cases = [case for group in e["gallery"] for case in group["cases"]]
     near = sum(len(case["near"]) for case in cases)
+    again = held.get("signatures_of_images_learned_from", 0)  # older runs have none
+    signatures = f"24 × 24 signatures of {again:,} images learned from, " if again else ""
     return (
-        f"no guarantee in training, and no attack was tried; the run holds feature averages of "
+        f"no guarantee in training, and no attack was tried; the run holds {signatures}feature averages of "
         f"{held['feature_averages_of_training_images']:,} training images and the pseudonyms of "
         f"{held['images_listed_by_pseudonym']:,}, this report pictures of {len(cases):,} tested and {near:,} training "
         "cases; overread export --format run leaves all of it out"

@@ -37,7 +37,7 @@ def certificate_section(evaluation: Mapping[str, Any]) -> str:
         return ""
     return (
         '<section id="certificate"><h2>Leakage certificate</h2>'
-        + _paragraph(_verdict(found))
+        + _paragraph(_verdict_elsewhere(found) if _other(evaluation) else _verdict(found))
         + _overlap_table(found)
         + "".join(_paragraph(line, quiet=True) for line in _notes(found, evaluation))
         + _excluded(found)
@@ -63,13 +63,34 @@ def _verdict(found: Mapping[str, Any]) -> str:
     return f"Some of what came stands in two cohorts of the {found['source']}. {after}.{unknown}"
 
 
+def _other(evaluation: Mapping[str, Any]) -> bool:
+    """Say whether the certificate is of another archive; old pages showed that of the run's own split with it."""
+    return bool(evaluation.get("external")) and "not_compared" in evaluation["leakage"]
+
+
+def _verdict_elsewhere(found: Mapping[str, Any]) -> str:
+    """Say in one sentence whether this archive, on which the run was not trained, was learned from all the same."""
+    missing = "".join(f" {line[0].upper()}{line[1:]}" for line in found["not_compared"])
+    asked = "Compared with what the run learned, tuned and calibrated on, not with its own testing cohort."
+    if not any(count for counts in found["overlaps"].values() for count in counts.values()):
+        kinds = "no study and no picture" if not found["patients_known"] else "no patient, no study and no picture"
+        near = ", and no near copy of one," if found["near_duplicates"] == "looked for" else ""
+        return f"Looked for and not found: {kinds}{near} of this archive stands in what the run learned from. {asked}{missing}"
+    left = any(count for counts in found["overlaps_left"].values() for count in counts.values())
+    after = "It is counted in the figures all the same" if left else "It does not count in the figures"
+    return f"Some of this archive stands in what the run learned from. {after}. {asked}{missing}"
+
+
 def _overlap_table(found: Mapping[str, Any]) -> str:
     """Return the table of pairs, worst first in the order of use; shaded where something overlaps."""
     rows = []
     for pair, counts in found["overlaps"].items():
         first, second = pair.split("|")
-        patients = counts["patients"] if found["patients_known"] else None
+        patients = (
+            counts["patients"] if found["patients_known"] or ("not_compared" in found and counts["patients"]) else None
+        )
         cells = [patients, counts["studies"], counts["exact"], counts["near"]]
+        second = "this archive" if "not_compared" in found else second
         rows.append((f"{first} and {second}", ["unknown" if c is None else f"{c:,}" for c in cells]))
     inside = [
         (f"inside {cohort}", ["", "", f"{c['exact']:,}", "unknown" if c["near"] is None else f"{c['near']:,}"])
@@ -80,35 +101,42 @@ def _overlap_table(found: Mapping[str, Any]) -> str:
     copies = _table(
         ("cohort", "", "", "same picture again", "near copy again"), inside, "Copies that one cohort holds."
     )
-    return _table(columns, rows, caption) + _folded("Copies inside one cohort, which leak nothing", copies)
+    folded = _folded("Copies inside one cohort, which leak nothing", copies) if inside else ""
+    return _table(columns, rows, caption) + folded
 
 
 def _notes(found: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Iterable[str]:
     if found["near_duplicates"] == "looked for":
         kept = found["near_duplicates_kept_together"]
         drawn = "kept" if found["source"] == "drawn" else "found"
+        together = f"{kept:,} groups of copies from several studies were {drawn} on one side. "
         yield (
-            f"{kept:,} groups of copies from several studies were {drawn} on one side. Near copies are found when stored "
-            "again, rescaled, mirrored, inverted or made brighter; not when cropped or turned, and hardly below 48 pixels."
+            f"{'' if _other(evaluation) else together}Near copies are found when stored again, rescaled, mirrored, inverted "
+            "or made brighter; not when cropped or turned, and hardly below 48 pixels."
         )
     else:
         yield "Near copies were not looked for; the same picture under its hash was."
     yield reads_told(evaluation)
-    yield f"The split is frozen under {found['split'][:16]}…"
+    of = "run's split, whose own certificate stands in its own report," if _other(evaluation) else "split"
+    yield f"The {of} is frozen under {found['split'][:16]}…"
 
 
 def _excluded(found: Mapping[str, Any]) -> str:
     """Return why how many cases of which cohort are left out."""
     rows = [
-        (cohort, [why, f"{n:,}"])
+        ("this archive" if "not_compared" in found else cohort, [why, f"{n:,}"])
         for cohort, reasons in found["excluded"].items()
         for why, n in sorted(reasons.items(), key=lambda r: -r[1])
     ]
     if not rows:
         return ""
     caption = (
-        "Left out: testing cases from the headline figures; published tuning and calibration cases from tuning and "
-        "calibration, before anything was learned."
+        "Left out of the figures."
+        if "not_compared" in found
+        else (
+            "Left out: testing cases from the headline figures; published tuning and calibration cases from tuning and "
+            "calibration, before anything was learned."
+        )
     )
     return _table(("cohort", "why", "images"), rows, caption, numbers=(2,))
 

@@ -15,7 +15,7 @@ from overread.domain import COHORTS, ModelCard, Study, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn.starts import STARTS
-from overread.steps import nearest
+from overread.steps import elsewhere, nearest
 from overread.steps.question import truth
 from overread.steps.run import environment, lock_fingerprint, read_json
 
@@ -70,8 +70,11 @@ def carries(run: Path) -> dict[str, Any]:
     with np.load(run / nearest.NAME, allow_pickle=False) as held:
         averages = len(held["rows"])
     listed = sum(len(rows) for rows in read_json(run / "split.json")["cohorts"].values())
+    with np.load(run / elsewhere.NAME, allow_pickle=False) as held:
+        signatures = len(held["images"])
     return {
         "feature_averages_of_training_images": averages,
+        "signatures_of_images_learned_from": signatures,
         "images_listed_by_pseudonym": listed,
         "privacy_guarantee": "none",
         "attack_tried": "none",

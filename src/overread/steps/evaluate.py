@@ -22,7 +22,7 @@ from overread.pages.plots import told
 from overread.stats import calibration as calibrating
 from overread.stats.exchangeability import one_each
 from overread.stats.splits import Split
-from overread.steps import corruptions, leakage, probes, shortcuts
+from overread.steps import corruptions, elsewhere, leakage, probes, shortcuts
 from overread.steps.asked import at_prevalence, check_questions, claims_against
 from overread.steps.beside import floors_of, shorten
 from overread.steps.covered import covered
@@ -45,6 +45,11 @@ from overread.steps.ways import ways
 from overread.store.archive import Archive
 
 GONE = "The training archive is not here: no cases are shown, and no subgroup could be looked at."
+
+NOT_ONE = (
+    "The other archive is too large to look for copies inside it, and not all its patients are known: copies count as "
+    "several cases, and the intervals may be too narrow."
+)
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,11 @@ class Evaluation:
         figures = self.metrics["labels"][first]
         n, patients = figures["auroc"]["n"], figures["auroc"]["n_patients"]
         whom = f"{n:,} images of {patients:,} patients" if patients is not None else f"{n:,} images (patients unknown)"
+        other = self.metrics["on"] != "testing cohort"
+        from_where = "of another archive" if other else "held out for testing"
         beside = self.metrics["floors"]["logistic_thumbnails"].get(first, {}).get("auroc")
         lines = [
-            f"{first}: AUROC {told(figures['auroc'])} on {whom} held out for testing",
+            f"{first}: AUROC {told(figures['auroc'])} on {whom} {from_where}",
             f"logistic regression on thumbnails: AUROC {told(beside)}" if beside else "no floor could be computed",
         ]
         if "sensitivity" in figures:
@@ -94,6 +101,7 @@ class Evaluation:
             )
         alike = self.metrics.get("exchangeability") or {}
         lines += [f"! {alike['in_words']}"] if alike.get("alarm") else []
+        lines += [f"! {warning}" for warning in elsewhere.warnings(self.metrics["leakage"])] if other else []
         return "\n".join(lines)
 
 
@@ -158,8 +166,7 @@ def evaluate(
     scores = leakage.apart(certificate, read_scores(run / "scores.csv", task.labels))
     names = (shortcuts.NAME, probes.NAME, corruptions.NAME, ALIKE)
     looked, probed, worse, alike = (read_json(run / n) if (run / n).exists() else {} for n in names)
-    warnings, seen = [*split.warnings, *leakage.warnings(certificate), *shortcuts.warnings(looked)], []
-    warnings += probes.warnings(probed) if probed else []
+    warnings = [*shortcuts.warnings(looked), *(probes.warnings(probed) if probed else [])]
     with ExitStack() as stack:
         home = stack.enter_context(Archive.open(where)) if where else None
         studies = {s.pseudonym: s for s in home.studies()} if home else {}
@@ -167,15 +174,20 @@ def evaluate(
             _refuse_changed(split, studies)
         if on is None:
             archive, testing, there, rows = home, scores.of("testing"), studies, {}
-            warnings += [] if home else [GONE]
+            warnings = [*split.warnings, *leakage.warnings(certificate), *warnings, *([] if home else [GONE])]
         else:
             archive = stack.enter_context(Archive.open(on))
             there = {s.pseudonym: s for s in archive.studies()}
-            testing, rows = _read(archive, there, model, task, progress=progress)
+            (testing, rows), said = _read(archive, there, model, task, progress=progress), []
             if any(patient is None for _, _, _, patient in testing.entries):
-                testing = replace(testing, copies=leakage.find_copies(archive, progress=progress).near or {})
-            testing, seen = leakage.seen_before(testing, split, archive=archive, home=home, progress=progress)
-            warnings += [told for told in (never_learned(list(there.values()), task), *seen) if told]
+                alone = leakage.find_copies(archive, progress=progress).near
+                testing = replace(testing, copies=alone or {})
+                said = [NOT_ONE] if alone is None else []
+            testing, certificate = elsewhere.measured_apart(
+                testing, split, run=run, archive=archive, home=home, labels=task.labels, progress=progress
+            )
+            first = [*elsewhere.warnings(leakage.told(certificate)), never_learned(list(there.values()), task)]
+            warnings = [w for w in (*first, *said, *(f"where it was trained: {w}" for w in warnings)) if w]
         place, images = archive.path if archive else None, [entry[1] for entry in testing.entries]
         reads = count_reads(run, place, images, model=model_of(run), own=on is None, now=now)
         how = Question(task, split, points, int(plan["seed"]), model.sets)
@@ -254,7 +266,7 @@ def evaluate(
         "warnings": [*warnings, *reads.warnings(), *fitted.notes],
         "reads": reads.times,
         "measured_before": str(reads),
-        "apart": not seen and leakage.clean(certificate),
+        "apart": leakage.clean(certificate) and not certificate.get("not_compared"),
         "now": now.isoformat(timespec="seconds"),
         "external": on is not None,
     }

@@ -51,7 +51,7 @@ def find_copies(store: Archive, *, progress: bool = False) -> Copies:
         return NONE
     seen = looks(store, records, show=progress)
     signatures = np.asarray(seen.signatures, np.float32)
-    least = _least(signatures)
+    least = least_alike(signatures)
     pairs = _pairs(signatures, least, show=progress)
     while _largest(len(records), pairs) > max(LARGEST, LARGEST_SHARE * len(records)) and least < _SAME:
         least = 1 - (1 - least) / 2  # a group that large is not a copy but a likeness of the whole archive
@@ -67,8 +67,8 @@ def find_copies(store: Archive, *, progress: bool = False) -> Copies:
     return Copies(_named(hashes, equal), _named(hashes, [(p.first, p.second) for p in pairs]))
 
 
-def _least(signatures: np.ndarray) -> float:
-    """Return the likeness that two pictures of this archive must have to be called copies."""
+def least_alike(signatures: np.ndarray, *, pictures: int | None = None) -> float:
+    """Return the likeness that two pictures must have to be called copies, of so many (these alone when not said)."""
     n = len(signatures)
     if n < 2:
         return NEAR
@@ -77,7 +77,7 @@ def _least(signatures: np.ndarray) -> float:
     alike = np.concatenate(
         [np.einsum("ij,ij->i", signatures[part[:, 0]], signatures[part[:, 1]]) for part in np.array_split(drawn, 50)]
     )
-    return certifying.least_likeness(alike, pictures=n, least=NEAR)
+    return certifying.least_likeness(alike, pictures=pictures or n, least=NEAR)
 
 
 def _pairs(signatures: np.ndarray, least: float, *, show: bool) -> list[Pair]:
@@ -212,46 +212,6 @@ def with_overlaps(scores: Scores, how: Question, fitted: Calibration) -> dict[st
         return {}
     everything = scores.at([i for i, entry in enumerate(scores.entries) if entry[0] in ("testing", OVERLAPPING)])
     return how.figures(everything, fitted.probabilities(everything.logits))
-
-
-def seen_before(
-    testing: Scores, split: Split, *, archive: Archive, home: Archive | None, progress: bool = False
-) -> tuple[Scores, list[str]]:
-    """Return the images of another archive that the run has not learned from, and a warning where some are left out.
-
-    Where the training archive (``home``) is here, near copies of what was learned from are left out, too.
-    """
-    used = {image for name, rows in split.cohorts.items() if name != "testing" for image, _, _ in rows}
-    near = _near_to(archive, {image for _, image, _, _ in testing.entries}, home, used, progress) if home else set()
-    fresh = [i for i, (_, image, _, _) in enumerate(testing.entries) if image not in used and image not in near]
-    both = len(testing.entries) - len(fresh)
-    if not both:
-        return testing, []
-    seen = f"{both:,} of these images were seen in training, tuning or calibration, as they are or as near copies"
-    if len({testing.entries[i][3] or testing.entries[i][2] for i in fresh}) < MINIMUM_PATIENTS:
-        return testing, [f"{seen}: the figures are too good."]
-    return testing.at(fresh), [f"{seen}: they are left out of the figures."]
-
-
-def _near_to(archive: Archive, asked: set[str], home: Archive, used: set[str], progress: bool) -> set[str]:
-    """Return which of the images asked for have a near copy among those the run has learned from."""
-    theirs, ours = list(archive.images()), list(home.images())
-    if len(theirs) * len(ours) > MOST_COMPARED**2 / 2:
-        return set()
-    new, known = (
-        np.asarray(looks(store, records, show=progress).signatures, np.float32)
-        for store, records in ((archive, theirs), (home, ours))
-    )
-    wanted = [i for i, r in enumerate(theirs) if r.hash in asked]
-    learned = [i for i, r in enumerate(ours) if r.hash in used]
-    least, found = _least(known), set()
-    with bar(total=len(wanted), what="comparing with training", unit="images", show=progress) as line:
-        for start in range(0, len(wanted), _BLOCK):
-            rows = wanted[start : start + _BLOCK]
-            pairs = near_pairs(new[rows], known[learned], at_least=least, at_least_turned=max(least, NEAR_TURNED))
-            found |= {theirs[rows[p.first]].hash for p in pairs}
-            line.update(len(rows))
-    return found
 
 
 def clean(certificate: Mapping[str, Any]) -> bool:

@@ -137,7 +137,7 @@ def seal(run: Path, *, card: str = "") -> dict[str, str]:
     """
     names = (*NEEDED, "gate.npz", "gradient.onnx", "heatmaps.json", "neighbours.npz", "split.json", "history.json")
     names += ("weights.keras", "scores.csv", "scores.simple-cnn.csv", "leakage.json", "shortcuts.json", "probes.json")
-    names += ("corruptions.json", "exchangeability.json")
+    names += ("corruptions.json", "exchangeability.json", "seen.npz")
     names += tuple(sorted(path.name for path in run.glob("scores.seed-*.csv")))
     files = {name: sha256(run / name) for name in names if (run / name).exists()}
     write_json(run / "manifest.json", {"files": files, "card": card})

@@ -15,7 +15,7 @@ from overread.domain import COHORTS, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn import plan_file
-from overread.steps import corruptions, leakage, probes, shortcuts
+from overread.steps import corruptions, elsewhere, leakage, probes, shortcuts
 from overread.steps import evaluate as evaluating
 from overread.steps import plan as planned
 from overread.steps.begin import Asked, check_options, prepare
@@ -119,6 +119,7 @@ def train(
         drawn = _take_up_or_draw(out, store, divided, asked, settings, resume=resume, progress=progress)
         write_json(out / "split.json", split.to_json())
         write_json(out / "leakage.json", certificate)
+        elsewhere.keep_seen(out, store, split, progress=progress)
         found = shortcuts.look_for(store, split, by_name, task, copies=copies, seed=seed, progress=progress)
         write_json(out / shortcuts.NAME, found)
         also = [*leakage.warnings(certificate), *shortcuts.warnings(found)]
