@@ -10,22 +10,31 @@ import numpy as np
 import pytest
 
 from overread.domain import Image
-from overread.learn import saliency_redraw
-from overread.learn.predict import Model
+from overread.imaging import preprocess
+from overread.learn import saliency_redraw, saliency_tests
+from overread.learn.predict import Model, open_graph, run_graph
+from overread.stats.maps import MOST_LUCKY
 from overread.steps.heatmaps import Case, Panel, failing, judge
 from overread.steps.run import read_json, seal
 
 
-def images(n: int) -> tuple[list[Image], np.ndarray]:
-    """Films as those of the session's run: noise and waves, in half of them a bright blob."""
+def images(n: int, *, scattered: bool = True) -> tuple[list[Image], np.ndarray]:
+    """Films as those of the session's run: noise and waves, in half of them a bright blob.
+
+    In the others the blob's pixels are strewn over the film: how bright a film is tells nothing. Without that, one network
+    in a hundred that was drawn by chance tells them apart without a mistake.
+    """
     rng = np.random.default_rng(77)
     y, x = np.mgrid[:24, :20]
     made, there = [], np.arange(n) % 2
     for i in range(n):
         pixels = rng.normal(90, 20, (24, 20)) + 20 * np.sin(x / 3 + i)
+        r, c = rng.integers(5, 15, 2)
+        blob = 90 * np.exp(-((y - r) ** 2 + (x - c) ** 2) / 8)
         if there[i]:
-            r, c = rng.integers(5, 15, 2)
-            pixels += 90 * np.exp(-((y - r) ** 2 + (x - c) ** 2) / 8)
+            pixels += blob
+        elif scattered:
+            pixels += rng.permutation(blob.ravel()).reshape(blob.shape)
         made.append(Image(pixels.clip(0, 255).astype(np.uint8)[None], full_range=(0, 255)))
     return made, there
 
@@ -51,9 +60,35 @@ def randomised(run: Path, into: Path, *, seed: int) -> Model:
 
 
 def test_a_randomised_networks_maps_fail(run, tmp_path):
-    for seed in (1, 2, 3):
+    """The network itself has shown nothing, whatever its map looks like: that is the check that fails."""
+    for seed in range(2):
         found = judge(randomised(run, tmp_path / f"{seed}", seed=seed), panel())
-        assert found["tested"] and not found["passed"], seed
+        failed = [c["name"] for c in found["checks"] if not c["passed"]]
+        assert found["tested"] and not found["passed"] and "learned" in failed, seed
+
+
+def proof(model: Model, made: list[Image], there: np.ndarray) -> tuple[dict, list[np.ndarray]]:
+    inputs = [preprocess.apply(model.recipe, image) for image in made]
+    return saliency_tests.learned(model, inputs, there[:, None].astype(float), rng=np.random.default_rng(0)), inputs
+
+
+def test_a_network_drawn_by_chance_is_not_taken_for_one_that_has_learned(run):
+    """The check alone, on the first 100 draws, which nobody chose: the best of 20 would let five of them through."""
+    model, (made, there) = Model.load(run), images(64)
+    learned, inputs = proof(model, made, there)
+    graph, through = (run / "model.onnx").read_bytes(), 0
+    for seed in range(100):
+        new = saliency_redraw.drawn(graph, share=1.0, rng=np.random.default_rng(seed))
+        session = open_graph(saliency_redraw.replaced(graph, new))
+        logits = np.array([z for z, _ in run_graph(session, inputs, workers=1)])
+        through += saliency_tests.mean_aurocs(there[:, None], logits[:, :, None])[0] > learned["rarely"]
+    assert through <= 1  # 0.05 are expected
+
+
+def test_a_question_that_chance_answers_as_well_shows_no_learning(run):
+    """Only the films with a blob are brighter: a perfect answer is then no proof, and a tie fails."""
+    learned, _ = proof(Model.load(run), *images(64, scattered=False))
+    assert learned["auroc"] > 0.95 and learned["as_good"] > MOST_LUCKY
 
 
 def test_the_trained_networks_maps_are_better_than_that(run):

@@ -59,8 +59,8 @@ def trials(n, *, gain=0.5, alike=0.1, stable=0.95, border=0.2, seed=0, **more):
     ]
 
 
-def judged(cases, auroc=0.9):
-    learned = {"auroc": auroc, "redrawn": [0.4, 0.55, 0.7], "n": 64}
+def judged(cases, auroc=0.9, *, as_good=1e-4, answers=32):
+    learned = {"auroc": auroc, "twins": 60_000, "as_good": as_good, "rarely": 0.7, "answers": answers, "n": 64}
     return maps.verdict(cases, None, np.random.default_rng(0), learned=learned)
 
 
@@ -88,8 +88,14 @@ def test_each_fault_alone_fails_and_is_named(fault, name):
 
 
 def test_a_network_no_better_than_redrawn_ones_has_no_map_to_believe():
-    found = judged(trials(80), auroc=0.69)
-    assert not found["passed"] and found["why"].startswith("The network tells 64 cases apart with an AUROC of 0.69")
+    found = judged(trials(80), auroc=0.69, as_good=maps.MOST_LUCKY)
+    assert not found["passed"] and found["why"].startswith("The network tells 64 cases apart with an AUROC of 0.690")
+
+
+def test_few_labelled_cases_cannot_show_that_a_network_has_learned():
+    found = judged(trials(80), answers=maps.FEWEST_ANSWERS - 1)
+    assert not found["passed"] and found["why"].endswith("too few to say whether the network has learned anything.")
+    assert judged(trials(80), answers=maps.FEWEST_ANSWERS)["passed"]
 
 
 def test_a_map_no_better_than_chance_rarely_passes():
@@ -104,23 +110,44 @@ def test_too_few_cases_say_nothing():
     assert judged(trials(maps.FEWEST))["passed"]
 
 
+WHO = [f"P{i}" for i in range(40)]
+
+
+def test_the_pointing_game_is_over_patients_not_images():
+    """Forty images, of which two in three are hit: of forty patients that is a finding, of three it is one patient's luck."""
+    hits = [{"map": float(i % 3 != 0), "others": 0.25, "overlap": 0.1} for i in range(40)]
+    found = {
+        n: maps.pointed(judged(trials(60)), hits, np.random.default_rng(0), patients=[f"P{i % n}" for i in range(40)])
+        for n in (40, 3)
+    }
+    assert found[40]["pointing"]["gain"].low > 0 and found[40]["passed"]
+    assert found[3]["pointing"]["gain"].low < 0 and not found[3]["passed"]
+    assert found[3]["pointing"]["gain"].n_patients == 3
+    nobody = maps.pointed(judged(trials(60)), hits, np.random.default_rng(0), patients=None)
+    assert "each image, or each study, counts as one" in nobody["checks"][-1]["told"]
+
+
 def test_pointing_is_told_beside_other_cases_maps_and_decides_too():
     rng = np.random.default_rng(0)
-    good = maps.pointed(judged(trials(60)), [{"map": 1.0, "others": 0.25, "overlap": 0.4}] * 30, rng)
+    good = maps.pointed(judged(trials(60)), [{"map": 1.0, "others": 0.25, "overlap": 0.4}] * 30, rng, patients=WHO[:30])
     assert good["passed"] and good["pointing"]["hits"].value == 1.0 and good["why"].startswith("It passed all 7")
     assert any("in 100 of 100 cases; with another case's map in 25" in c["told"] for c in good["checks"])
-    blind = maps.pointed(good, [{"map": float(i % 4 == 0), "others": 0.25, "overlap": 0.0} for i in range(40)], rng)
+    blind = maps.pointed(
+        good, [{"map": float(i % 4 == 0), "others": 0.25, "overlap": 0.0} for i in range(40)], rng, patients=WHO
+    )
     assert not blind["passed"] and [c["name"] for c in blind["checks"]].count("pointing") == 1
 
 
 def test_a_lost_pointing_game_is_not_forgotten_by_testing_again():
     rng = np.random.default_rng(0)
-    lost = maps.pointed(judged(trials(60)), [{"map": 0.0, "others": 0.2, "overlap": 0.0}] * 30, rng)
+    lost = maps.pointed(judged(trials(60)), [{"map": 0.0, "others": 0.2, "overlap": 0.0}] * 30, rng, patients=WHO[:30])
     again = maps.carried(judged(trials(60, seed=5)), lost)
     assert not again["passed"] and again["pointing"] == lost["pointing"]
     assert maps.carried(judged(trials(60)), judged(trials(60)))["passed"]
 
 
 def test_few_known_lesions_are_told_and_decide_nothing():
-    few = maps.pointed(judged(trials(60)), [{"map": 0.0, "others": 0.2, "overlap": 0.0}] * 8, np.random.default_rng(0))
+    few = maps.pointed(
+        judged(trials(60)), [{"map": 0.0, "others": 0.2, "overlap": 0.0}] * 8, np.random.default_rng(0), patients=None
+    )
     assert few["passed"] and few["pointing"]["hits"].value == 0.0

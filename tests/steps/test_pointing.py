@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,16 @@ def test_a_map_that_points_at_the_lesion_always_wins(tmp_path):
     game = pointing_game(maps, truth=truth, folder=tmp_path)
     assert (game.hits, game.films) == (FILMS, FILMS)
     assert game.by_exchange < 0.4 and "12 of 12 films" in str(game)
+
+
+def test_the_game_knows_whose_films_it_was_played_on_and_tells_nobody(tmp_path):
+    maps, truth = scene(tmp_path, lambda row, column, i: (row, column))
+    whose = {m["file"]: f"patient {i // 4}" for i, m in enumerate(maps.maps)}
+    known = replace(maps, patients=whose)
+    game = pointing_game(known, truth=truth, folder=tmp_path)
+    assert game.patients == tuple(f"patient {i // 4}" for i in range(FILMS))
+    assert pointing_game(maps, truth=truth, folder=tmp_path).patients == (None,) * FILMS
+    assert not any("patient 1" in text for text in (repr(known), str(known.to_json()), repr(game)))
 
 
 def test_a_map_that_points_beside_it_never_does(tmp_path):

@@ -6,19 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from overread.imaging import preprocess
 from overread.learn import saliency_redraw as redraw
 from overread.learn.predict import Model, open_graph, run_graph
 from overread.learn.saliency import METHODS, Network, Tick, out_of_focus
 from overread.stats import maps
-from overread.stats.metrics import mean_auroc
 
 DEPTHS = {"head": (0.0, 0.0, 0.0), "half": (0.5,), "all": (1.0,)}
 """How far down a network is redrawn: the head three times (one draw may be alike by chance), half of it, and all."""
 
-TWINS = 19
-"""Networks with redrawn weights that the network must outdo: by chance it would once in 20 times."""
+TWINS = 30
+"""Networks with all weights redrawn, below the heads."""
+
+HEADS = 1000
+"""Heads redrawn on each of them, each with both signs: a head costs no pass through the network."""
 
 NOISE = 0.03
 """The little noise of the stability test, as a share of the image's own spread."""
@@ -60,7 +63,11 @@ def learned(
     rng: np.random.Generator,
     tick: Tick = lambda n: None,
 ) -> dict[str, Any]:
-    """Return how well the network tells images apart, and how well `TWINS` networks with redrawn weights do.
+    """Return how well the network tells images apart, and how many networks with redrawn weights do as well.
+
+    How well a network drawn by chance does hangs on two draws: of the layers that look at the image, and of the head.
+    The first are few (`TWINS`), as each costs a pass of all images. On each the head is drawn `HEADS` times, and turned
+    round: it is normal around zero, so that its opposite is as likely. Together they show how well chance does far out.
 
     Parameters
     ----------
@@ -71,23 +78,74 @@ def learned(
         1, 0 or NaN.
     rng : numpy.random.Generator
     tick : callable
-        Told 1 for each network.
+        Told 1 for each pass of all images.
 
     Returns
     -------
     dict
-        ``auroc`` (the mean over the outputs), ``redrawn`` (a list of them), ``n``.
+        ``auroc`` (the mean over the outputs), ``twins`` (how many redrawn networks), ``as_good`` (the share of them that
+        are at least as good; the network itself is counted among them), ``rarely`` (the AUROC that one in 2,000 of them
+        reaches), ``answers`` (how many images have the rarer answer, over the outputs), ``n``.
     """
     graph = (model.run / "model.onnx").read_bytes()
-
-    def ranked(session) -> float:
-        found = mean_auroc(truth, np.array([z for z, _ in run_graph(session, inputs, workers=model.workers)]))
+    logits = np.array([z for z, _ in run_graph(model.session, inputs, workers=model.workers)])
+    tick(1)
+    auroc = float(mean_aurocs(truth, logits[:, :, None])[0])
+    by_chance = []
+    for _ in range(TWINS):
+        new = redraw.drawn(graph, share=1.0, rng=rng)
+        tail = model.tail if str(model.tail["tail"]) == "mean" else redraw.tail_replaced(model.tail, graph, new)
+        passes = run_graph(open_graph(redraw.replaced(graph, new)), inputs, workers=model.workers)
+        seen = np.array([below_head(features, tail) for _, features in passes])
+        heads = rng.normal(size=(seen.shape[1], truth.shape[1] * HEADS))
+        found = mean_aurocs(truth, (seen @ heads).reshape(len(seen), truth.shape[1], HEADS))
+        by_chance += [found, 1 - found]
         tick(1)
-        return found
+    others = np.concatenate(by_chance)
+    present, absent = (truth == 1).sum(axis=0), (truth == 0).sum(axis=0)
+    return {
+        "auroc": auroc,
+        "twins": len(others),
+        "as_good": float((np.count_nonzero(others >= auroc - 1e-9) + 1) / (len(others) + 1)),
+        "rarely": float(np.quantile(others, 1 - maps.MOST_LUCKY)),
+        "answers": int(np.minimum(present, absent).sum()),
+        "n": len(truth),
+    }
 
-    twins = (redraw.replaced(graph, redraw.drawn(graph, share=1.0, rng=rng)) for _ in range(TWINS))
-    redrawn = [ranked(open_graph(twin)) for twin in twins]
-    return {"auroc": ranked(model.session), "redrawn": redrawn, "n": len(truth)}
+
+def below_head(features: np.ndarray, tail: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return what the head is shown of one image: the mean of each feature map, or the hidden layer before it."""
+    if str(tail["tail"]) == "mean":
+        return features.reshape(-1, features.shape[-1]).mean(axis=0)
+    return np.maximum(features.reshape(-1) @ tail["kernel0"] + tail["bias0"], 0)
+
+
+def mean_aurocs(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return the AUROC of many networks on the same images: the mean over the outputs that have both answers.
+
+    Parameters
+    ----------
+    truth : ndarray, (n, outputs)
+        1, 0 or NaN.
+    scores : ndarray, (n, outputs, networks)
+
+    Returns
+    -------
+    ndarray, (networks,); NaN where no output has both answers.
+
+    Examples
+    --------
+    >>> mean_aurocs(np.array([[0.0], [0], [1]]), np.array([[[1.0, 3]], [[2, 2]], [[2, 1]]])).tolist()
+    [0.75, 0.0]
+    """
+    found = []
+    for y, s in zip(truth.T, scores.transpose(1, 0, 2), strict=True):
+        there, gone = np.count_nonzero(y == 1), np.count_nonzero(y == 0)
+        if there and gone:
+            ranks = stats.rankdata(s[~np.isnan(y)], axis=0)
+            sums = ranks[y[~np.isnan(y)] == 1].sum(axis=0)
+            found.append((sums - there * (there + 1) / 2) / (there * gone))
+    return np.mean(found, axis=0) if found else np.full(scores.shape[2], np.nan)
 
 
 def trial(

@@ -209,7 +209,14 @@ def small_png(picture: np.ndarray, *, spacing_mm: tuple[float, float, float] | N
 
 
 def overlay_png(
-    image: Image, heat: np.ndarray, *, title: str, slice: int | None = None, unit: str = UNITS, failed: str = ""
+    image: Image,
+    heat: np.ndarray,
+    *,
+    title: str,
+    slice: int | None = None,
+    unit: str = UNITS,
+    failed: str = "",
+    warning: str = "",
 ) -> bytes:
     """Return a picture of the image beside the same image under its map, with a colour bar, as PNG.
 
@@ -227,6 +234,8 @@ def overlay_png(
     failed : str
         In a few words, why the map may not be believed ("did not pass its tests"): it is then hatched in grey and has no
         scale. Empty for one that has passed.
+    warning : str
+        A line on this one map, in place of what stands above it (`pages.astray`).
 
     Returns
     -------
@@ -260,11 +269,12 @@ def overlay_png(
         (
             2 * pad + wide,
             _bytes(_blend(shown[k], heat[k], top, failed=bool(failed))),
-            f"this map {failed}" if failed else "what spoke for and against",
+            f"this map {failed}" if failed else warning or "what spoke for and against",
         ),
     ):
         panel(left, ceiling, wide, picture)
-        canvas.write(page, (px(left), px(ceiling) - 6), told, 9, colour="#444444")
+        said = {"colour": "#a33b00", "bold": True} if told == warning else {"colour": "#444444"}
+        canvas.write(page, (px(left), px(ceiling) - 6), told, 9, room=px(wide), **said)
     if failed:
         _stamp(page, px(2 * pad + 1.5 * wide), px(ceiling + tall / 2), failed, room=px(0.94 * wide))
     else:

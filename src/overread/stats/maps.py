@@ -19,13 +19,19 @@ import numpy as np
 from scipy import stats
 
 from overread.domain import Estimate
-from overread.stats.resample import bootstrap, cases, interval, per_patient
+from overread.stats.resample import Who, bootstrap, cases, interval, per_patient
 
 FEWEST = 50
 """Cases below which nothing is said of a kind of map."""
 
 FEWEST_POINTED = 20
 """Images with known lesions below which the pointing game is told, and decides nothing."""
+
+MOST_LUCKY = 1 / 2000
+"""Share of networks with redrawn weights that may tell the images apart as well as the network does."""
+
+FEWEST_ANSWERS = 15
+"""Images with the rarer answer below which nobody can say whether a network has learned anything."""
 
 MOST_ALIKE = 0.5
 """Rank correlation with the map of a network with a redrawn head: above, the map does not depend on the answer."""
@@ -157,8 +163,9 @@ def verdict(
         Of each case.
     rng : numpy.random.Generator
     learned : mapping
-        ``auroc`` of the network, ``redrawn``: that of networks with redrawn weights, on the same images. The map of a
-        network that has learned nothing may be true to the network, and is still no evidence of anything.
+        ``auroc`` of the network, ``as_good``: the share of ``twins`` networks with redrawn weights that do as well on
+        the same ``n`` images, ``rarely``: what `MOST_LUCKY` of them reach, ``answers``: images with the rarer answer. The
+        map of a network that has learned nothing may be true to the network, and is still no evidence of anything.
 
     Returns
     -------
@@ -195,7 +202,11 @@ def verdict(
 
 
 def pointed(
-    verdict: Mapping[str, Any], known: Sequence[Mapping[str, float]], rng: np.random.Generator
+    verdict: Mapping[str, Any],
+    known: Sequence[Mapping[str, float]],
+    rng: np.random.Generator,
+    *,
+    patients: Sequence[Who] | None,
 ) -> dict[str, Any]:
     """Return a verdict with the pointing game added to it, in place of an earlier one.
 
@@ -207,8 +218,10 @@ def pointed(
         One an image with lesions whose place is known: ``map`` 1 where the hottest point lies on one, ``others`` the share
         of other cases' maps that would, ``overlap`` of the hottest places with the lesions.
     rng : numpy.random.Generator
+    patients : sequence of str, Nameless or None
+        Whose each image is; None where nobody knows of any.
     """
-    figures, found = pointing(known, None, rng)
+    figures, found = pointing(known, patients, rng)
     if len(known) < FEWEST_POINTED:  # told, and nothing is decided by it
         return {**verdict, "pointing": figures}
     return _with_pointing(verdict, found, figures)
@@ -234,7 +247,7 @@ def _summed(checks: Sequence[Mapping[str, Any]], n: int) -> dict[str, Any]:
 
 
 def pointing(
-    known: Sequence[Mapping[str, float]], patients: Sequence[str | None] | None, rng: np.random.Generator
+    known: Sequence[Mapping[str, float]], patients: Sequence[Who] | None, rng: np.random.Generator
 ) -> tuple[dict[str, Estimate], dict[str, Any]]:
     """Return how often the hottest point lies on a lesion, beside other cases' maps, and the check made of it."""
     figures = {
@@ -247,6 +260,8 @@ def pointing(
     told = (
         f"Its hottest point lies on a known lesion in {hits:.0f} of 100 cases; with another case's map in {others:.0f}."
     )
+    if figures["hits"].n_patients is None:
+        told += " Nobody knows all of their patients: where that is so, each image, or each study, counts as one."
     return figures, _check("pointing", figures["gain"].low > 0, told)
 
 
@@ -265,16 +280,21 @@ def _span(e: Estimate, digits: int = 2) -> str:
 
 
 def _has_learned(learned: Mapping[str, Any]) -> dict[str, Any]:
-    """Compare the network's AUROC with those of its redrawn twins: by chance it would be the best once in n + 1 times.
+    """Compare the network with networks drawn by chance: fewer than one in 2,000 of those may do as well.
 
-    A tie passes: where the question is so easy that chance answers it perfectly, a perfect network is not to blame.
+    A tie fails. Where the question is so easy that chance answers it as well, a good answer shows no learning.
     """
-    auroc, others = learned["auroc"], list(learned["redrawn"])
-    best = max(others)
-    ok = auroc >= best
+    auroc, n = learned["auroc"], learned["n"]
+    if learned["answers"] < FEWEST_ANSWERS:
+        told = (
+            f"Of {n:,} labelled cases {learned['answers']:,} have the rarer answer; at least {FEWEST_ANSWERS} are needed: "
+            "too few to say whether the network has learned anything."
+        )
+        return _check("learned", False, told)
+    ok = learned["as_good"] < MOST_LUCKY
     told = (
-        f"The network tells {learned['n']:,} cases apart with an AUROC of {auroc:.2f}, "
-        f"{len(others)} networks with redrawn weights with {best:.2f} at best"
+        f"The network tells {n:,} cases apart with an AUROC of {auroc:.3f}; of {learned['twins']:,} networks with redrawn "
+        f"weights one in {round(1 / MOST_LUCKY):,} reaches {learned['rarely']:.3f}"
     )
     return _check("learned", ok, told + ("." if ok else ": it has not shown that it learned anything."))
 

@@ -15,6 +15,7 @@ from overread.formats.found import Origin
 from overread.learn import saliency
 from overread.learn.predict import Model
 from overread.pages import overlay
+from overread.pages.astray import astray
 from overread.steps.heatmaps import failing
 
 PIECES = ("heat-map", "capture", "report")
@@ -147,7 +148,9 @@ def _pictures(model, finding, origin, files, image_of, *, now: datetime, png: bo
 
     if png:
         title = f"{finding.label} · {model.card.name} {model.card.version}"
-        yield _tried("heat-map", finding.label, lambda: overlay.overlay_png(image, heat, title=title, failed=failed))
+        warning = "" if failed else astray(image, heat)
+        how = {"title": title, "failed": failed, "warning": warning}
+        yield _tried("heat-map", finding.label, lambda: overlay.overlay_png(image, heat, **how))
     if origin is not None and not failed:
         yield _tried("capture", finding.label, capture)
 

@@ -18,10 +18,13 @@ import numpy as np
 from overread.domain.canonical import plain
 from overread.errors import NothingToDo, OverreadError, RunError
 from overread.formats import door
+from overread.formats.found import Origin
 from overread.learn import saliency
 from overread.learn.predict import Model
 from overread.pages import overlay
+from overread.pages.astray import astray
 from overread.stats.maps import CAUTION, pointed
+from overread.stats.resample import Nameless, Who
 from overread.steps.heatmaps import failing, headline, judge, keep, panel_of
 from overread.steps.pointing import pointing_game
 from overread.steps.progress import bar
@@ -46,12 +49,15 @@ class Explained:
     refused : tuple of (file, code, reason)
     verdicts : dict of str to dict
         By method: whether its maps passed their tests, and why not (`stats.maps.verdict`).
+    patients : dict of str to str, Nameless or None
+        By file: whose image it is, for intervals over patients. It holds identifiers, and is never written or shown.
     """
 
     out: Path
     maps: tuple[dict[str, Any], ...]
     refused: tuple[tuple[str, str, str], ...]
     verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    patients: Mapping[str, Who] = field(default_factory=dict, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the list of maps for ``--json``."""
@@ -124,19 +130,20 @@ def explain(
     out.mkdir(parents=True, exist_ok=True)
     if test:
         model.heat_maps = keep(model.run, _tested(model, methods, progress=progress))
-    maps, refused = [], []
+    maps, refused, patients = [], [], {}
     with bar(total=None, what="explain", unit="pass", show=progress) as line:
         for item in door.scan(*sources):
             if isinstance(item, door.Refused):
                 refused.append((item.file, item.code, item.reason))
                 continue
+            patients[item.origin.files[0]] = _who(item.origin)
             try:
                 maps += _one(model, item, out, methods, label, tick=line.update)
             except OverreadError as error:
                 refused.append((item.origin.files[0], getattr(error, "code", "refused"), str(error)))
     if not maps and not refused:
         raise NothingToDo("no files", expected="images in the sources", do="name a folder or files that hold some")
-    result = Explained(out, tuple(maps), tuple(refused))
+    result = Explained(out, tuple(maps), tuple(refused), patients=patients)
     if lesions is not None:
         model.heat_maps = keep(model.run, _pointed(model, result, Path(lesions), methods))
     result = replace(result, verdicts={m: model.heat_maps[m] for m in methods if m in model.heat_maps})
@@ -159,7 +166,9 @@ def _one(model: Model, found: door.Found, out: Path, methods: Sequence[str], lab
             write(out / f"{name}.npy", raw.getvalue())
             title = f"{finding.label}: {finding.probability:.2f} ({finding.low:.2f}–{finding.high:.2f}), {method}"
             unit, failed = saliency.METHODS[method].unit, failing(model.heat_maps, method)
-            write(out / f"{name}.png", overlay.overlay_png(image, heat, title=title, unit=unit, failed=failed))
+            beside = "" if failed else astray(image, heat)
+            drawn = overlay.overlay_png(image, heat, title=title, unit=unit, failed=failed, warning=beside)
+            write(out / f"{name}.png", drawn)
             yield {
                 "file": found.origin.files[0],
                 "label": finding.label,
@@ -171,8 +180,14 @@ def _one(model: Model, found: door.Found, out: Path, methods: Sequence[str], lab
                 "low": float(heat.min()),
                 "high": float(heat.max()),
                 "passed": not failed,
+                "astray": beside,
                 **_place(found),
             }
+
+
+def _who(origin: Origin) -> Who:
+    """Return whose image it is, as its file says; where it names no patient, what its study stands in for."""
+    return origin.patient_id or (Nameless(origin.study_uid) if origin.study_uid else None)
 
 
 def _place(found: door.Found) -> dict[str, Any]:
@@ -206,7 +221,7 @@ def _pointed(model: Model, made: Explained, lesions: Path, methods: Sequence[str
     tested = [m for m in methods if model.heat_maps.get(m, {}).get("tested")]
     games = {m: pointing_game(made, truth=lesions, folder=lesions.parent, method=m) for m in tested}
     rng = np.random.default_rng(0)
-    return {m: pointed(model.heat_maps[m], game.cases, rng) for m, game in games.items()}
+    return {m: pointed(model.heat_maps[m], game.cases, rng, patients=game.patients) for m, game in games.items()}
 
 
 def _leading(model: Model, findings):

@@ -12,6 +12,7 @@ import numpy as np
 from overread.domain import Image, Task
 from overread.learn.predict import Model
 from overread.learn.saliency import grad_cam
+from overread.pages.astray import astray
 from overread.pages.overlay import overlay_rgb, small_png, strongest_slice, window
 from overread.pages.plots import chance
 from overread.steps.heatmaps import failing
@@ -59,8 +60,9 @@ def gallery(
     Returns
     -------
     list of dict
-        ``{"label", "title", "total", "cases": [{"study", "said", "was", "slice", "picture", "heat", "failed", "near":
-        [{"study", "was", "picture"}]}]}``; pictures are data URIs; ``failed`` says in a few words why the map is grey.
+        ``{"label", "title", "total", "cases": [{"study", "said", "was", "slice", "picture", "heat", "failed", "astray",
+        "near": [{"study", "was", "picture"}]}]}``; pictures are data URIs; ``failed`` says in a few words why the map is
+        grey, ``astray`` that a map in colour lies where nothing is imaged.
     """
     pictures = [copies.get(image, image) for _, image, _, _ in entries]
     if task.kind in ("multiclass", "ordinal"):
@@ -167,6 +169,7 @@ def _case(
         "picture": _uri(small_png(window(image)[k], spacing_mm=image.spacing_mm)),
         "heat": _uri(small_png(under, spacing_mm=image.spacing_mm)),
         "failed": failed,
+        "astray": "" if failed else astray(image, heat, slice=k),
         "near": [{"study": n.study, "was": _was(n.truth, task, j), "picture": _middle(n.image)} for n in near],
     }
 

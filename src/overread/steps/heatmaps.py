@@ -33,7 +33,7 @@ MOST = 100
 
 
 LABELLED = 64
-"""Images, half of them with a label, on which the network must outdo networks with redrawn weights."""
+"""Images, half of them with a label, on which the network must outdo all but a few networks with redrawn weights."""
 
 
 @dataclass(frozen=True)

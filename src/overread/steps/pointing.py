@@ -11,13 +11,14 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from overread.errors import OverreadError
+from overread.stats.resample import Who
 
 if TYPE_CHECKING:
     from overread.steps.explain import Explained
@@ -41,6 +42,8 @@ class Pointing:
     cases : tuple of dict
         By film: ``map`` 1 for a hit, ``others`` the share of other films' maps that would hit, ``overlap`` of the map's
         hottest places with the lesions (intersection over union; as many places as the lesions cover).
+    patients : tuple of str, Nameless or None
+        Whose each film is, as the file itself says; never written anywhere.
     """
 
     hits: int
@@ -48,6 +51,7 @@ class Pointing:
     by_area: float
     by_exchange: float
     cases: tuple[dict[str, float], ...] = ()
+    patients: tuple[Who, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         return (
@@ -76,7 +80,7 @@ def pointing_game(maps: Explained, *, truth: Path, folder: Path, method: str | N
         If no film has both a map and a lesion.
     """
     lesions = _lesions(truth, folder)
-    points, discs, areas, overlaps = [], [], [], []
+    points, discs, areas, overlaps, patients = [], [], [], [], []
     played: set[Path] = set()
     for entry in maps.maps:
         file = Path(entry["file"]).resolve()
@@ -88,13 +92,14 @@ def pointing_game(maps: Explained, *, truth: Path, folder: Path, method: str | N
         discs.append(lesions[file])
         areas.append(covered_share(lesions[file], heat.shape))
         overlaps.append(overlap(heat, lesions[file]))
+        patients.append(maps.patients.get(entry["file"]))
     if not points:
         raise OverreadError("maps of films without known lesions", expected="at least one film with both")
     table = np.array([[_hit(point, disc) for disc in discs] for point in points])
     others = table[~np.eye(len(points), dtype=bool)]
     exchanged = float(others.mean()) if others.size else float("nan")
     cases = _cases(table, overlaps)
-    return Pointing(int(np.trace(table)), len(points), float(np.mean(areas)), exchanged, cases)
+    return Pointing(int(np.trace(table)), len(points), float(np.mean(areas)), exchanged, cases, tuple(patients))
 
 
 def _cases(table: np.ndarray, overlaps: Sequence[float]) -> tuple[dict[str, float], ...]:
