@@ -51,8 +51,10 @@ def sensitivity_told(figures: E) -> str:
     '0.960 (0.940–0.980)'
     """
     found, pooled = judged(figures), figures["sensitivity"]
-    if found is None or pooled["value"] is None or abs(found["value"] - pooled["value"]) < VISIBLE:
+    if found is None or pooled["value"] is None or told(found) == told(pooled):
         return told(found or pooled)
+    if abs(found["value"] - pooled["value"]) < VISIBLE:
+        return f"{told(found)}, averaged over patients"
     return f"{told(found)}, averaged over patients; over all images {told(pooled)}"
 
 
