@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from overread.pages.compare_page import forest, render_compare, shortest, signed, verdict
+from overread.pages.compare_page import cut, forest, render_compare, shortest, signed, verdict
 
 UP = {"value": 0.03, "low": 0.01, "high": 0.05, "method": "paired DeLong"}
 DOWN = {"value": -0.03, "low": -0.05, "high": -0.01}
@@ -50,3 +50,18 @@ def test_the_page_fetches_nothing_and_escapes_names():
     assert "<b>run2" not in page and "&lt;b&gt;run2" in page and "mass &amp; co" in page and "patients unknown" in page
     assert page.count("<svg") == 2 and "3 testing images were left out" in page
     assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org)|<script", page)
+
+
+def test_a_whole_path_keeps_its_beginning():
+    assert shortest(["/home/x/run", "/run"]) == ["x/run", "/run"]
+    assert shortest(["/x/run", "/x/run"]) == ["1: /x/run", "2: /x/run"]
+
+
+def test_names_that_differ_at_their_beginning_stay_apart_beside_the_forest_and_nothing_is_cut_at_its_edge():
+    runs = [f"{name}-of-the-second-hospital/{'run' * 12}" for name in ("films", "slices")]
+    assert cut(runs[0]) != cut(runs[1])
+    plot = forest([(run, UP) for run in runs], figure="auroc", first="x" * 60)
+    words = re.findall(r">([^<]+)</text>", plot.svg)
+    assert {cut(run) for run in runs} <= set(words) and "← worse" in words
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', plot.svg)[1])
+    assert width >= 7 * len(cut(runs[1])) + 320 + 210

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss, cohen_kappa_score, roc_auc_score
 from small_run import NOW, fill, small_run, spots
 
 from overread.cli import main
@@ -24,7 +24,7 @@ from overread.steps.scores import read_scores
 from overread.store.journal import Journal
 
 
-def noisier(run, out, *, noise, seed=0):
+def noisier(run, out, *, noise, seed=0, outputs=("spot",)):
     """The same run with scores that are less sure: as if its network were worse."""
     shutil.copytree(run, out)
     rng = np.random.default_rng(seed)
@@ -34,7 +34,8 @@ def noisier(run, out, *, noise, seed=0):
         writer = csv.DictWriter(sheet, rows[0].keys())
         writer.writeheader()
         for row in rows:
-            writer.writerow(row | {"logit:spot": f"{float(row['logit:spot']) + rng.normal(0, noise):.6f}"})
+            moved = {f"logit:{name}": float(row[f"logit:{name}"]) + rng.normal(0, noise) for name in outputs}
+            writer.writerow(row | {key: f"{value:.6f}" for key, value in moved.items()})
     seal(out, card=read_json(out / "manifest.json")["card"])
     return out
 
@@ -109,6 +110,7 @@ def test_it_is_a_verb_with_json(runs, capsys):
     [
         (lambda runs: runs[:1], "two or more"),
         (lambda runs: (*runs[:1], "nowhere"), "not a finished run"),
+        (lambda runs: (runs[0], runs[1], runs[0].parent / "worse" / ".." / runs[0].name), "named twice"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(runs, change, said):
@@ -116,6 +118,37 @@ def test_what_cannot_be_compared_is_refused(runs, change, said):
         compare(*change(runs))
     with pytest.raises(RunError, match="label 'heart'"):
         compare(*runs, label="heart")
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    home = tmp_path_factory.mktemp("graded")
+    pictures, there = spots(400, seed=1, contrast=80)
+    labels = [{"grade": str(int(t) + int(i % 3 == 0))} for i, t in enumerate(there)]
+    with fill(home / "archive", pictures, labels) as archive:
+        run = small_run(home, archive, "grade", kind="ordinal")
+    return run, noisier(run, home / "worse", noise=8.0, outputs=[f"grade={v}" for v in "012"])
+
+
+def test_runs_with_levels_are_compared_by_figures_of_levels(graded, runs, tmp_path):
+    told = compare(*graded, out=tmp_path / "levels.html")
+    assert told.label == "grade" and told.images == 80
+    for run, figures in zip(graded, told.figures, strict=True):
+        names = [f"grade={v}" for v in "012"]
+        rows, model = read_scores(run / "scores.csv", names).of("testing"), Model.load(run)
+        p, level = model.probabilities(rows.logits), rows.truth.argmax(1)
+        assert figures["auroc"].value == pytest.approx(roc_auc_score(level, p, multi_class="ovr"))
+        assert figures["accuracy"].value == pytest.approx((p.argmax(1) == level).mean())
+        agreed = cohen_kappa_score(level, p.argmax(1), weights="quadratic")
+        assert figures["kappa_quadratic"].value == pytest.approx(agreed)
+    for name, gap in told.differences[0].items():
+        assert gap.value == pytest.approx(told.figures[1][name].value - told.figures[0][name].value)
+    assert told.differences[0]["auroc"].high < 0
+    page = (tmp_path / "levels.html").read_text()
+    assert "quadratic kappa" in page and "accuracy" in str(told)
+    for mixed in ((graded[0], runs[0]), (runs[0], graded[0])):
+        with pytest.raises(RunError, match="compare runs of one label"):
+            compare(*mixed)
 
 
 def test_another_prevalence_and_a_published_figure_are_told_when_asked(runs, tmp_path):

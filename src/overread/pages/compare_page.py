@@ -9,15 +9,18 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from overread.pages.plots import BLUE, GREY, INK, Plot, svg, text, told
+from overread.pages.report_labels import apart
 
 WORDS = {
     "auroc": ("AUROC", "higher is better"),
     "ap": ("average precision", "higher is better"),
     "sensitivity": ("sensitivity", "higher is better"),
     "specificity": ("specificity", "higher is better"),
+    "accuracy": ("accuracy", "higher is better"),
+    "kappa_quadratic": ("quadratic kappa", "higher is better"),
     "brier": ("Brier score", "lower is better"),
 }
-LINE, WIDTH, NAME, TOLD = 30, 700, 170, 210
+LINE, AXIS, TOLD, LONGEST = 30, 320, 210, 40
 
 
 def render_compare(comparison: Mapping[str, Any], *, overread: str) -> str:
@@ -41,7 +44,7 @@ def render_compare(comparison: Mapping[str, Any], *, overread: str) -> str:
         "runs": runs,
         "columns": [WORDS.get(name, (name, ""))[0] for name in names],
         "rows": [
-            (run, [told(figures[name]) for name in names])
+            (run, [apart(told(figures[name])) for name in names])
             for run, figures in zip(runs, comparison["figures"], strict=True)
         ],
         "plots": [
@@ -73,13 +76,27 @@ def shortest(runs: Sequence[str]) -> list[str]:
     --------
     >>> shortest(["a/run1", "a/run2"]), shortest(["a/run", "b/run"])
     (['run1', 'run2'], ['a/run', 'b/run'])
+    >>> shortest(["/a/run", "/run"])
+    ['/a/run', '/run']
     """
     parts = [[p for p in run.replace("\\", "/").split("/") if p] or [run] for run in runs]
+    whole = ["/" + "/".join(p) if run.startswith("/") else "/".join(p) for run, p in zip(runs, parts, strict=True)]
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["/".join(p[-depth:]) for p in parts]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{k}: {'/'.join(p)}" for k, p in enumerate(parts, 1)]
+        if len(set(names)) == len(names):  # a name that is the whole path keeps its beginning
+            return [path if len(p) <= depth else name for path, p, name in zip(whole, parts, names, strict=True)]
+    return [f"{k}: {path}" for k, path in enumerate(whole, 1)]
+
+
+def cut(run: str) -> str:
+    """Return a name that fits beside a drawing: both ends of a long one, as either may be what tells it apart.
+
+    Examples
+    --------
+    >>> cut("run1"), cut("a" * 30 + "/" + "b" * 30)
+    ('run1', 'aaaaaaaaaaaaaaaaaaa…bbbbbbbbbbbbbbbbbbbb')
+    """
+    return run if len(run) <= LONGEST else f"{run[: LONGEST // 2 - 1]}…{run[-LONGEST // 2 :]}"
 
 
 def verdict(run: str, difference: Mapping[str, Any], *, first: str) -> str:
@@ -117,7 +134,7 @@ def forest(rows: Sequence[tuple[str, Mapping[str, Any]]], *, figure: str, first:
     ----------
     rows : sequence of (run, difference as a mapping)
     figure : str
-        "auroc", "sensitivity", "specificity" or "brier".
+        A key of `WORDS`.
     first : str
         What the others are held against.
     """
@@ -125,9 +142,12 @@ def forest(rows: Sequence[tuple[str, Mapping[str, Any]]], *, figure: str, first:
     ends = [abs(v) for _, e in rows for v in (e["value"], e["low"], e["high"]) if v is not None]
     far = next((s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if s >= max(ends, default=0.01)), 1.0)
     height = LINE * len(rows) + 40
+    names = [cut(run) for run, _ in rows]
+    left = max(110, 7 * max(map(len, names)) + 24)  # a name stands whole, however wide the drawing grows
+    width = left + AXIS + TOLD
 
     def x(v: float) -> float:
-        return NAME + (min(max(v / far, -1), 1) + 1) / 2 * (WIDTH - NAME - TOLD)
+        return left + (min(max(v / far, -1), 1) + 1) / 2 * AXIS
 
     body = ""
     for v in (-far, -far / 2, 0, far / 2, far):
@@ -138,12 +158,12 @@ def forest(rows: Sequence[tuple[str, Mapping[str, Any]]], *, figure: str, first:
         )
     side = "worse" if figure == "brier" else "better"
     other = "better" if figure == "brier" else "worse"
-    body += text(x(-far), height - 3, f"← {other} than {first}"[:34], colour=GREY, size=11)
+    body += text(x(-far), height - 3, f"← {other}", colour=GREY, size=11)
     body += text(x(far), height - 3, f"{side} →", anchor="end", colour=GREY, size=11)
-    for k, (run, e) in enumerate(rows):
+    for k, (name, (_, e)) in enumerate(zip(names, rows, strict=True)):
         y = 4 + LINE * (k + 0.5)
-        body += text(NAME - 12, y + 4, run if len(run) < 23 else "…" + run[-21:], anchor="end", size=12)
-        body += text(WIDTH - TOLD + 14, y + 4, signed(e), size=12)
+        body += text(left - 12, y + 4, name, anchor="end", size=12)
+        body += text(left + AXIS + 14, y + 4, signed(e), size=12)
         if e["value"] is None:
             continue
         sure = e["low"] is not None and (e["low"] > 0 or e["high"] < 0)
@@ -157,7 +177,7 @@ def forest(rows: Sequence[tuple[str, Mapping[str, Any]]], *, figure: str, first:
     alt = f"{words}, difference to {first}: " + "; ".join(f"{run} {signed(e)}" for run, e in rows)
     table = tuple((run, signed(e), str(e.get("method", ""))) for run, e in rows)
     return Plot(
-        svg(body, alt=alt, width=WIDTH, height=height),
+        svg(body, alt=alt, width=width, height=height),
         ("run", f"{words}, difference to {first}", "interval"),
         table,
         f"{words} ({better}), this run less {first} on the same images. A full dot leaves out 0.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from overread.learn.predict import check_manifest
 from overread.pages.compare_page import render_compare
 from overread.stats import claims
 from overread.stats.calibration import Calibration
+from overread.stats.levels_apart import level_cases, level_differences, level_figures
 from overread.stats.metrics import brier
 from overread.stats.ranking import auroc, average_precision
 from overread.stats.resample import Cases, cases
@@ -28,8 +29,6 @@ from overread.steps.progress import bar
 from overread.steps.reads import count, model_of
 from overread.steps.run import archive_of, read_json, write
 from overread.steps.scores import Scores, read_scores
-
-FIGURES = ("auroc", "ap", "sensitivity", "specificity", "brier")
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,10 @@ class Comparison:
         lines = [f"{self.label}: {len(self.runs)} runs on the same {self.images:,} testing images{whom}"]
         wide = max(len(run) for run in self.runs)
         for k, run in enumerate(self.runs):
-            told = "  ".join(f"{name} {self.figures[k][name]}" for name in FIGURES)
+            told = "  ".join(f"{name} {e}" for name, e in self.figures[k].items())
             lines.append(f"  {run:<{wide}}  {told}")
             if k:
-                gaps = "  ".join(f"{name} {_signed(self.differences[k - 1][name])}" for name in FIGURES)
+                gaps = "  ".join(f"{name} {_signed(e)}" for name, e in self.differences[k - 1].items())
                 lines.append(f"  {'against the first':<{wide}}  {gaps}")
         if len(self.runs) > 2:
             lines.append(
@@ -103,7 +102,7 @@ def compare(
     Parameters
     ----------
     runs : paths
-        Two or more finished runs of the same yes-or-no label.
+        Two or more finished runs of the same label: of yes or no, or with the same levels.
     label : str, optional
         Which one, where the runs have several.
     out : path, optional
@@ -115,33 +114,51 @@ def compare(
     Raises
     ------
     RunError
-        For fewer than two runs, other labels, or testing cohorts without a common image.
+        For fewer than two runs, a run named twice, other labels, or testing cohorts without a common image.
     """
     if len(runs) < 2:
         raise RunError(f"{len(runs)} run", expected="two or more", do="name the runs to compare")
+    if len({*map(_place, runs)}) < len(runs):
+        twice = next(str(run) for k, run in enumerate(runs) if _place(run) in map(_place, runs[:k]))
+        raise RunError(f"{twice} named twice", expected="each run once", do="name another run to hold it against")
     read = [_Read(Path(run)) for run in runs]
-    label = label or read[0].task.labels[0]
+    task = read[0].task
+    label = label or (task.name if read[0].levels else task.labels[0])
     for one in read:
-        if one.task.kind not in ("binary", "multilabel") or label not in one.task.labels:
+        if one.levels != read[0].levels or label not in one.answers:
             raise RunError(
-                f"a run that answers {', '.join(one.task.labels)}",
-                expected=f"the yes-or-no label {label!r}",
+                f"a run that answers {', '.join(one.answers)}",
+                expected=f"the {'label with levels' if read[0].levels else 'yes-or-no label'} {label!r}",
                 do="compare runs of one label",
+            )
+        if one.levels and (one.task.labels, one.task.kind) != (task.labels, task.kind):
+            raise RunError(
+                f"a run of {one.task.kind} levels {', '.join(one.task.labels)}",
+                expected=f"{task.kind} levels {', '.join(task.labels)}",
+                do="compare runs that answer with the same levels",
             )
     common = sorted(set.intersection(*({(e[1], e[2]) for e in one.testing.entries} for one in read)))
     if not common:
         raise RunError("testing cohorts without a common image", expected="the same split", do="train with one seed")
     notes = (*_notes(read, common), *_counted(read, now or datetime.now().astimezone()))
+    ordinal = task.kind == "ordinal"
     parts = [one.cases(label, common) for one in read]
     if any(not np.array_equal(part[0].truth, parts[0][0].truth) for part in parts[1:]):
         raise RunError("runs that know other truths of the same images", expected="one archive", do="train them again")
     figures, differences = [], []
-    total = len(FIGURES) * (2 * len(runs) - 1)
-    with bar(total=total, what="comparing", unit="figures", show=progress) as line:
+    with bar(total=2 * len(runs) - 1, what="comparing", unit="tables", show=progress) as line:
         for k, (c, call) in enumerate(parts):
-            figures.append(_alone(c, call, line.update))
+            alone = level_figures(c, len(task.labels), ordinal=ordinal) if call is None else _alone(c, call)
+            figures.append(alone)
+            line.update()
             if k:
-                differences.append(_against(c, call, *parts[0], line.update))
+                (first, its) = parts[0]
+                differences.append(
+                    level_differences(c, first.score, ordinal=ordinal)
+                    if call is None
+                    else _against(c, call, first, its)
+                )
+                line.update()
     first = parts[0][0]
     found = Comparison(
         runs=tuple(str(run) for run in runs),
@@ -175,11 +192,23 @@ class _Read:
         self.testing: Scores = scores.of("testing")
         self.overlapping = len(scores.of(leakage.OVERLAPPING).entries)
 
-    def cases(self, label: str, common: Sequence[tuple[str, str]]) -> tuple[Cases, np.ndarray]:
-        """Return the common cases with probabilities, and how they are called."""
+    @property
+    def levels(self) -> bool:
+        """True where one of several levels is the answer."""
+        return self.task.kind in ("multiclass", "ordinal")
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The labels that can be compared: of several levels they are one."""
+        return (self.task.name,) if self.levels else self.task.labels
+
+    def cases(self, label: str, common: Sequence[tuple[str, str]]) -> tuple[Cases, np.ndarray | None]:
+        """Return the common cases with probabilities, and how they are called; of several levels the likeliest is."""
         where = {(e[1], e[2]): i for i, e in enumerate(self.testing.entries)}
-        rows, j = [where[key] for key in common], self.task.labels.index(label)
-        part = self.testing.at(rows)
+        part = self.testing.at([where[key] for key in common])
+        if self.levels:
+            return level_cases(part.truth, self.calibration.probabilities(part.logits), part.patients), None
+        j = self.task.labels.index(label)
         c = cases(part.truth[:, j], self.calibration.probabilities(part.logits)[:, j], part.patients)
         return c, c.score >= self.points[label]["threshold"]
 
@@ -212,34 +241,30 @@ def _counted(read: Sequence[_Read], now: datetime) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _alone(c: Cases, call: np.ndarray, tick: Callable[[], object]) -> dict[str, Estimate]:
+def _alone(c: Cases, call: np.ndarray) -> dict[str, Estimate]:
     present = c.truth == 1
-    found = {
+    return {
         "auroc": auroc(c),
         "ap": average_precision(c),
         "sensitivity": proportion(c, call, present, nobody="no case with the finding"),
         "specificity": proportion(c, ~call, ~present, nobody="no case without the finding"),
         "brier": brier(c)[0],
     }
-    for _ in found:
-        tick()
-    return found
 
 
-def _against(
-    c: Cases, call: np.ndarray, first: Cases, its: np.ndarray, tick: Callable[[], object]
-) -> dict[str, Estimate]:
+def _against(c: Cases, call: np.ndarray, first: Cases, its: np.ndarray) -> dict[str, Estimate]:
     present = c.truth == 1
-    found = {
+    return {
         "auroc": claims.difference_auroc(c, first.score),
         "ap": claims.difference_ap(c, first.score),
         "sensitivity": claims.difference_share(c, call, its, present),
         "specificity": claims.difference_share(c, ~call, ~its, ~present),
         "brier": claims.difference_mean(c, (c.score - present) ** 2, (first.score - present) ** 2),
     }
-    for _ in found:
-        tick()
-    return found
+
+
+def _place(run: str | Path) -> Path:
+    return Path(run).resolve()
 
 
 def _signed(e: Estimate) -> str:
