@@ -195,7 +195,7 @@ TAMPERED = {
     "an older journal put back with its head": (_cut_with_its_head, "report.json does not hold the figures"),
     "another model's journal": (_of_another_model, "journal of another model"),
     "a figure changed": (_figure_changed("metrics.json"), "metrics.json does not hold"),
-    "a figure of the page changed": (_figure_changed("report.json", "AUROC is 0."), "report.json does not hold"),
+    "a figure of the page changed": (_figure_changed("report.json", " 0."), "report.json does not hold"),
     "a figure of the card changed": (_figure_changed("card.json"), "card.json does not hold"),
     "the figures deleted": (_gone("metrics.json"), "metrics.json does not hold"),
 }
