@@ -269,6 +269,9 @@ def test_another_archive_is_read_where_the_training_archive_is_not(tmp_path):
     assert again.metrics == {**here.metrics, "subgroups": []} and again.page["gallery"] == []
     assert any("training archive is not here" in w for w in again.page["warnings"])
     (run / "floor.npz").unlink()
+    with pytest.raises(RunError, match=r"has no floor\.npz"):
+        evaluate(run, now=NOW)
+    seal(run, card=again.page["card_fingerprint"])
     assert "absent" in evaluate(run, now=NOW).metrics["floors"]["majority"]
     plan = json.loads((run / "plan.json").read_text())
     write_json(run / "plan.json", {k: v for k, v in plan.items() if k != "archive"})

@@ -57,7 +57,9 @@ def test_a_torn_line_is_put_aside_and_harms_no_other(places):
 
 def test_where_the_archive_is_absent_or_cannot_be_written_it_is_said(places):
     runs, archive = places
-    assert "archive is not here" in count(runs[0], None, ["a"], model="m", own=True, now=NOW).warnings()[0]
+    alone = count(runs[0], None, ["a"], model="m", own=True, now=NOW)
+    assert "archive is not here" in alone.warnings()[0] and (alone.place, alone.models) == (None, None)
+    assert str(alone).startswith("not known how many models were measured") and "1st" not in str(alone)
     (archive / f"{NAME}.lock").mkdir()  # refuses to be written, even for an administrator
     found = count(runs[1], archive, ["a"], model="m", own=True, now=NOW)
     assert found.models == 1 and "counted in the run only" in found.warnings()[0]

@@ -134,6 +134,8 @@ def macro_auroc(c: Cases, k: int) -> Estimate:
     value, pull = float(np.mean([v for v, _ in each])), np.mean([p for _, p in each], axis=0)
     missing = "" if len(there) == k else f"; mean over the {len(there)} of {k} levels that occur"
     witnesses = [seen_in(part) for part in alone]
+    if (np.ptp(c.score[:, there], axis=0) == 0).all():
+        return c.estimate(0.5, 0.5, 0.5, "every case scores the same" + missing)
     if min(map(min, witnesses)) < 3 or value in (0.0, 1.0) or np.isnan(limits(value, pull, LOGIT)[0]):
         ends = np.mean([newcombe(v, *w) for (v, _), w in zip(each, witnesses, strict=True)], axis=0)
         why = "no two levels overlap" if value == 1 else "a level in fewer than 3 patients"

@@ -18,10 +18,13 @@ from overread.stats import floors
 from overread.steps.progress import bar as moved_bar
 from overread.steps.progress import progress as bar
 from overread.steps.question import truth as truth_of
-from overread.steps.run import read_json, write
+from overread.steps.run import is_sealed, read_json, seal_later
 from overread.steps.scores import Question, Scores, read_scores
 from overread.steps.ways import Why, ways
 from overread.store.archive import Archive
+
+NAME = "floor.npz"
+"""What the floors say of each testing image; sealed, as it decides whether the model is better than they are."""
 
 THUMBNAIL = {2: (16, 16), 3: (8, 8, 8)}
 """Size of the thumbnails that logistic regression reads, for pictures and for volumes."""
@@ -52,7 +55,7 @@ def floors_of(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the figures of the floors, and their probabilities for the plots: {label: {name: (truth, p)}}.
 
-    What was found for the run's own testing cohort is kept in ``floor.npz``, for when the training archive
+    What was found for the run's own testing cohort is kept, sealed, in ``floor.npz``, for when the training archive
     (``home``, with its ``studies``) is not here. ``tick`` is called ``4 × outputs`` times, as the figures come. With
     ``why`` (what the model refers) each floor's figures have ``three_ways``, on the images that the model answers.
     """
@@ -61,9 +64,9 @@ def floors_of(
     if home is not None:
         kept = _fitted(home, archive, studies, calibration, testing, how, progress=progress)
         if not other:
-            _keep(run / "floor.npz", how, kept)
+            _keep(run, how, kept)
     else:
-        kept = _kept(run / "floor.npz", how)
+        kept = _kept(run, how)
         kept = {k: v for k, v in kept.items() if not (other and k.endswith("testing"))}
     found: dict[str, Any] = {name: {"absent": GONE} for name in ("majority", *LEARNED)}
     beside: dict[str, dict[str, Any]] = {label: {} for label in labels}
@@ -127,21 +130,21 @@ def _fitted(
     return found | {"share": floors.majority(known, 1)[0]}
 
 
-def _keep(path: Path, how: Question, arrays: Mapping[str, np.ndarray]) -> None:
-    """Keep what the floors found, under the split that it holds for."""
+def _keep(run: Path, how: Question, arrays: Mapping[str, np.ndarray]) -> None:
+    """Keep what the floors found, under the split that it holds for and under the run's seal."""
     held = io.BytesIO()
     np.savez(held, split=np.array(how.split.hash), **arrays)
-    write(path, held.getvalue())
+    seal_later(run, NAME, held.getvalue())
 
 
-def _kept(path: Path, how: Question) -> dict[str, np.ndarray]:
-    """Return what the floors found when the training archive was here; nothing where it is not known."""
-    if not path.is_file():
+def _kept(run: Path, how: Question) -> dict[str, np.ndarray]:
+    """Return what the floors found when the training archive was here; nothing where it is not known, or not sealed."""
+    if not is_sealed(run, NAME):
         return {}
-    with np.load(path, allow_pickle=False) as held:
+    with np.load(run / NAME, allow_pickle=False) as held:
         if str(held["split"]) != how.split.hash:
             raise IntegrityError(
-                "floor.npz was made for another split", expected="that of this run", do="delete it, or restore the run"
+                "floor.npz was made for another split", expected="that of this run", do="restore the run"
             )
         return {name: held[name] for name in held.files if name != "split"}
 

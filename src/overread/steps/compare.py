@@ -26,7 +26,7 @@ from overread.stats.shares import proportion
 from overread.stats.splits import Split
 from overread.steps import leakage
 from overread.steps.progress import bar
-from overread.steps.reads import count, model_of
+from overread.steps.reads import check, count, model_of
 from overread.steps.run import archive_of, read_json, write
 from overread.steps.scores import Scores, read_scores
 
@@ -115,6 +115,8 @@ def compare(
     ------
     RunError
         For fewer than two runs, a run named twice, other labels, or testing cohorts without a common image.
+    IntegrityError
+        For a run of which a file, a figure or the journal of reads was touched.
     """
     if len(runs) < 2:
         raise RunError(f"{len(runs)} run", expected="two or more", do="name the runs to compare")
@@ -181,6 +183,7 @@ class _Read:
 
     def __init__(self, run: Path) -> None:
         check_manifest(run)
+        check(run)
         self.run, self.plan = run, read_json(run / "plan.json")
         task = self.plan["task"]
         kept = read_json(run / "calibration.json")
@@ -233,7 +236,7 @@ def _counted(read: Sequence[_Read], now: datetime) -> list[str]:
         own = {"model": model_of(one.run), "own": True, "by": "compare"}
         reads = count(one.run, archive_of(one.run, one.plan), images, **own, now=now)
         notes += reads.notes
-        models = max(models, reads.models)
+        models = max(models, reads.models or 1)
     if models > 1:
         notes.append(
             f"{models:,} models were measured on this testing cohort by now: the best of several looks better than it is"

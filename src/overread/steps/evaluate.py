@@ -35,7 +35,7 @@ from overread.steps.progress import progress as bar
 from overread.steps.question import never_learned
 from overread.steps.question import truth as truth_of
 from overread.steps.reads import count as count_reads
-from overread.steps.reads import model_of, seal_figures
+from overread.steps.reads import edited, model_of, own_to, seal_figures
 from overread.steps.report import publish
 from overread.steps.run import archive_of, read_json, write_json
 from overread.steps.scores import Question, Scores, read_scores
@@ -101,6 +101,7 @@ class Evaluation:
             )
         alike = self.metrics.get("exchangeability") or {}
         lines += [f"! {alike['in_words']}"] if alike.get("alarm") else []
+        lines += [f"! {said}" for said in self.page.get("edited", ())]
         lines += [f"! {warning}" for warning in elsewhere.warnings(self.metrics["leakage"])] if other else []
         return "\n".join(lines)
 
@@ -150,7 +151,8 @@ def evaluate(
     ------
     RunError, ArchiveError, CohortError
     IntegrityError
-        If the run or its journal of reads was touched.
+        If the run or its journal of reads was touched. Figures of an earlier evaluation that were edited are measured
+        anew instead, and it is said on the page and in the journal that they were found so.
     """
     run, now = Path(run), now or datetime.now().astimezone()
     check_questions(prevalence, published or {})
@@ -162,6 +164,7 @@ def evaluate(
     fitted = calibrating.Calibration.from_json(kept["calibration"])
     points = kept["operating_points"]
     model = Model.load(run)
+    found = edited(run, needed=() if on is None else ("card.json",))
     certificate = leakage.read_certificate(run, split)
     scores = leakage.apart(certificate, read_scores(run / "scores.csv", task.labels))
     names = (shortcuts.NAME, probes.NAME, corruptions.NAME, ALIKE)
@@ -190,6 +193,8 @@ def evaluate(
             warnings = [w for w in (*first, *said, *(f"where it was trained: {w}" for w in warnings)) if w]
         place, images = archive.path if archive else None, [entry[1] for entry in testing.entries]
         reads = count_reads(run, place, images, model=model_of(run), own=on is None, now=now)
+        name = "." if on is None else f"on-{fingerprint(sorted(images))[:12]}"
+        said_of_edits = own_to(run, found, at=name, now=now)
         how = Question(task, split, points, int(plan["seed"]), model.sets)
         for other in seeds_from:
             count_reads(Path(other), place, images, model=model_of(Path(other)), own=True, now=now)
@@ -263,7 +268,8 @@ def evaluate(
             for j, label in enumerate(task.labels)
         },
         "gallery": pictures,
-        "warnings": [*warnings, *reads.warnings(), *fitted.notes],
+        "edited": said_of_edits,
+        "warnings": [*said_of_edits, *warnings, *reads.warnings(), *fitted.notes],
         "reads": reads.times,
         "measured_before": str(reads),
         "apart": leakage.clean(certificate) and not certificate.get("not_compared"),

@@ -24,7 +24,7 @@ from overread.stats.splits import Split
 from overread.steps import leakage
 from overread.steps.progress import bar
 from overread.steps.question import truth
-from overread.steps.run import archive_of, read_json, write, write_json
+from overread.steps.run import archive_of, as_json, is_sealed, read_json, seal_later, write
 from overread.steps.scores import whose
 from overread.store.archive import Archive
 
@@ -123,7 +123,7 @@ def doubts(run: str | Path, *, seed: int = 0, progress: bool = True) -> Doubts:
         f"{len(entries):,} of {total:,} training, tuning and calibration images looked at; testing cases are left alone"
     )
     write(home / TABLE, _table(found))
-    write_json(home / NAME, {"told": told, "features": starts.STARTS[starts.DEFAULT].in_words, "labels": found, "pictures": pictures})  # fmt: skip
+    seal_later(home, NAME, as_json({"told": told, "features": starts.STARTS[starts.DEFAULT].in_words, "labels": found, "pictures": pictures}))  # fmt: skip
     return Doubts(home, found, told)
 
 
@@ -241,5 +241,5 @@ def _table(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def kept(run: Path) -> Mapping[str, Any]:
-    """Return what an earlier `doubts` found in a run; empty where nobody has asked."""
-    return read_json(run / NAME) if (run / NAME).exists() else {}
+    """Return what an earlier `doubts` found in a run; empty where nobody has asked, or the file is not sealed."""
+    return read_json(run / NAME) if (run / NAME).exists() and is_sealed(run, NAME) else {}

@@ -38,25 +38,28 @@ class Reads:
     ----------
     times : int
         By this run.
-    place, models : int
-        This model is the ``place``-th of ``models`` different ones that were measured on the cohort.
+    place, models : int or None
+        This model is the ``place``-th of ``models`` different ones that were measured on the cohort; None where the
+        archive, in which all are counted, is not here.
     notes : tuple of str
         Why the count may be too low.
     """
 
     times: int
-    place: int
-    models: int
+    place: int | None
+    models: int | None
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        if self.place is None or self.models is None:
+            return "not known how many models were measured on this testing cohort, as its archive is not here"
         by_now = f", of {self.models:,} by now" if self.models > self.place else ""
         return f"the {nth(self.place)} model measured on this testing cohort{by_now}"
 
     def warnings(self) -> list[str]:
         """Return what a reader of the figures must know: the best of several on one cohort is flattered."""
         told = f"This is {self}: the best of several measured on one cohort looks better than it is."
-        return [*([told] if self.models > 1 else []), *self.notes]
+        return [*([told] if self.models and self.models > 1 else []), *self.notes]
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def count(
     if archive is None:
         journal.append("read", {**line, "in_archive": False}, now=now)
         absent = "The archive is not here: other models measured on this cohort are not counted."
-        return Reads(len(reads) + 1, 1, 1, (absent,))
+        return Reads(len(reads) + 1, None, None, (absent,))
     there, notes = Journal(archive / NAME), []
     try:
         there.append("read", line, now=now)
@@ -169,6 +172,8 @@ def check(run: Path) -> Kept:
     """
     journal, shown = Journal(run / NAME), _shown(run)
     if LEFT_OUT in read_json(run / "manifest.json"):
+        if figures := _figures(run):
+            raise _unread(figures)
         told = "A copy that only answers: its figures, and the count of reads behind them, are with the run it was made from."
         return Kept({}, 0, "", (told,))
     if not journal.begun:
@@ -176,7 +181,7 @@ def check(run: Path) -> Kept:
             raise _unread(shown)
         return Kept({}, 0, "")
     journal.verify()
-    reads, records = _reads(journal), list(journal.records())
+    reads = _reads(journal)
     if shown and not reads:
         raise _unread(shown)
     model = model_of(run)
@@ -184,18 +189,70 @@ def check(run: Path) -> Kept:
         raise IntegrityError(
             f"{NAME} is the journal of another model", expected="that of this run", do="put the run's own back"
         )
-    latest = {name: digest for r in records if r["kind"] == "figures" for name, digest in r["record"]["files"].items()}
-    for name in sorted({*latest, *_figures(run)}):
-        if name not in latest or not (run / name).is_file() or sha256(run / name) != latest[name]:
-            raise IntegrityError(
-                f"{name} does not hold the figures that were written with its read",
-                expected="the hash that the journal names",
-                do="run `overread evaluate` again, and find out who changed it",
-            )
+    latest = sealed_figures(run)
+    for name in _differ(run, latest):
+        raise IntegrityError(
+            f"{name} does not hold the figures that were written with its read",
+            expected="the hash that the journal names",
+            do="run `overread evaluate` again, and find out who changed it",
+        )
     by: dict[str, int] = {}
     for r in reads:
         by[r["by"]] = by.get(r["by"], 0) + 1
-    return Kept(by, len(latest), journal.head[1], _beside_archive(run, reads, model))
+    times = sum(r["kind"] == "edited" for r in journal.records())
+    notes = (
+        (f"edited figures were found, and measured anew: by {times:,} evaluation{'s' * (times > 1)}",) if times else ()
+    )
+    return Kept(by, len(latest), journal.head[1], (*notes, *_beside_archive(run, reads, model)))
+
+
+def sealed_figures(run: Path) -> dict[str, str]:
+    """Return the files of figures that the run's journal knows of, with the SHA-256 of each as it was last written."""
+    records = [r["record"]["files"] for r in Journal(run / NAME).records() if r["kind"] == "figures"]
+    return {name: digest for files in records for name, digest in files.items()}
+
+
+def edited(run: Path, *, needed: Sequence[str] = ()) -> dict[str, str]:
+    """Return the figures of earlier evaluations that are not as they were written: name to SHA-256, "" where gone.
+
+    Raises
+    ------
+    IntegrityError
+        When one of the ``needed`` is among them: what is read, and not measured anew, must be as it was written.
+    """
+    latest = sealed_figures(run)
+    found = {
+        name: sha256(run / name) if (run / name).is_file() else "" for name in (_differ(run, latest) if latest else ())
+    }
+    if lost := [name for name in needed if name in found]:
+        raise IntegrityError(
+            f"{', '.join(lost)} was edited since it was measured",
+            expected="the hash that the journal names",
+            do=f"run `overread evaluate {run}` first, and find out who changed it",
+        )
+    return found
+
+
+def own_to(run: Path, found: Mapping[str, str], *, at: str, now: datetime) -> list[str]:
+    """Write into the run's journal that figures were found edited; return what a reader of the new ones must know.
+
+    Those in the folder ``at`` of the run ("." for its own) are being measured anew; others stay, and are named.
+    """
+    if not found:
+        return []
+    journal = Journal(run / NAME)
+    kinds = [r["kind"] for r in journal.records() if r["kind"] == "figures" or r["record"].get("by") == "evaluate"]
+    cut = kinds[-2:] == ["read", "read"]  # this evaluation's read, and one before it that came to no figures
+    journal.append("edited", {"files": dict(found), "found_by": "evaluate"}, now=now.astimezone())
+    names = {name: name if digest else f"{name}, removed" for name, digest in found.items()}
+    here = ", ".join(told for name, told in names.items() if Path(name).parent == Path(at))
+    there = ", ".join(told for name, told in names.items() if Path(name).parent != Path(at))
+    why = ", or an evaluation was cut short while it wrote them" if cut else ""
+    anew = f"The figures here were edited since they were measured ({here}){why}. These are measured anew; the journal says so."
+    stay = (
+        f"Figures of another evaluation in this run were edited since they were measured ({there}){why}, and stay so."
+    )
+    return [*([anew] if here else []), *([stay] if there else [])]
 
 
 def nth(number: int) -> str:
@@ -245,6 +302,12 @@ def _figures(run: Path) -> list[str]:
     """Return the files of figures that lie in a run, those of other archives among them."""
     places = [run, *sorted(p for p in run.glob("on-*") if p.is_dir())]
     return [(p / name).relative_to(run).as_posix() for p in places for name in FIGURES if (p / name).is_file()]
+
+
+def _differ(run: Path, latest: Mapping[str, str]) -> list[str]:
+    """Return the files of figures that are missing, in no record, or not as the last record has them."""
+    names = sorted({*latest, *_figures(run)})
+    return [n for n in names if n not in latest or not (run / n).is_file() or sha256(run / n) != latest[n]]
 
 
 def _shown(run: Path) -> list[str]:

@@ -15,14 +15,16 @@ from overread import __version__
 from overread.domain import ModelCard
 from overread.domain.canonical import plain
 from overread.domain.human import blanks
-from overread.errors import OverreadError, RunError
+from overread.errors import IntegrityError, OverreadError, RunError
 from overread.pages import section_label_errors
 from overread.pages.card import render_card
 from overread.pages.card_xml import render_card_xml
 from overread.pages.report import fill, page_of
 from overread.steps import label_errors
 from overread.steps.answers import NAME, read_answers
+from overread.steps.reads import sealed_figures
 from overread.steps.run import read_json, write, write_json
+from overread.steps.verify import check_run
 
 PAGE = "report.json"
 """What the report shows, kept so that it can be written again without reading the testing cohort again."""
@@ -117,7 +119,8 @@ def _with_doubts(page: Mapping[str, Any], run: Path) -> dict[str, Any]:
 def report(run: str | Path, *, pdf: str | Path | None = None, browser: str | None = None) -> Reported:
     """Write a run's report and card again with what a human has written since, and print it as PDF where asked.
 
-    Nothing is measured and no image is read: it is the page of the last ``overread evaluate``.
+    Nothing is measured and no image is read: it is the page of the last ``overread evaluate``. What ``overread verify``
+    would refuse is not printed.
 
     Parameters
     ----------
@@ -132,6 +135,8 @@ def report(run: str | Path, *, pdf: str | Path | None = None, browser: str | Non
     ------
     RunError
         Where there is no evaluation to report, or one of another version of overread.
+    IntegrityError
+        Where a file of the run, or a figure, is not as it was written.
     OverreadError
         For a PDF without a browser.
     """
@@ -143,6 +148,13 @@ def report(run: str | Path, *, pdf: str | Path | None = None, browser: str | Non
     if kept.get("overread") != __version__:
         came = f"an evaluation by overread {kept['overread']}" if kept else f"no {PAGE} in {out}"
         raise RunError(came, expected=f"one by overread {__version__}", do=f"run `overread evaluate {home}` first")
+    check_run(home)
+    if (out / PAGE).relative_to(home).as_posix() not in sealed_figures(home):
+        raise IntegrityError(
+            f"{out / PAGE} is in no record of the run",
+            expected="a page that `overread evaluate` wrote",
+            do=f"run `overread evaluate {home}` first",
+        )
     printer = find_browser(browser) if pdf else None
     intended = str(read_json(home / "plan.json")["task"].get("intended_use", ""))
     answers = read_answers(home, intended_use=intended)

@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 
 from overread.domain.canonical import plain
-from overread.errors import RunError
+from overread.errors import IntegrityError, RunError
 from overread.learn.predict import NEEDED, sha256
+
+LATER = ("heatmaps.json", "floor.npz", "label_errors.json")
+"""Files that are written, and sealed, after training; one that lies there without a seal is not read."""
 
 LEFT_OUT = "left_out"
 """In the manifest of a copy that only answers (`steps.export`): what stayed with the run it was made from."""
@@ -70,7 +73,12 @@ def write(path: Path, content: str | bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as readable JSON, whole or not at all."""
-    write(path, json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write(path, as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """Return a value as the readable JSON that a run keeps."""
+    return json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> Any:
@@ -135,13 +143,55 @@ def seal(run: Path, *, card: str = "") -> dict[str, str]:
     card : str
         Fingerprint of the model card, which may gain figures later but never change what the model is.
     """
+    files = {name: sha256(run / name) for name in _deciding(run)}
+    write_json(run / "manifest.json", {"files": files, "card": card})
+    return files
+
+
+def seal_later(run: Path, name: str, content: str | bytes) -> None:
+    """Write a file that is made after training, and its SHA-256 into the manifest.
+
+    At no moment does the manifest name a file that is not the one beside it.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    manifest, digest = read_json(run / "manifest.json"), hashlib.sha256(data).hexdigest()
+    if manifest["files"].get(name) == digest and (run / name).is_file() and sha256(run / name) == digest:
+        return
+    files = {k: v for k, v in manifest["files"].items() if k != name}
+    if name in manifest["files"]:
+        write_json(run / "manifest.json", {**manifest, "files": files})
+    write(run / name, data)
+    write_json(run / "manifest.json", {**manifest, "files": {**files, name: digest}})
+
+
+def is_sealed(run: Path, name: str) -> bool:
+    """Say whether a run's manifest knows of a file."""
+    return (run / "manifest.json").is_file() and name in read_json(run / "manifest.json")["files"]
+
+
+def refuse_unsealed(run: Path) -> None:
+    """Refuse a run in which a file that would decide a figure was laid beside the sealed ones.
+
+    Raises
+    ------
+    IntegrityError
+    """
+    strange = [name for name in _deciding(run) if name not in LATER and not is_sealed(run, name)]
+    if strange:
+        raise IntegrityError(
+            f"{', '.join(strange)} {'lies' if len(strange) == 1 else 'lie'} in the run without a seal",
+            expected="only files that the run's manifest records",
+            do="take it out, or restore the run from a copy you trust",
+        )
+
+
+def _deciding(run: Path) -> list[str]:
+    """Return which files of a run, of those that are there, decide an answer or a figure."""
     names = (*NEEDED, "gate.npz", "gradient.onnx", "heatmaps.json", "neighbours.npz", "split.json", "history.json")
     names += ("weights.keras", "scores.csv", "scores.simple-cnn.csv", "leakage.json", "shortcuts.json", "probes.json")
     names += ("corruptions.json", "exchangeability.json", "seen.npz")
     names += tuple(sorted(path.name for path in run.glob("scores.seed-*.csv")))
-    files = {name: sha256(run / name) for name in names if (run / name).exists()}
-    write_json(run / "manifest.json", {"files": files, "card": card})
-    return files
+    return [name for name in dict.fromkeys((*names, *LATER)) if (run / name).exists()]
 
 
 def code_fingerprint() -> str:

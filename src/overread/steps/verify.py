@@ -12,6 +12,7 @@ from overread.errors import IntegrityError, NothingToDo
 from overread.learn.predict import Model
 from overread.steps import reads
 from overread.steps.progress import bar
+from overread.steps.run import LATER, refuse_unsealed
 from overread.store.archive import Archive
 from overread.store.journal import Journal
 
@@ -143,7 +144,7 @@ def verify(path: Path | str, *, progress: bool = True) -> Verified | VerifiedArc
     path = Path(path)
     path = path.parent if path.name == reads.NAME else path
     if (path / "manifest.json").is_file() or (path / "unfinished").is_file():
-        return _run(path)
+        return check_run(path)
     if (path / "archive.sqlite").is_file():
         return _archive(path, show=progress)
     file = next((f for f in (path, *(path / place for place in PLACES)) if f.is_file()), None)
@@ -165,10 +166,24 @@ def verify(path: Path | str, *, progress: bool = True) -> Verified | VerifiedArc
     return Verified(records, documents, journal.head[1], kinds)
 
 
-def _run(path: Path) -> VerifiedRun:
+def check_run(path: Path) -> VerifiedRun:
+    """Check a run: every sealed file by its hash, the card by its fingerprint, the figures by the journal of reads.
+
+    Raises
+    ------
+    IntegrityError
+        Naming the file, or the record, that is not as it was written.
+    RunError
+        If the run is not finished.
+    """
     files = Model.load(path).files
+    refuse_unsealed(path)
     kept = reads.check(path)
-    return VerifiedRun(len(files), kept.by, kept.figures, kept.head, kept.notes)
+    loose = [name for name in LATER if name not in files and (path / name).is_file()]
+    unread = [
+        f"{name} is not sealed, as an older version left it: nothing reads it until it is made anew" for name in loose
+    ]
+    return VerifiedRun(len(files), kept.by, kept.figures, kept.head, (*kept.notes, *unread))
 
 
 def _archive(path: Path, *, show: bool) -> VerifiedArchive:

@@ -1,0 +1,233 @@
+"""Whatever decides a figure is sealed or chained: an edited file is refused, or told loudly, by every command that reads it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_run import NOW, fill, small_run, spots
+
+from overread import cli
+from overread.errors import IntegrityError, RunError
+from overread.steps.compare import compare
+from overread.steps.evaluate import evaluate
+from overread.steps.predict import predict
+from overread.steps.reads import NAME as READS
+from overread.steps.reads import sealed_figures
+from overread.steps.report import report
+from overread.steps.run import read_json, write_json
+from overread.steps.verify import verify
+from overread.store.journal import Journal
+
+OWN = {"manifest.json", "answers.toml", "unfinished", READS, f"{READS}.head", f"{READS}.lock"}
+"""Not sealed, as they are the seal, or what a human wrote, or a chain of their own."""
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A small run evaluated once on its own testing cohort and once on another archive; its archive beside it."""
+    home = tmp_path_factory.mktemp("sealed")
+    pictures, there = spots(240, seed=1)
+    with fill(home / "archive", pictures, [{"spot": bool(t)} for t in there]) as archive:
+        run = small_run(home, archive, "spot")
+    strange, known = spots(80, seed=77)
+    with fill(home / "other", strange, [{"spot": bool(t)} for t in known]):
+        pass
+    evaluate(run, now=NOW)
+    evaluate(run, on=home / "other", now=NOW)
+    return run
+
+
+@pytest.fixture
+def copy(done, tmp_path):
+    shutil.copytree(done, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def away(run: Path) -> None:
+    """Take the run away from its archive."""
+    plan = {**read_json(run / "plan.json"), "archive": "nowhere"}
+    write_json(run / "plan.json", plan)
+    import hashlib
+
+    manifest = read_json(run / "manifest.json")
+    manifest["files"]["plan.json"] = hashlib.sha256((run / "plan.json").read_bytes()).hexdigest()
+    write_json(run / "manifest.json", manifest)
+
+
+def edit(path: Path) -> None:
+    text = path.read_text()
+    changed = text.replace("0.", "0.9", 1) if path.name != "heatmaps.json" else text.replace("false", "true", 1)
+    path.write_text(changed if changed != text else text.replace("true", "false", 1))
+    assert path.read_text() != text
+
+
+def flatten_floor(run: Path) -> None:
+    """Make the simple models as bad as chance."""
+    with np.load(run / "floor.npz") as held:
+        arrays = {name: held[name] for name in held.files}
+    np.savez(run / "floor.npz", **{k: v * 0 + 0.5 if k.endswith("testing") else v for k, v in arrays.items()})
+
+
+# --- report -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["report.json", "metrics.json", "card.json", "heatmaps.json", "scores.csv"])
+def test_edited_figures_are_not_printed(copy, tmp_path, capsys, name):
+    assert report(copy).report.is_file()  # the twin
+    before = {p: (copy / p).read_bytes() for p in ("report.html", "card.md", "card.xml")}
+    if name == "report.json":
+        kept = json.loads((copy / name).read_text())
+        kept["page"]["answer"] = str(kept["page"]["answer"]).replace("0.", "0.9")
+        (copy / name).write_text(json.dumps(kept))
+    else:
+        edit(copy / name)
+    with pytest.raises(IntegrityError, match=name.replace(".", r"\.")):
+        report(copy)
+    with pytest.raises(IntegrityError):
+        report(copy, pdf=tmp_path / "r.pdf")
+    assert not (tmp_path / "r.pdf").exists()
+    assert before == {p: (copy / p).read_bytes() for p in before}
+    assert cli.main(["report", str(copy)]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_the_page_of_another_archive_is_refused_when_edited_and_when_it_was_laid_there(copy):
+    other = next(copy.glob("on-*"))
+    assert report(other).report.is_file()
+    shutil.copytree(other, copy / "mine")
+    with pytest.raises(IntegrityError, match="in no record"):
+        report(copy / "mine")
+    kept = json.loads((other / "report.json").read_text())
+    kept["page"]["made"] = "some other day"
+    (other / "report.json").write_text(json.dumps(kept))
+    with pytest.raises(IntegrityError, match=r"on-.*report\.json"):
+        report(other)
+
+
+def test_figures_laid_into_a_copy_that_only_answers_are_refused(copy):
+    write_json(copy / "manifest.json", {**read_json(copy / "manifest.json"), "left_out": []})
+    for verb in (verify, report):
+        with pytest.raises(IntegrityError, match="no record of the read behind them"):
+            verb(copy)
+
+
+# --- what is laid beside, and what decides "better than the simple models" ---------------------------------------------
+
+
+def test_an_edited_floor_is_refused_with_the_archive_and_without(copy):
+    flatten_floor(copy)
+    for verb in (verify, report, lambda run: evaluate(run, now=NOW)):
+        with pytest.raises(IntegrityError, match=r"floor\.npz"):
+            verb(copy)
+    away(copy)
+    with pytest.raises(IntegrityError, match=r"floor\.npz"):
+        evaluate(copy, now=NOW)
+
+
+def test_a_floor_without_a_seal_decides_nothing(copy):
+    away(copy)
+    assert "auroc" in evaluate(copy, now=NOW).metrics["floors"]["logistic_thumbnails"]["spot"]  # the twin
+    manifest = read_json(copy / "manifest.json")
+    write_json(
+        copy / "manifest.json", {**manifest, "files": {k: v for k, v in manifest["files"].items() if k != "floor.npz"}}
+    )
+    flatten_floor(copy)
+    assert "floor.npz is not sealed" in str(verify(copy))
+    found = evaluate(copy, now=NOW)
+    assert set(found.metrics["floors"]["logistic_thumbnails"]) == {"absent"}
+    page = (copy / "report.html").read_text()
+    assert "not known how many models were measured on this testing cohort" in page
+    assert "1st model measured" not in page
+
+
+@pytest.mark.parametrize("name", ["shortcuts.json", "scores.simple-cnn.csv", "scores.seed-3.csv", "probes.json"])
+def test_what_is_laid_beside_the_sealed_files_is_not_printed(copy, name):
+    (copy / name).write_text("{}")
+    for verb in (verify, report):
+        with pytest.raises(IntegrityError, match="without a seal"):
+            verb(copy)
+
+
+# --- evaluate and compare ----------------------------------------------------------------------------------------------
+
+
+def test_figures_measured_anew_say_that_they_were_edited(copy, done):
+    edit(copy / "metrics.json")
+    with pytest.raises(IntegrityError, match=r"metrics\.json"):
+        compare(copy, done, now=NOW)
+    found = evaluate(copy, now=NOW)
+    said = "The figures here were edited since they were measured (metrics.json)"
+    assert said in str(found) and said in (copy / "report.html").read_text()
+    assert "cut short" not in str(found)
+    last = [r for r in Journal(copy / READS).records() if r["kind"] == "edited"]
+    assert [set(r["record"]["files"]) for r in last] == [{"metrics.json"}]
+    assert "edited figures were found" in str(verify(copy))
+    assert said not in str(evaluate(copy, now=NOW))  # the twin: what is as it was written is not told of
+    assert compare(copy, done, now=NOW).images
+
+
+def test_an_edited_card_is_not_carried_to_another_archive(copy, done):
+    edit(copy / "card.json")
+    with pytest.raises((IntegrityError, RunError), match="card"):
+        evaluate(copy, on=done.parent / "other", now=NOW)
+
+
+def test_edited_figures_of_another_archive_stay_and_are_told(copy):
+    edit(next(copy.glob("on-*")) / "metrics.json")
+    assert "of another evaluation in this run were edited" in str(evaluate(copy, now=NOW))
+    with pytest.raises(IntegrityError, match="on-"):
+        verify(copy)
+
+
+# --- the list ----------------------------------------------------------------------------------------------------------
+
+WATCHED: dict[str, set[str]] = {}
+
+
+def _watch(event: str, args: tuple) -> None:
+    if event != "open" or not WATCHED or not isinstance(args[0], str | bytes):
+        return
+    path = Path(args[0].decode() if isinstance(args[0], bytes) else args[0])
+    if "w" in str(args[1] or "") or path.suffix == ".part":
+        return
+    for home, names in WATCHED.items():
+        if path.is_relative_to(home):
+            names.add(path.relative_to(home).as_posix())
+
+
+def loose(run: Path, act) -> list[str]:
+    """Return which files of a run a command reads that were there before and are neither sealed nor chained."""
+    there = {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()}
+    WATCHED[str(run)] = names = set()
+    try:
+        act()
+    finally:
+        WATCHED.clear()
+    assert names & {"manifest.json"}, "nothing was seen to be read"
+    return sorted((names & there) - set(read_json(run / "manifest.json")["files"]) - set(sealed_figures(run)) - OWN)
+
+
+sys.addaudithook(_watch)  # quiet while nothing is watched
+
+
+def test_all_that_a_command_reads_of_a_run_is_sealed_or_chained(copy, done, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(spots(1, seed=5)[0][0]).save(tmp_path / "x.png")
+    acts = {
+        "evaluate": lambda: evaluate(copy, now=NOW),
+        "evaluate on": lambda: evaluate(copy, on=done.parent / "other", now=NOW),
+        "report": lambda: report(copy),
+        "compare": lambda: compare(copy, done, now=NOW),
+        "predict": lambda: predict(copy, tmp_path / "x.png", out=tmp_path / "out", progress=False),
+        "verify": lambda: verify(copy),
+    }
+    assert {verb: loose(copy, act) for verb, act in acts.items()} == {key: [] for key in acts}
+    away(copy)
+    assert loose(copy, lambda: evaluate(copy, now=NOW)) == []
+    assert loose(copy, lambda: (report(copy), (copy / "card.md").read_text())) == ["card.md"]  # the twin
