@@ -42,10 +42,12 @@ def hardly(evaluation: E) -> list[str]:
     for label, figures in evaluation["labels"].items():
         account = figures.get("three_way")
         if account and account["all"] and account["answered"] <= HARDLY * account["all"]:
-            some = f"only {account['answered']:,}" if account["answered"] else "none"
+            some, rest, help_ = "none", "all", "no"
+            if account["answered"]:
+                some, rest, help_ = f"only {account['answered']:,}", "the others", "hardly any"
             lines.append(
-                f"{label}: it answers {some} of {account['all']:,} images and refers the others to the doctor. At work it "
-                "is hardly any help, however good the figures of all images look."
+                f"{label}: it answers {some} of {account['all']:,} images and refers {rest} to the doctor. At work it "
+                f"is {help_} help, however good the figures of all images look."
             )
     return lines
 
