@@ -143,6 +143,7 @@ def _figures(x, step, ill, well, setting: Setting, apart: float, threshold: floa
         "auroc": float((well * ill_above).sum() * step),
         "ap": float((ill * pi * ill_above / (pi * ill_above + (1 - pi) * well_above + 1e-300)).sum() * step),
         "sensitivity": se,
+        "sensitivity_by_patient": se,  # whose images they are tells nothing of how hard they are
         "specificity": 1 - false,
         "ppv": pi * se / called,
         "npv": (1 - pi) * (1 - false) / (1 - called),

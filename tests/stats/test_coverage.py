@@ -19,6 +19,8 @@ from overread.stats.levels import multiclass_figures
 STUDIES = 300
 ASKED = sorted(made_studies.truths(Setting(200, 0.3, "one"), threshold=0.3) | made_studies.level_truths())
 GAPS = [name for name in ASKED if name.startswith("gap")]
+CAUTIOUS = {"sensitivity_by_patient"}
+"""Too wide with several images a patient, by design: a patient's share counts as if it could only be 0 or 1."""
 
 
 def band(studies: int, *, low: float = 0.93, high: float = 0.97) -> tuple[float, float]:
@@ -36,7 +38,7 @@ def test_intervals_hold_the_truth_19_times_in_20(name):
     low, high = band(STUDIES)
     for kind, patients in (("one", 200), ("patient", 100), ("image", 100)):
         rate, _, told = shown(kind, patients)[name]
-        assert low <= rate <= high and told == STUDIES, (kind, rate, told)
+        assert low <= rate <= (1.0 if name in CAUTIOUS else high) and told == STUDIES, (kind, rate, told)
 
 
 @pytest.mark.parametrize("name", [name for name in ASKED if name not in GAPS])
@@ -127,9 +129,8 @@ def test_intervals_hold_the_truth_whatever_the_prevalence(patients):
             low, high = band(studies, low=0.91, high=0.99) if coverage.few(setting) else band(studies)
             for name, (rate, _, told) in coverage.covered(setting, studies=studies, seed=2).items():
                 if told > 0.9 * studies:
-                    most = (
-                        1.0 if name in GAPS else high
-                    )  # two wide intervals joined: too wide with few, as told in the docs
+                    # two wide intervals joined are too wide with few patients, as told in the docs
+                    most = 1.0 if name in GAPS or name in CAUTIOUS else high
                     assert low <= rate <= most, (name, setting, rate)
 
 
