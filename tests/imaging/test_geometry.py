@@ -5,7 +5,7 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
@@ -127,6 +127,7 @@ def _leaning(degrees: float, *, steps: int = 12) -> np.ndarray:
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(-40, 40), st.integers(0, 10_000))
+@example(degrees=8.985656931052843e-90, seed=169)
 def test_a_straightened_stack_holds_every_structure_where_it_was(degrees: float, seed: int) -> None:
     """A function that is linear in mm is sampled on the leaning grid; the straight grid must hold the same function."""
     turn = np.eye(4)
@@ -145,7 +146,8 @@ def test_a_straightened_stack_holds_every_structure_where_it_was(degrees: float,
     grid = np.stack(np.meshgrid(*map(np.arange, straight.shape), indexing="ij"))
     own = np.tensordot(np.linalg.inv(leaning)[:3, :3], np.tensordot(placed[:3, :3], grid, axes=1), axes=1)
     own += (np.linalg.inv(leaning) @ placed[:, 3])[:3, None, None, None]
-    inside = (own[1] >= 0) & (own[1] <= 19) & (own[2] >= 0) & (own[2] <= 17)
+    edge = 1e-6  # on the border but for rounding is inside
+    inside = (own[1] >= -edge) & (own[1] <= 19 + edge) & (own[2] >= -edge) & (own[2] <= 17 + edge)
     assert inside.sum() >= 0.9 * 6 * 19 * 18  # nothing was cut off
     assert np.abs(straight - function(placed, grid))[inside].max() < 1e-3
 
