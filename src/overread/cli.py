@@ -152,9 +152,6 @@ def _inspect(p):
 
 def _train(p):
     p.add_argument("archive", metavar="ARCHIVE")
-    p.add_argument(
-        "--label", metavar="NAME", help="a label; several yes-or-no labels with commas (default: the task's)"
-    )
     p.add_argument("--out", required=True, metavar="RUN")
     p.add_argument("--plan", metavar="TOML", help="do what this plan says, and nothing else; see `overread plan`")
     _plan_options(p)
@@ -192,9 +189,6 @@ def _train(p):
 
 def _plan(p):
     p.add_argument("archive", metavar="ARCHIVE")
-    p.add_argument(
-        "--label", metavar="NAME", help="a label; several yes-or-no labels with commas (default: the task's)"
-    )
     p.add_argument("--out", metavar="TOML", help="write it there, to be edited and handed to `overread train --plan`")
     _plan_options(p)
     _json(p)
@@ -222,6 +216,9 @@ def _plan(p):
 
 def _plan_options(p: argparse.ArgumentParser) -> None:
     """What may be said to `plan` and to `train` alike."""
+    p.add_argument(
+        "--label", metavar="NAME", help="a label; several yes-or-no labels with commas (default: the task's)"
+    )
     p.add_argument("--network", metavar="NAME", help="see `overread networks`")
     p.add_argument("--task", metavar="NAME", help="a ready-made question; see `overread tasks`")
     p.add_argument("--split-column", metavar="NAME", help="use this published split; none: draw one")

@@ -81,9 +81,9 @@ def test_it_is_the_library_that_answers_for_whole_frames(name: str) -> None:
         f"frame = {frame!r}\nsaid = stream(frame)\n"
         "out = np.zeros((said.rows, said.columns, 1), libjpeg.dtype(said))\n"
         "held = ctypes.create_string_buffer(frame, len(frame))\n"
-        "print(libjpeg.library(said).decode(ctypes.addressof(held), len(frame), said, out), out.max() > 0)\n"
+        "print(libjpeg.loaded(said).decode(ctypes.addressof(held), len(frame), said, out), out.max() > 0)\n"
         "short = len(frame) * 3 // 4\n"
-        "print(libjpeg.library(said).decode(ctypes.addressof(held), short, said, out))\n"
+        "print(libjpeg.loaded(said).decode(ctypes.addressof(held), short, said, out))\n"
     )
     assert told.split() == ["True", "True", "False"]
 

@@ -232,7 +232,7 @@ def _answer(arena: mmap.mmap, head: bytes) -> bytes:
     said = Stream(kind.rstrip(b"\0").decode(), rows, columns, samples, precision, signed=signed)
     lengths = struct.unpack_from(f"<{count}Q", arena)
     at, begin, out = 8 * count, _begin(lengths, count), np.empty(0)
-    quick = None if careful else libjpeg.library(said)
+    quick = None if careful else libjpeg.loaded(said)
     base = ctypes.addressof(ctypes.c_char.from_buffer(arena)) if quick else 0
     try:
         for i, length in enumerate(lengths):

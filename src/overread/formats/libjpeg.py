@@ -62,7 +62,7 @@ class _Decoder(ctypes.Structure):
     )  # fmt: skip
 
 
-def library(said: Stream) -> Library | None:
+def loaded(said: Stream) -> Library | None:
     """Return the library where it is there, and has such frames; to be used where a death of the process does no harm."""
     return _library() if said.kind == "jpeg lossless" and 8 <= said.precision <= 16 else None
 

@@ -23,7 +23,7 @@ from overread.stats.ranking import auroc
 from overread.stats.resample import cases
 from overread.stats.splits import Split
 from overread.steps.held_out import Material
-from overread.steps.probes import COHORTS, answers
+from overread.steps.probes import COHORTS, answers, chosen
 from overread.steps.progress import bar
 from overread.steps.scores import whose
 
@@ -54,10 +54,9 @@ def corrupt(
         ``{"cohorts", "n", "plain": {label: Estimate}, "refused": share, "kinds": {kind: {"strengths": […], "labels":
         {label: [{"auroc": Estimate, "change": Estimate}, …]}, "refused": [share, …]}}}``
     """
-    rows = [(cohort, i) for cohort in COHORTS for i in range(len(split.cohorts[cohort]))]
     size = int(np.prod(material.inputs[COHORTS[0]].shape[1:]))
     most = int(np.clip(WORK / (size * len(KINDS) * SEVERITIES), LEAST, MOST))
-    rows = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int))]
+    rows = chosen(split, most)
     known = np.array([material.truth[cohort][i] for cohort, i in rows])
     patients = whose([split.cohorts[cohort][i] for cohort, i in rows], copies)
     session, gate = open_graph(out / "model.onnx"), _gate(out)

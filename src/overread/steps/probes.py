@@ -45,6 +45,12 @@ PERSON = ("sex", "age", "side")
 """Strata that say who somebody is, or what was shown, and not where the picture comes from."""
 
 
+def chosen(split: Split, most: int) -> list[tuple[str, int]]:
+    """Return at most so many images of the cohorts that no figure comes from, evenly: (cohort, place in it)."""
+    rows = [(cohort, i) for cohort in COHORTS for i in range(len(split.cohorts[cohort]))]
+    return [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int))]
+
+
 def probe(
     out: Path,
     split: Split,
@@ -65,8 +71,7 @@ def probe(
         ``{"cohorts", "n", "inputs": {"plain" | "frame" | "no centre" | "patches": {label: Estimate}},
         "sources": {name: {"value", "auroc": Estimate, "warns"}}, "words": […]}``
     """
-    rows = [(cohort, i) for cohort in COHORTS for i in range(len(split.cohorts[cohort]))]
-    rows = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST)).round().astype(int))]
+    rows = chosen(split, MOST)
     entries = [split.cohorts[cohort][i] for cohort, i in rows]
     known = np.array([material.truth[cohort][i] for cohort, i in rows])
     patients = whose(entries, copies)
