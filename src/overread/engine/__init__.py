@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
@@ -50,6 +50,9 @@ def map(
     inline: int = INLINE,
     here: Callable[[Any], bool] | None = None,
     left: Callable[[], int] | None = None,
+    cluster: str | None = None,
+    shared: Sequence[str | os.PathLike] = (),
+    into: str | os.PathLike | None = None,
 ) -> Iterator[Any]:
     """Yield ``fn(item)`` for each item, in the order of the items.
 
@@ -73,6 +76,13 @@ def map(
     left : callable, optional
         Returns how many items there may still be. With it, and ``here``, others are started only once the rest would take
         longer than two seconds.
+    cluster : str, optional
+        "auto", "local" or "host:port" of a Ray cluster: the work is done there, whatever else is said, however few the
+        items are (:mod:`overread.engine.cluster`).
+    shared : sequence of paths
+        What every host of that cluster must see.
+    into : path, optional
+        The folder that ``fn`` writes into, the same one for every host of that cluster.
 
     Yields
     ------
@@ -90,6 +100,10 @@ def map(
     >>> list(map(abs, [-1, 2, -3], workers=1))
     [1, 2, 3]
     """
+    if cluster is not None:
+        from overread.engine.cluster import on_cluster  # only for those who have one
+
+        return on_cluster(fn, items, cluster=cluster, shared=shared, into=into, chunk=chunk, ahead=ahead)
     workers = cores() if workers is None else workers
     if workers < 1 or chunk < 1:
         raise ValueError(f"{workers} workers and a chunk of {chunk}, expected at least 1 of each")
