@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from scipy import ndimage
+from small_run import filter_bank
 
 from overread.errors import ExportError, RunError
 from overread.learn import saliency, saliency_gradient, saliency_redraw, saliency_tests
 from overread.learn.predict import open_graph, run_graph
 from overread.learn.saliency import Network
 from overread.stats import maps
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "steps"))
-from small_run import filter_bank
 
 QUIET = lambda n: None
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import xmlschema
-from test_card import NEEDED, card
+from made_card import NEEDED, card
 
 from overread.pages.card_xml import UNKNOWN, render_card_xml
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
 from overread.domain.human import HUMAN
 from overread.steps.answers import read_answers, template
 from overread.steps.report import report
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "steps"))
 
 NEEDED = {key: item.words for key, item in HUMAN.items() if item.needed}
 

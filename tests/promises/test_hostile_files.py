@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import struct
-import sys
 import tarfile
 import tracemalloc
 import zipfile
@@ -21,6 +20,7 @@ from PIL import Image as Picture
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 
+from benchmarks import fuzz
 from overread.errors import IdentityRefused, LabelError, OverreadError, UnreadableFile
 from overread.formats.clean_copy import clean_copy
 from overread.formats.door import scan
@@ -30,22 +30,10 @@ from overread.formats.parser import read_dataset
 from overread.steps.collect import collect
 from overread.store.archive import Archive
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture(scope="module")
-def fuzz():
-    """The fuzzer, which lies beside the tests, in ``benchmarks/``."""
-    sys.path.insert(0, str(ROOT))
-    try:
-        from benchmarks import fuzz
-    finally:
-        sys.path.remove(str(ROOT))
-    return fuzz
-
-
-def test_1500_hostile_inputs_do_no_harm(fuzz):
+def test_1500_hostile_inputs_do_no_harm():
     tally = fuzz.run(0, 1500, seed=1, small=True)
     assert tally.defects == []
     assert tally.inputs == 1500
@@ -54,7 +42,7 @@ def test_1500_hostile_inputs_do_no_harm(fuzz):
     assert len([o for o in tally.outcomes if o.startswith("refused: ")]) >= 8
 
 
-def test_a_planted_crash_is_found_and_the_run_goes_on(fuzz):
+def test_a_planted_crash_is_found_and_the_run_goes_on():
     """Twin: a reader that kills its process."""
     tally = fuzz.run(20, 25, seed=0, small=True, plant="crash")
     assert tally.inputs == 5
@@ -73,7 +61,7 @@ def test_a_planted_crash_is_found_and_the_run_goes_on(fuzz):
         ("lose", "were accounted for"),
     ],
 )
-def test_any_other_planted_defect_is_found_too(fuzz, plant, told):
+def test_any_other_planted_defect_is_found_too(plant, told):
     """Twins: each of the things that may never happen."""
     tally = fuzz.run(20, 35, seed=0, small=True, plant=plant, cpu_s=5, wall_s=3)
     assert tally.inputs == 15

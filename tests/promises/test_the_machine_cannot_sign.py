@@ -10,13 +10,9 @@ from __future__ import annotations
 import ast
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "serve"))
-
 from small_hospital import LABEL, House, Visitor, deliver, house, inbox, model, run
 
 __all__ = ["house", "inbox", "model", "run"]  # fixtures of the hospital in small

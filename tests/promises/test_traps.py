@@ -7,14 +7,10 @@ prove that the judge sees a negative, shuffled slices, a wrong spacing, a wrong 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))  # benchmarks/ stands beside tests/, and is not installed
 
 from benchmarks.dicom_traps import asking, scene
 from benchmarks.dicom_traps.corpus import GROUPS, build
@@ -22,6 +18,7 @@ from benchmarks.dicom_traps.judge import FAILED, NEEDLESS, REFUSED, RIGHT, SILEN
 from benchmarks.dicom_traps.peers import overread as door
 from benchmarks.dicom_traps.truth import Trap
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = [write.__name__.replace("_", "-") for functions in GROUPS.values() for write in functions]
 
 

@@ -6,7 +6,6 @@ import csv
 import itertools
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "steps"))
 
 ESTIMATE = {"value", "low", "high", "n", "n_patients", "method"}
 Pattern = tuple[str, ...]

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from small_hospital import browser, house, inbox, model, run
 
 __all__ = ["browser", "house", "inbox", "model", "run"]

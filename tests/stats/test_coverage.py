@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/ stands beside tests/, and is not installed
 
 from benchmarks import coverage, made_studies
 from benchmarks.made_studies import Setting

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
+from painted import paint
 
 
 @pytest.fixture
 def films(tmp_path):
     """Eight pictures of four patients, one of them twice, one text file, and a table in the folder above."""
     folder = tmp_path / "films"
-    from painted import paint  # beside this file, which only now can be found
-
     for i in range(8):
         paint(folder / ("sick" if i % 2 else "well") / f"p{i // 2}_view{i}.png", seed=i)
     shutil.copy(folder / "sick" / "p0_view1.png", folder / "sick" / "p0_again.png")

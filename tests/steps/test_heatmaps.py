@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +100,6 @@ def test_few_cases_are_not_tested_and_their_maps_are_grey(tmp_path):
 
 @pytest.mark.parametrize("passed", [True, False])
 def test_a_doctor_sees_colours_only_of_a_map_that_passed_and_only_that_is_filed(passed):
-    sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
     import tempfile
 
     from small_hospital import LABEL, deliver, write_run
