@@ -11,10 +11,10 @@ import pytest
 
 from overread.domain import Image
 from overread.imaging import preprocess
-from overread.learn import saliency_redraw, saliency_tests
+from overread.learn import saliency, saliency_redraw, saliency_tests
 from overread.learn.predict import Model, open_graph, run_graph
 from overread.stats.maps import MOST_LUCKY
-from overread.steps.heatmaps import Case, Panel, failing, judge
+from overread.steps.heatmaps import Case, Panel, judge
 from overread.steps.run import read_json, seal
 
 
@@ -99,4 +99,4 @@ def test_the_trained_networks_maps_are_better_than_that(run):
 
 @pytest.mark.parametrize("method", ["grad-cam", "rise"])
 def test_what_nobody_has_tested_has_not_passed(method):
-    assert failing({}, method) == "has not been tested"
+    assert saliency.failing({}, method) == "has not been tested"

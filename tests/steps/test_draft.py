@@ -158,16 +158,16 @@ def test_an_odd_header_value_is_printed_nowhere(bright, films, tmp_path, capfd, 
 def test_evidence_that_fails_in_an_unknown_way_is_a_note_without_the_errors_own_words(
     bright, films, tmp_path, monkeypatch
 ):
-    from overread.steps import draft
+    from overread.formats import evidence
 
-    real = draft.evidence.draft_sr
+    real = evidence.draft_sr
 
     def stumble(files, *more, **facts):
         if "001" in str(files[0]):
             raise ValueError("no such name: PHANTOM^001")
         return real(files, *more, **facts)
 
-    monkeypatch.setattr(draft.evidence, "draft_sr", stumble)
+    monkeypatch.setattr(evidence, "draft_sr", stumble)
     deliver(films, 1, 0.7)
     deliver(films, 2, 0.3)
     result = predict(bright, films, out=tmp_path / "out", progress=False, now=NOW)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from overread.domain import Image
 from overread.errors import UnreadableFile
-from overread.formats import arrays, nifti, raster, series, sidecar
+from overread.formats import arrays, raster, series, sidecar
 from overread.formats.found import Found, Origin, Refused
 from overread.formats.jobs import Job, Jobs, Part
 from overread.formats.limits import refusing
@@ -176,6 +176,8 @@ def _read_one(part: Part, raw: bytes | UnreadableFile, beside: sidecar.Beside) -
 def _images(part: Part, raw: bytes) -> list[Image]:
     kind = sniff(raw[:HEAD])
     if kind == "nifti":
+        from overread.formats import nifti  # its reader loads when a volume comes: most prediction starts see none
+
         return nifti.read_volumes(raw)
     if kind in raster.KINDS:
         return [raster.read_picture(raw, kind=kind, suffix=Path(part.member or part.path).suffix[1:])]

@@ -14,6 +14,7 @@ import numpy as np
 from overread.domain import Image, Recipe, Step
 from overread.errors import UnreadableFile
 from overread.imaging import intensity
+from overread.imaging.one_thread import one_thread
 
 LUMA = (0.299, 0.587, 0.114)
 """Grey from red, green and blue (ITU-R BT.601)."""
@@ -121,11 +122,11 @@ def resample(values: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
     [0.714..., 2.285...]
     """
     out = values.astype(np.float32, copy=False)
-    for axis in sorted(
-        range(3), key=lambda a: size[a] / out.shape[a]
-    ):  # where most is left out first: less is left to do
-        if out.shape[axis] != size[axis]:
-            out = _along(out, size[axis], axis)
+    order = sorted(range(3), key=lambda a: size[a] / out.shape[a])  # where most is left out first: less is left to do
+    with one_thread():
+        for axis in order:
+            if out.shape[axis] != size[axis]:
+                out = _along(out, size[axis], axis)
     return np.ascontiguousarray(out, np.float32)
 
 

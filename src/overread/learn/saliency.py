@@ -6,13 +6,13 @@ method is a *field*: a map on a grid over the network's input; `heat_map` lays i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+import scipy  # its filters load when they are first asked for: most answers ask for none
 
 from overread.domain import Image
 from overread.errors import RunError
@@ -190,7 +190,7 @@ def baseline(x: np.ndarray) -> np.ndarray:
 def out_of_focus(x: np.ndarray) -> np.ndarray:
     """Return the image so blurred that no finding is left to see: a Gaussian an eighth of the side wide."""
     width = [n / 8 for n in x.shape[:-1]]
-    return ndimage.gaussian_filter(x, [*width, 0], mode="nearest").astype(np.float32)
+    return scipy.ndimage.gaussian_filter(x, [*width, 0], mode="nearest").astype(np.float32)
 
 
 def integrated_gradients_field(
@@ -352,7 +352,7 @@ def _cover(grid: tuple[int, ...], corner: Sequence[tuple[int, int]]) -> np.ndarr
     for n, (start, width) in zip(grid, corner, strict=True):
         step = np.zeros(n, np.float32)
         step[start : start + width] = 1
-        mask = np.multiply.outer(mask, ndimage.gaussian_filter1d(step, width / 4, mode="nearest"))
+        mask = np.multiply.outer(mask, scipy.ndimage.gaussian_filter1d(step, width / 4, mode="nearest"))
     return mask
 
 
@@ -372,3 +372,19 @@ def _to_original(values: np.ndarray, model: Model, image: Image, *, summed: bool
         out *= np.float32(np.prod(where.resized) / np.prod(where.original))
     slices = image.voxels.shape[0]
     return np.repeat(out, slices, axis=0) if out.shape[0] == 1 and slices > 1 else out
+
+
+def failing(verdicts: Mapping[str, Mapping[str, Any]], method: str = DEFAULT) -> str:
+    """Return why a map is not shown in colour, in a few words; empty when it has passed its tests.
+
+    Examples
+    --------
+    >>> failing({}), failing({"rise": {"passed": True}}, "rise")
+    ('has not been tested', '')
+    >>> failing({"grad-cam": {"passed": False, "tested": True}})
+    'did not pass its tests'
+    """
+    verdict = verdicts.get(method, {})
+    if verdict.get("passed"):
+        return ""
+    return "did not pass its tests" if verdict.get("tested") else "has not been tested"

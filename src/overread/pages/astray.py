@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy  # its filters load when they are first asked for: most answers ask for none
 
 from overread.domain import Image
 from overread.pages.overlay import scale_of, strongest_slice, window
@@ -68,6 +68,6 @@ def around(shown: np.ndarray) -> np.ndarray:
     (56, False)
     """
     dark = shown <= DARK if shown.ndim == 2 else (shown <= DARK).all(axis=-1)
-    pieces, _ = ndimage.label(dark)
+    pieces, _ = scipy.ndimage.label(dark)
     edge = np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])
     return np.isin(pieces, edge[edge > 0])

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # its statistics load when they are first asked for: a prediction asks for none
 from scipy.special import softmax
-from scipy.stats import betabinom
 
 from overread.domain import Estimate
 from overread.domain.canonical import plain
@@ -219,7 +219,7 @@ def by_chance(
         missed = ~sets.possible(part.score)[:, answer]
         covered = part.patients - len(np.unique(part.patient[missed]))
         k = _rank(n, sets.coverage)
-        found.append(float(betabinom.cdf(covered, part.patients, k, n + 1 - k)))
+        found.append(float(scipy.stats.betabinom.cdf(covered, part.patients, k, n + 1 - k)))
     return found
 
 

@@ -7,8 +7,8 @@ is known beforehand and is no number to learn: it is taken off in closed form.
 from __future__ import annotations
 
 import numpy as np
+import scipy  # its statistics load when they are first asked for: a prediction asks for none
 from scipy.special import expit, logit, softmax
-from scipy.stats import f as fisher
 
 from overread.stats.resample import Cases
 
@@ -134,7 +134,7 @@ def intercept_test(c: Cases, drawn: np.ndarray, curve: np.ndarray) -> np.ndarray
     else:
         each = each[:, np.argsort(c.patient)]
     statistic = (drawn * each).sum(1) ** 2 / np.maximum((drawn * each**2).sum(1), 1e-300)
-    return fisher.sf(statistic, 1, max(1, c.patients - 2))
+    return scipy.stats.f.sf(statistic, 1, max(1, c.patients - 2))
 
 
 def levels_temperature(c: Cases, weights: np.ndarray) -> np.ndarray:

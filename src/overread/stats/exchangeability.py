@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import chi2, cramervonmises_2samp, rankdata
+import scipy  # its statistics load when they are first asked for: a prediction asks for none
 
 FEWEST = 30
 """Patients of either side below which nothing is asked: a test would see nothing."""
@@ -88,12 +88,14 @@ class Reference:
         if self.spread <= 0:
             return {"p_value": 1.0, "place": 1.0, "distance": 1.0, "further": 0.5}
         scale, freedom = self.squared / self.spread, self.spread**2 / self.squared
-        place = float(chi2.sf(apart / scale, freedom))
+        place = float(scipy.stats.chi2.sf(apart / scale, freedom))
         far = _distance(rows)
         distance = (
-            1.0 if np.ptp(np.r_[far, self.distances]) == 0 else float(cramervonmises_2samp(self.distances, far).pvalue)
+            1.0
+            if np.ptp(np.r_[far, self.distances]) == 0
+            else float(scipy.stats.cramervonmises_2samp(self.distances, far).pvalue)
         )
-        further = (rankdata(np.r_[far, self.distances])[:n].sum() - n * (n + 1) / 2) / (n * m)
+        further = (scipy.stats.rankdata(np.r_[far, self.distances])[:n].sum() - n * (n + 1) / 2) / (n * m)
         both = min(1.0, 2 * min(place, distance))
         return {"p_value": both, "place": place, "distance": distance, "further": float(further)}
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # its statistics load when they are first asked for: a prediction asks for none
 
 from overread.domain import Estimate
 from overread.stats.resample import Who, bootstrap, cases, interval, per_patient
@@ -62,7 +62,7 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     >>> rank_correlation(a, np.exp(a)), rank_correlation(a, -a), rank_correlation(a, np.ones((2, 2)))
     (1.0, -1.0, 0.0)
     """
-    first, second = (stats.rankdata(np.asarray(v, float).ravel()) for v in (a, b))
+    first, second = (scipy.stats.rankdata(np.asarray(v, float).ravel()) for v in (a, b))
     first, second = first - first.mean(), second - second.mean()
     size = float(np.sqrt((first @ first) * (second @ second)))
     return round(float(first @ second) / size, 12) if size > 0 else 0.0

@@ -23,7 +23,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn.covariance import ledoit_wolf
 
 from overread.stats.exchangeability import Reference
 from overread.stats.resample import Who, cases
@@ -134,6 +133,8 @@ def fit(
     >>> fit(np.zeros((3, 2)), np.zeros((3, 2))) is None
     True
     """
+    from sklearn.covariance import ledoit_wolf  # only learning needs it, and it takes longer to load than an answer
+
     x = np.asarray(training, float)
     if len(x) < FEWEST:
         return None

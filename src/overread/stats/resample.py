@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from overread.domain import Estimate
 
-Z = float(stats.norm.ppf(0.975))
+Z = float(ndtri(0.975))
 REPLICATES = 2000
 _CHUNK = 4_000_000  # numbers held at once while resampling: about 30 MB
 

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from overread.domain import Finding, Image, Report
+from overread.domain import Finding, Image, ModelCard, Report
 from overread.errors import OverreadError
-from overread.formats import evidence
 from overread.formats.found import Origin
 from overread.learn import saliency
 from overread.learn.predict import Model
 from overread.pages import overlay
 from overread.pages.astray import astray
-from overread.steps.heatmaps import failing
 
 PIECES = ("heat-map", "capture", "report")
 
@@ -120,7 +118,7 @@ def pieces(
             origin = origins[report.images.index(finding.image)] if filed and "capture" in kinds else None
             yield from _pictures(model, finding, origin, files, image_of, now=now, png="heat-map" in kinds)
     if filed and "report" in kinds and all(math.isfinite(f.probability) for f in report.findings):
-        yield _tried("report", "", lambda: evidence.as_bytes(evidence.draft_sr(files, report, model.card, now=now)))
+        yield _tried("report", "", lambda: _draft_sr(files, report, model.card, now))
 
 
 def _pictures(model, finding, origin, files, image_of, *, now: datetime, png: bool) -> Iterator[Piece]:
@@ -129,7 +127,7 @@ def _pictures(model, finding, origin, files, image_of, *, now: datetime, png: bo
     A map of a kind that has not passed its tests is hatched in grey on the page, where it says so beside the finding. It
     is not filed: in an archive it would stand alone, and be looked at for what it does not show.
     """
-    failed = failing(model.heat_maps)
+    failed = saliency.failing(model.heat_maps)
     try:
         image = image_of(finding.image)
         heat = saliency.grad_cam(model, image, finding.label)
@@ -144,6 +142,8 @@ def _pictures(model, finding, origin, files, image_of, *, now: datetime, png: bo
         k = min(overlay.strongest_slice(heat), len(origin.files) - 1)
         picture = overlay.overlay_rgb(image, heat)
         source, about = Path(origin.files[k]), {"label": finding.label, "card": model.card, "now": now}
+        from overread.formats import evidence  # loads only where DICOM is written: it takes as long as an answer
+
         return evidence.as_bytes(evidence.secondary_capture(source, picture, study_files=files, **about))
 
     if png:
@@ -153,6 +153,12 @@ def _pictures(model, finding, origin, files, image_of, *, now: datetime, png: bo
         yield _tried("heat-map", finding.label, lambda: overlay.overlay_png(image, heat, **how))
     if origin is not None and not failed:
         yield _tried("capture", finding.label, capture)
+
+
+def _draft_sr(files: Sequence[Path], report: Report, card: ModelCard, now: datetime) -> bytes:
+    from overread.formats import evidence
+
+    return evidence.as_bytes(evidence.draft_sr(files, report, card, now=now))
 
 
 def _tried(kind: str, label: str, make: Callable[[], bytes]) -> Piece:

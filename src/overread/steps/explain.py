@@ -25,7 +25,7 @@ from overread.pages import overlay
 from overread.pages.astray import astray
 from overread.stats.maps import CAUTION, pointed
 from overread.stats.resample import Nameless, Who
-from overread.steps.heatmaps import failing, headline, judge, keep, panel_of
+from overread.steps.heatmaps import headline, judge, keep, panel_of
 from overread.steps.pointing import pointing_game
 from overread.steps.progress import bar
 from overread.steps.reads import count as count_reads
@@ -72,7 +72,7 @@ class Explained:
         lines = [f"{len(self.maps)} heat-maps in {self.out}; {len(self.refused)} files refused"]
         lines += [f"  refused {f}: {why}" for f, _, why in self.refused[:10]]
         for method in dict.fromkeys(told["method"] for told in self.maps):
-            words = failing(self.verdicts, method)
+            words = saliency.failing(self.verdicts, method)
             why = self.verdicts.get(method, {}).get("why", "Test it with --test.")
             lines.append(f"  {method}: {f'{words}, shown in grey' if words else 'passed its tests'}. {why}")
         return "\n".join([*lines, CAUTION])
@@ -165,7 +165,7 @@ def _one(model: Model, found: door.Found, out: Path, methods: Sequence[str], lab
             np.save(raw, heat)
             write(out / f"{name}.npy", raw.getvalue())
             title = f"{finding.label}: {finding.probability:.2f} ({finding.low:.2f}–{finding.high:.2f}), {method}"
-            unit, failed = saliency.METHODS[method].unit, failing(model.heat_maps, method)
+            unit, failed = saliency.METHODS[method].unit, saliency.failing(model.heat_maps, method)
             beside = "" if failed else astray(image, heat)
             drawn = overlay.overlay_png(image, heat, title=title, unit=unit, failed=failed, warning=beside)
             write(out / f"{name}.png", drawn)

@@ -11,11 +11,10 @@ import numpy as np
 
 from overread.domain import Image, Task
 from overread.learn.predict import Model
-from overread.learn.saliency import grad_cam
+from overread.learn.saliency import failing, grad_cam
 from overread.pages.astray import astray
 from overread.pages.overlay import overlay_rgb, small_png, strongest_slice, window
 from overread.pages.plots import chance
-from overread.steps.heatmaps import failing
 from overread.steps.nearest import Near, Training
 from overread.steps.progress import bar
 from overread.store.archive import Archive

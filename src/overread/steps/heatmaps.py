@@ -170,19 +170,3 @@ def keep(run: Path, verdicts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
         write_json(run / NAME, every)
         write_json(run / "manifest.json", {**manifest, "files": {**files, NAME: sha256(run / NAME)}})
     return every
-
-
-def failing(verdicts: Mapping[str, Mapping[str, Any]], method: str = saliency.DEFAULT) -> str:
-    """Return why a map is not shown in colour, in a few words; empty when it has passed its tests.
-
-    Examples
-    --------
-    >>> failing({}), failing({"rise": {"passed": True}}, "rise")
-    ('has not been tested', '')
-    >>> failing({"grad-cam": {"passed": False, "tested": True}})
-    'did not pass its tests'
-    """
-    verdict = verdicts.get(method, {})
-    if verdict.get("passed"):
-        return ""
-    return "did not pass its tests" if verdict.get("tested") else "has not been tested"

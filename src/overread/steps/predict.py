@@ -18,9 +18,8 @@ from overread.errors import NothingToDo, OverreadError, UnreadableFile
 from overread.formats import door
 from overread.learn.gate import Rows
 from overread.learn.predict import Model
-from overread.learn.saliency import DEFAULT
+from overread.learn.saliency import DEFAULT, failing
 from overread.steps.draft import Read, in_words, on_disk, pieces, report_of, weight
-from overread.steps.heatmaps import failing
 from overread.steps.progress import bar
 from overread.steps.run import write, write_json
 from overread.store.objects import content_hash
