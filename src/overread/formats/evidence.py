@@ -6,15 +6,11 @@ into a signed report without a Decision that names exactly this report and the d
 
 from __future__ import annotations
 
-import copy
 import datetime
-import re
 from pathlib import Path
 
 from highdicom.sr import (
     AlgorithmIdentification,
-    CodeContentItem,
-    CodedConcept,
     ComprehensiveSR,
     DeviceObserverIdentifyingAttributes,
     Measurement,
@@ -23,21 +19,19 @@ from highdicom.sr import (
     NumContentItem,
     ObservationContext,
     ObserverContext,
-    PnameContentItem,
     QualitativeEvaluation,
     RelationshipTypeValues,
     SourceImageForMeasurementGroup,
-    TextContentItem,
     TrackingIdentifier,
 )
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
-from overread.domain import Answer, Decision, Finding, ModelCard, Report, fingerprint
-from overread.errors import SignatureRefused, UnreadableFile
+from overread.domain import Finding, ModelCard, Report
+from overread.errors import UnreadableFile
 from overread.formats.capture import WARNING, secondary_capture
+from overread.formats.evidence_words import answer_code, own_code, tracking_uid, words_item
 from overread.formats.filing import (
-    SCHEME,
     as_bytes,
     check_one_patient,
     dated,
@@ -47,11 +41,11 @@ from overread.formats.filing import (
     quoting_no_values,
     uid_of,
 )
+from overread.formats.signed import verified_sr
 from overread.stats.frequency import of_hundred, outward
 
 __all__ = ["WARNING", "as_bytes", "draft_sr", "secondary_capture", "verified_sr"]
 
-_CONTAINS, _PROPERTY = RelationshipTypeValues.CONTAINS, RelationshipTypeValues.HAS_PROPERTIES
 _WHAT_WAS_DONE = {
     "CT": codes.SCT.ComputedTomography,
     "CR": codes.SCT.PlainRadiography,
@@ -69,20 +63,6 @@ _FINDINGS = {  # only codes that the public dictionary holds; any other label is
     "tumor": codes.SCT.Tumor,
     "tumour": codes.SCT.Tumor,
 }
-_ANSWERS = {"present": codes.SCT.Present, "absent": codes.SCT.Absent}
-
-
-def _own(meaning: str) -> CodedConcept:
-    """Return overread's private code for a word: 12 digits of its hash, and the word as its meaning."""
-    value = fingerprint(meaning)[:12].upper()
-    return CodedConcept(value=value, scheme_designator=SCHEME, meaning=plain_text(meaning, 64))
-
-
-def _answer(word: str) -> CodedConcept:
-    return CodedConcept.from_code(_ANSWERS[word]) if word in _ANSWERS else _own(word)
-
-
-# ── the draft ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @quoting_no_values()
@@ -183,10 +163,10 @@ def _measurement_report(device: ObserverContext, headers: list[Dataset], groups:
 def _group(finding: Finding, report: Report, card: ModelCard, headers: list[Dataset]):
     """Return TID 1501 for one finding: what, by whom, how probable, and what the machine says of it."""
     probability = Measurement(
-        name=_own("Probability"),
+        name=own_code("Probability"),
         value=_percent(finding.probability),
         unit=codes.UCUM.Percent,
-        derivation=_own("Calibrated probability with 95 % interval"),
+        derivation=own_code("Calibrated probability with 95 % interval"),
     )
     inside = probability[0].ContentSequence
     for concept, distance in (
@@ -194,7 +174,12 @@ def _group(finding: Finding, report: Report, card: ModelCard, headers: list[Data
         (codes.SCT.RangeOfLowerMeasurementUncertainty, finding.probability - finding.low),
     ):
         inside.append(
-            NumContentItem(name=concept, value=_percent(distance), unit=codes.UCUM.Percent, relationship_type=_PROPERTY)
+            NumContentItem(
+                name=concept,
+                value=_percent(distance),
+                unit=codes.UCUM.Percent,
+                relationship_type=RelationshipTypeValues.HAS_PROPERTIES,
+            )
         )
     measurements = [probability]
     if card.task.get("kind") not in (
@@ -202,13 +187,13 @@ def _group(finding: Finding, report: Report, card: ModelCard, headers: list[Data
         "ordinal",
     ):  # there the most probable answer decides, at no threshold
         measurements.append(
-            Measurement(name=_own("Operating point"), value=_percent(finding.threshold), unit=codes.UCUM.Percent)
+            Measurement(name=own_code("Operating point"), value=_percent(finding.threshold), unit=codes.UCUM.Percent)
         )
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
-            uid=_tracking(report, finding.label), identifier=plain_text(finding.label, 64)
+            uid=tracking_uid(report, finding.label), identifier=plain_text(finding.label, 64)
         ),
-        finding_type=_FINDINGS.get(finding.label.lower().replace("_", " "), _own(finding.label)),
+        finding_type=_FINDINGS.get(finding.label.lower().replace("_", " "), own_code(finding.label)),
         algorithm_id=AlgorithmIdentification(
             name=plain_text(card.name, 64),
             version=plain_text(card.version, 64),
@@ -216,14 +201,16 @@ def _group(finding: Finding, report: Report, card: ModelCard, headers: list[Data
             manufacturer="overread",
         ),
         measurements=measurements,
-        qualitative_evaluations=[QualitativeEvaluation(name=_own("Machine's answer"), value=_answer(finding.decision))],
+        qualitative_evaluations=[
+            QualitativeEvaluation(name=own_code("Machine's answer"), value=answer_code(finding.decision))
+        ],
         source_images=[SourceImageForMeasurementGroup(h.SOPClassUID, h.SOPInstanceUID) for h in headers]
         if len(headers) <= 10
         else None,  # a whole series is in the evidence list; hundreds of links in each group help nobody
     )
-    group[0].ContentSequence.append(_words("Meaning of the probability", _meaning(finding, len(report.images))))
+    group[0].ContentSequence.append(words_item("Meaning of the probability", _meaning(finding, len(report.images))))
     if finding.reason:
-        group[0].ContentSequence.append(_words("Machine's reason", finding.reason))
+        group[0].ContentSequence.append(words_item("Machine's reason", finding.reason))
     return group
 
 
@@ -242,173 +229,3 @@ def _meaning(finding: Finding, images: int) -> str:
 
 def _percent(share: float) -> float:
     return round(100 * float(share), 3) + 0.0  # + 0.0: no minus zero
-
-
-def _tracking(report: Report, label: str) -> str:
-    return uid_of("finding", report.fingerprint, label)
-
-
-def _words(concept: str, text: str) -> TextContentItem:
-    return TextContentItem(name=_own(concept), value=text, relationship_type=_CONTAINS)
-
-
-# ── the signed report ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@quoting_no_values()
-def verified_sr(
-    draft: Dataset,
-    decision: Decision,
-    report: Report,
-    *,
-    now: datetime.datetime,
-    organization: str = "not stated",
-    amends: Dataset | None = None,
-) -> Dataset:
-    """Return the report a doctor has signed: the machine's findings, the doctor's answers, and the doctor's name.
-
-    Parameters
-    ----------
-    draft : pydicom.Dataset
-        What :func:`draft_sr` made of this report; it is not changed, and is named as the predecessor.
-    decision : Decision
-        Which report (by fingerprint), who, what for each finding, when.
-    report : Report
-        The report that was decided on.
-    now : datetime
-        When the signed document is made.
-    organization : str
-        On whose behalf the doctor signs.
-    amends : pydicom.Dataset, optional
-        The signed document that this one replaces; it is then named as the predecessor instead of the draft.
-
-    Returns
-    -------
-    pydicom.Dataset
-        A new instance in a series of its own: VERIFIED, FINAL, COMPLETE.
-
-    Raises
-    ------
-    SignatureRefused
-        When the decision is about another report, has no reader or the machine as its reader, leaves a finding
-        unanswered, answers one twice, contradicts itself, or disagrees without a reason; when the draft is not of
-        this report, or is signed already.
-    IdentityRefused
-        When the document that is amended names another patient.
-
-    References
-    ----------
-    DICOM PS3.3 C.17.2 (SR Document General), PS3.16 TID 1002, 1003 (person observer).
-    """
-    _check_signature(draft, decision, report)
-    check_one_patient([draft] if amends is None else [draft, amends])
-    ds = copy.deepcopy(draft)
-    ds.SOPInstanceUID = uid_of("verified", draft.SOPInstanceUID, repr(decision), now.isoformat())
-    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    ds.SeriesInstanceUID = uid_of("verified series", draft.StudyInstanceUID, report.card)
-    ds.SeriesNumber, ds.SeriesDescription = 9902, "AI findings with a doctor's decision"
-    ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag = "COMPLETE", "VERIFIED", "FINAL"
-    ds.VerifyingObserverSequence = [_observer(decision, organization)]
-    ds.PredecessorDocumentsSequence = [_predecessor(draft if amends is None else amends)]
-    dated(ds, now)
-
-    content = list(ds.ContentSequence)
-    first = next(i for i, item in enumerate(content) if item.RelationshipType == "HAS OBS CONTEXT")
-    ds.ContentSequence = content[:first] + _person(decision, organization) + content[first:]
-    groups = {_tracked(g): g for g in _groups(ds)}
-    for answer in decision.answers:
-        groups[_tracking(report, answer.label)].ContentSequence.extend(_doctors_answer(answer))
-    return ds
-
-
-def _check_signature(draft: Dataset, decision: Decision, report: Report) -> None:
-    def refuse(came: str, expected: str, do: str) -> None:
-        raise SignatureRefused(came, expected=expected, do=do)
-
-    if decision.report != report.fingerprint:
-        refuse("a decision about another report", "one about this report", "read the changed report and decide again")
-    reader = re.sub(r"[^\w]+", "", decision.reader).casefold()
-    if not reader:
-        refuse("a decision without a reader", "the name of the doctor", "sign with your name")
-    machines = [draft.get("ManufacturerModelName", ""), draft.get("SoftwareVersions", ""), "overread", report.card]
-    if any(reader == re.sub(r"[^\w]+", "", str(m)).casefold() for m in machines) or reader.startswith("overread"):
-        refuse("the machine as the reader", "a doctor", "let a doctor read and sign; the machine cannot")
-    wanted, given = sorted(f.label for f in report.findings), sorted(a.label for a in decision.answers)
-    if wanted != given:
-        refuse(
-            f"{len(given)} answers to {len(wanted)} findings, or to others",
-            "one answer to each finding",
-            "answer every finding; silence is not agreement",
-        )
-    said = {f.label: f.decision for f in report.findings}
-    for answer in decision.answers:
-        same = answer.final == said[answer.label]
-        if said[answer.label] != "refer" and ((answer.verdict == "agree") != same) and answer.verdict != "amend":
-            refuse(f"a verdict ({answer.verdict}) that its final answer contradicts", "the two to fit", "choose again")
-        if answer.verdict != "agree" and not answer.reason.strip():
-            refuse("a disagreement or an amendment without a reason", "the reason in words", "write it")
-    if draft.get("VerificationFlag") != "UNVERIFIED":
-        refuse("a report that is signed already", "a draft", "open the draft, or amend by a new report")
-    if {_tracked(g) for g in _groups(draft)} != {_tracking(report, label) for label in wanted}:
-        refuse("a draft of another report", "the draft of this one", "make the draft again")
-    try:
-        moment = datetime.datetime.fromisoformat(decision.time)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        refuse("a decision without a time", "ISO 8601 with its offset from UTC", "sign again")
-
-
-def _groups(ds: Dataset) -> list[Dataset]:
-    """Return the measurement groups of a TID 1500 document."""
-    measured = [i for i in ds.ContentSequence if _named(i, codes.DCM.ImagingMeasurements)]
-    return [g for m in measured for g in m.ContentSequence if _named(g, codes.DCM.MeasurementGroup)]
-
-
-def _named(item: Dataset, code) -> bool:
-    names = item.get("ConceptNameCodeSequence") or [Dataset()]
-    return names[0].get("CodeValue") == code.value
-
-
-def _tracked(group: Dataset) -> str:
-    return next((str(i.UID) for i in group.ContentSequence if i.ValueType == "UIDREF"), "")
-
-
-def _observer(decision: Decision, organization: str) -> Dataset:
-    item = Dataset()
-    item.VerifyingObserverName = decision.reader.strip()
-    item.VerifyingOrganization = plain_text(organization, 64)
-    moment = datetime.datetime.fromisoformat(decision.time)
-    item.VerificationDateTime = moment.strftime("%Y%m%d%H%M%S.%f%z")
-    item.VerifyingObserverIdentificationCodeSequence = []
-    return item
-
-
-def _predecessor(draft: Dataset) -> Dataset:
-    instance, series, study = Dataset(), Dataset(), Dataset()
-    instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = draft.SOPClassUID, draft.SOPInstanceUID
-    series.SeriesInstanceUID, series.ReferencedSOPSequence = draft.SeriesInstanceUID, [instance]
-    study.StudyInstanceUID, study.ReferencedSeriesSequence = draft.StudyInstanceUID, [series]
-    return study
-
-
-def _person(decision: Decision, organization: str) -> list[Dataset]:
-    context = RelationshipTypeValues.HAS_OBS_CONTEXT
-    name = PnameContentItem(name=codes.DCM.PersonObserverName, value=decision.reader.strip(), relationship_type=context)
-    return [
-        CodeContentItem(name=codes.DCM.ObserverType, value=codes.DCM.Person, relationship_type=context),
-        name,
-        TextContentItem(name=codes.DCM.PersonObserverOrganizationName, value=organization, relationship_type=context),
-    ]
-
-
-def _doctors_answer(answer: Answer) -> list[Dataset]:
-    said = [
-        CodeContentItem(name=_own(name), value=_answer(word), relationship_type=_CONTAINS)
-        for name, word in (
-            ("Doctor's own impression before the finding was shown", answer.impression),
-            ("Doctor's verdict on the machine's answer", answer.verdict),
-            ("Final answer, signed by the doctor", answer.final),
-        )
-    ]
-    return said + ([_words("Doctor's reason", answer.reason.strip())] if answer.reason.strip() else [])
