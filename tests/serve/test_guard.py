@@ -24,10 +24,10 @@ def test_every_answer_carries_the_protecting_headers(house, path):
 
 
 def test_a_fault_of_ours_tells_nothing_and_carries_them_too(house, inbox, monkeypatch, capsys):
-    from overread.serve import app
+    from overread.serve import views
 
     hospital = house()
-    monkeypatch.setattr(app, "rows", lambda *a: 1 / 0)
+    monkeypatch.setattr(views, "rows", lambda *a: 1 / 0)
     answer = hospital.visitor().introduce().get("/")
     assert answer.status == 500 and "ZeroDivision" not in answer.text and "nothing was signed" in answer.text
     assert answer.headers["content-security-policy"] == guard.HEADERS["Content-Security-Policy"]
