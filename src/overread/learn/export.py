@@ -12,6 +12,7 @@ import onnxruntime
 from overread.errors import ExportError
 from overread.learn import saliency_gradient
 from overread.learn.networks import Built
+from overread.learn.slicewise import slicewise
 
 TOLERANCE = 1e-4
 """Largest difference allowed between graph and network, in logits, relative to the larger of 1 and the logit."""
@@ -42,7 +43,7 @@ def export(built: Built, into: Path, *, examples: np.ndarray) -> float:
     with warnings.catch_warnings():  # the converter's own use of a deprecated NumPy name; nothing of ours
         warnings.simplefilter("ignore")
         built.exported.export(part, format="onnx", verbose=False)
-    graph = _named(onnx.load(part))
+    graph = _named(slicewise(onnx.load(part)))
     part.unlink()
     worst = check(graph.SerializeToString(deterministic=True), built, examples)
     if not worst <= TOLERANCE:
