@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image as Picture
 from scipy.fft import dctn
 
-from overread.imaging.likeness import NEAR, WAYS, groups, mirrored, near_pairs, signature
+from overread.imaging import likeness
+from overread.imaging.likeness import NEAR, NEAR_TURNED, WAYS, Pair, groups, mirrored, near_pairs, signature
+from overread.imaging.one_thread import one_thread
 from overread.imaging.phantom_body import draw_body
 from overread.imaging.phantom_exposure import Detector, expose
 
@@ -84,9 +87,102 @@ def test_the_blocks_of_a_large_comparison_join(films, monkeypatch):
     looks = np.stack([signature(f) for f in [*films, *films[::3]]])
     whole = near_pairs(looks)
     monkeypatch.setattr("overread.imaging.likeness._ROWS", 7)
+    monkeypatch.setattr("overread.imaging.likeness._COLUMNS", 9)
+    monkeypatch.setattr("overread.imaging.likeness._FEWEST", 2)
     parts = near_pairs(looks)
     assert [(p.first, p.second, p.way) for p in parts] == [(p.first, p.second, p.way) for p in whole] != []
     np.testing.assert_allclose([p.likeness for p in parts], [p.likeness for p in whole], atol=1e-5)
+
+
+def made_up(n: int, *, seed: int, spread: int = 48) -> np.ndarray:
+    """Signatures that differ most in some directions, as films of one kind do; (n, 575)."""
+    rng = np.random.default_rng(seed)
+    looks = rng.normal(size=(n, 575)) * np.exp(-np.arange(575) / spread)
+    return (looks / np.linalg.norm(looks, axis=1, keepdims=True)).astype(np.float32)
+
+
+def one_by_one(first: np.ndarray, second: np.ndarray, straight: float, turned: float) -> dict:
+    """The plain answer: every likeness, in every way."""
+    same, other = (a.astype(np.float64) @ second.astype(np.float64).T for a in (first, mirrored(first)))
+    ways = np.stack([same, other, -same, -other])
+    ways[1:][ways[1:] < turned] = -2
+    enough = (ways[0] >= straight) | (ways[1:] > 0).any(0)
+    return {
+        (int(i), int(j)): (WAYS[int(ways[:, i, j].argmax())], min(1.0, float(ways[:, i, j].max())))
+        for i, j in np.argwhere(enough)
+    }
+
+
+@pytest.mark.parametrize(("straight", "turned"), [(NEAR, NEAR_TURNED), (0.6, 0.7), (0.3, 0.35)])
+@pytest.mark.parametrize("kind", ["float16", "float32"])
+def test_nothing_is_missed_and_nothing_added(straight, turned, kind):
+    """Oracle: all products. Copies lie on either side of the limits, in every way; many or few pass the outline."""
+    known = made_up(1300, seed=1).astype(kind)
+    rng = np.random.default_rng(2)
+    noise = rng.normal(size=(400, 575)) * rng.uniform(0, 0.05, (400, 1))
+    new = known[rng.integers(0, len(known), 400)] * rng.choice([-1.0, 1.0], (400, 1)) + noise
+    new[::2] = mirrored(new[::2])
+    new = (new / np.linalg.norm(new, axis=1, keepdims=True)).astype(kind)
+    expected = one_by_one(new, known, straight, turned)
+    ticks: list[int] = []
+    how = {"at_least": straight, "at_least_turned": turned, "most": 10_000}
+    found = {(p.first, p.second): (p.way, p.likeness) for p in near_pairs(new, known, tick=ticks.append, **how)}
+    unsure = {
+        pair
+        for pair, (_, alike) in (expected | found).items()
+        if min(abs(alike - straight), abs(alike - turned)) < 1e-5
+    }
+    assert found.keys() - unsure == expected.keys() - unsure and len(expected) > 100
+    assert all(
+        found[p][0] == expected[p][0] and abs(found[p][1] - expected[p][1]) < 1e-5 for p in expected.keys() - unsure
+    )
+    assert sum(ticks) == 1300 * 400
+    both = np.concatenate([new, known])
+    ticks.clear()
+    within = {(p.first, p.second) for p in near_pairs(both, tick=ticks.append, **how)}
+    assert within >= {(i, 400 + j) for i, j in found.keys() - unsure} and sum(ticks) == 1700 * 1699 // 2
+
+
+def test_an_outline_alone_would_miss_copies(monkeypatch):
+    """Twin: without the product of what is left, copies are lost; so the case above can fail."""
+    looks = made_up(1200, seed=3, spread=300)
+    whole = near_pairs(looks, at_least=0.2, at_least_turned=0.25)
+    outline = likeness._outline
+
+    def without_the_rest(signatures, axes):
+        even, odd, rest = outline(signatures, axes)
+        return even, odd, 0 * rest
+
+    monkeypatch.setattr(likeness, "_outline", without_the_rest)
+    assert len(near_pairs(looks, at_least=0.2, at_least_turned=0.25)) < len(whole)
+
+
+def test_films_that_differ_are_told_apart_by_their_outline():
+    """The time: of 8,000 pictures, less than half of what all products take."""
+    looks = made_up(8000, seed=4)
+    with one_thread():
+        began = time.process_time()
+        (looks @ looks.T).max()
+        products = time.process_time() - began
+    began = time.process_time()
+    assert near_pairs(looks) == []
+    assert time.process_time() - began < products / 2
+
+
+def test_a_picture_like_very_many_stays_linked_with_all(monkeypatch):
+    """A hub of which 100 others are copies, and not of one another: the likest 32 are told, and a pair for each other."""
+    rng = np.random.default_rng(0)
+    hub = np.eye(575)[0]
+    around = rng.normal(size=(100, 574))
+    around *= 0.36 / np.linalg.norm(around, axis=1, keepdims=True)
+    looks = np.concatenate([[hub], np.column_stack([np.full(100, np.sqrt(1 - 0.36**2)), around])])
+    for size in (512, 7):
+        monkeypatch.setattr(likeness, "_ROWS", size)
+        monkeypatch.setattr(likeness, "_COLUMNS", max(size, 20))
+        pairs = near_pairs(looks)
+        assert {p.first for p in pairs} == {0} and len(pairs) == 100
+        back = near_pairs(looks[:1], looks[1:], most=3)
+        assert len(back) == 100 and isinstance(back[0], Pair)
 
 
 def test_a_thousand_like_frames_stay_bounded_and_are_one_group(films):

@@ -30,8 +30,6 @@ NAME = "seen.npz"
 SOURCE = "another archive"
 """What stands as ``source`` in the certificate of an archive that the run was not trained on."""
 
-_ROWS, _COLUMNS = 1024, 16_384  # signatures compared at a time: some 300 MB
-
 
 @dataclass(frozen=True)
 class Seen:
@@ -179,18 +177,12 @@ def _near(archive: Archive, asked: set[str], seen: Seen, *, progress: bool) -> t
     records = list(archive.images())
     all_theirs = looks(archive, records, show=progress)
     theirs = [i for i, record in enumerate(records) if record.hash in asked]
-    new, known = np.asarray(all_theirs.signatures[theirs], np.float32), np.asarray(seen.signatures, np.float32)
+    new, known = all_theirs.signatures[theirs], seen.signatures
     names = [*(records[i].hash for i in theirs), *seen.images.tolist()]
-    least, pairs = least_alike(known, pictures=len(names)), []
+    least = least_alike(known, pictures=len(names))
     how = {"at_least": least, "at_least_turned": max(least, NEAR_TURNED)}
     with bar(total=len(new) * len(known), what="comparing with training", unit="pairs", show=progress) as line:
-        for start in range(0, len(new), _ROWS):
-            rows = new[start : start + _ROWS]
-            for after in range(0, len(known), _COLUMNS):
-                columns = known[after : after + _COLUMNS]
-                found = near_pairs(rows, columns, **how)
-                pairs += [(start + p.first, len(new) + after + p.second) for p in found]
-                line.update(len(rows) * len(columns))
+        pairs = [(p.first, len(new) + p.second) for p in near_pairs(new, known, **how, tick=line.update)]
     group = groups(len(names), pairs)
     lowest: dict[int, str] = {}
     for place in sorted({i for pair in pairs for i in pair}, key=lambda i: names[i]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from overread.domain import COHORTS, Study
 from overread.errors import CohortError
-from overread.imaging.likeness import NEAR, NEAR_TURNED, Pair, groups, near_pairs
+from overread.imaging.likeness import MOST_COMPARED, NEAR, NEAR_TURNED, Pair, groups, near_pairs
 from overread.stats import certificate as certifying
 from overread.stats.calibration import Calibration
 from overread.stats.certificate import NONE, Copies
@@ -27,16 +27,12 @@ NAME = "leakage.json"
 OVERLAPPING = "overlapping"
 """What the testing rows are called that do not count in the headline figures."""
 
-MOST_COMPARED = 50_000
-"""More pictures are not compared with each other: the time grows with the square (50,000 take about two minutes)."""
-
 LARGEST_SHARE, LARGEST = 0.1, 10
 """Share (and number) of the pictures that a group of copies may hold before likeness is doubted and more asked for."""
 
 MOST_NAMED = 6
 """Studies named of one label conflict in the report; ``leakage.json`` has all."""
 
-_BLOCK = 2048
 _DRAWN = 200_000  # pairs drawn by chance, to see how alike different pictures are
 _SAME = 0.999  # likeness from which the pixels themselves are compared
 
@@ -50,7 +46,7 @@ def find_copies(store: Archive, *, progress: bool = False) -> Copies:
     if len(records) > MOST_COMPARED:
         return NONE
     seen = looks(store, records, show=progress)
-    signatures = np.asarray(seen.signatures, np.float32)
+    signatures = seen.signatures
     least = least_alike(signatures)
     pairs = _pairs(signatures, least, show=progress)
     while _largest(len(records), pairs) > max(LARGEST, LARGEST_SHARE * len(records)) and least < _SAME:
@@ -75,27 +71,19 @@ def least_alike(signatures: np.ndarray, *, pictures: int | None = None) -> float
     drawn = np.random.default_rng(0).integers(0, n, (min(_DRAWN, 10 * n * n), 2))
     drawn = drawn[drawn[:, 0] != drawn[:, 1]]
     alike = np.concatenate(
-        [np.einsum("ij,ij->i", signatures[part[:, 0]], signatures[part[:, 1]]) for part in np.array_split(drawn, 50)]
+        [
+            np.einsum("ij,ij->i", *(np.asarray(signatures[ends], np.float32) for ends in part.T))
+            for part in np.array_split(drawn, 50)
+        ]
     )
     return certifying.least_likeness(alike, pictures=pictures or n, least=NEAR)
 
 
 def _pairs(signatures: np.ndarray, least: float, *, show: bool) -> list[Pair]:
-    """Return the pairs of copies, block by block, with a bar."""
-    n, found = len(signatures), []
-    how = {"at_least": least, "at_least_turned": max(least, NEAR_TURNED)}
+    """Return the pairs of copies, with a bar."""
+    n, how = len(signatures), {"at_least": least, "at_least_turned": max(least, NEAR_TURNED)}
     with bar(total=n * (n - 1) // 2, what="comparing pictures", unit="pairs", show=show) as line:
-        for start in range(0, n, _BLOCK):
-            block, rest = signatures[start : start + _BLOCK], signatures[start + _BLOCK :]
-            found += _moved(near_pairs(block, **how), start, start)
-            if len(rest):
-                found += _moved(near_pairs(block, rest, **how), start, start + _BLOCK)
-            line.update(len(block) * (len(block) - 1) // 2 + len(block) * len(rest))
-    return found
-
-
-def _moved(pairs: Sequence[Pair], first: int, second: int) -> Iterator[Pair]:
-    return (replace(p, first=p.first + first, second=p.second + second) for p in pairs)
+        return near_pairs(signatures, **how, tick=line.update)
 
 
 def _largest(n: int, pairs: Sequence[Pair]) -> int:

@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 
 from overread.domain import Study, code_of, noted, sentence_of
-from overread.imaging.likeness import Pair, groups, near_pairs
+from overread.imaging.likeness import MOST_COMPARED, Pair, groups, near_pairs
 from overread.imaging.measure import FEATURES
 from overread.stats.outliers import FAR, FEWEST, robust_z
 from overread.steps.looks import Looks
 from overread.store.objects import ImageRecord
 
 ACCEPTED, NOTED, REFUSED = "accepted", "accepted with a note", "refused"
-
-MOST_COMPARED = 50_000
-"""More images are not compared with each other: the time grows with the square (50,000 take about a minute)."""
 
 
 @dataclass(frozen=True)
