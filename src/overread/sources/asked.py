@@ -8,7 +8,7 @@ PS3.4 C.2.2.2 (matching), C.6.2.1 (Study Root); PS3.18 10.6 (QIDO-RS).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from overread.errors import SourceError
@@ -95,6 +95,27 @@ class Asked:
             return False
         words = ("description", "patient", "accession")
         return all(_like(told.get(w, ""), getattr(self, w)) for w in words if getattr(self, w))
+
+    def sift(self, listed: Iterable[dict[str, str]]) -> tuple[dict[str, dict[str, str]], int]:
+        """Return the studies that were asked for, by their UIDs, and how many others a server listed.
+
+        Examples
+        --------
+        >>> Asked(patient="7").sift([{"study": "1.2", "patient": "7"}, {"study": "1.3", "patient": "8"}])
+        ({'1.2': {'study': '1.2', 'patient': '7'}}, 1)
+        """
+        fit: dict[str, dict[str, str]] = {}
+        others: set[str] = set()
+        for told in listed:
+            if self.fits(told):
+                fit[told["study"]] = told
+            else:
+                others.add(told["study"])
+        return fit, len(others)
+
+
+EVERYTHING = Asked()
+"""All studies of a PACS."""
 
 
 @dataclass(frozen=True)

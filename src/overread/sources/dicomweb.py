@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from overread.errors import SourceError
-from overread.sources.asked import MOST_SERIES, Asked, Listed, Series, is_uid
+from overread.sources.asked import EVERYTHING, MOST_SERIES, Asked, Listed, Series, is_uid
 from overread.sources.keys import Keys
 from overread.sources.multipart import BadMultipart, boundary_of, parts
-from overread.sources.shelf import LARGEST, Gone, Shelf, Taken, file_name
+from overread.sources.shelf import LARGEST, Gone, Shelf, Taken
 from overread.sources.wire import Lost, Wire
 
 CONNECTIONS = 4
@@ -41,25 +41,20 @@ _SERIES_UID, _SOP_UID, _MODALITY, _INSTANCES = "0020000E", "00080018", "00080060
 
 def find(
     address: str,
+    asked: Asked = EVERYTHING,
     *,
-    modality: str = "",
-    date: str = "",
-    description: str = "",
-    patient: str = "",
-    accession: str = "",
-    study: str = "",
     keys: Keys | None = None,
     timeout_s: float = 60.0,
     tick: Callable[[], object] | None = None,
 ) -> Listed:
-    """List the series on a DICOMweb server that fit some words; nothing is fetched.
+    """List the series on a DICOMweb server that fit what is asked; nothing is fetched.
 
     Parameters
     ----------
     address : str
         The service: "https://pacs.example:8443/dicom-web".
-    modality, date, description, patient, accession, study : str
-        See :class:`overread.sources.asked.Asked`.
+    asked : Asked
+        What they are to fit.
     keys : Keys, optional
         Login and certificates.
     timeout_s : float
@@ -72,21 +67,19 @@ def find(
     SourceError
         When the server cannot be reached, lets nobody in, or is no DICOMweb server.
     """
-    asked = Asked(modality, date, description, patient, accession, study)
     with _Wires(address, keys=keys or Keys(), timeout_s=timeout_s) as wires:
         wire = wires.mine()
-        studies: dict[str, dict[str, str]] = {}
-        unasked: set[str] = set()
-        for one in asked.each():
-            for told in _pages(wire, "studies", _question(one), key=_STUDY["study"]):
-                seen = {word: _text(told, tag) for word, tag in _STUDY.items()}
-                (studies.__setitem__ if asked.fits(seen) else _add(unasked))(seen["study"], seen)
+        studies, unasked = asked.sift(
+            {word: _text(told, tag) for word, tag in _STUDY.items()}
+            for one in asked.each()
+            for told in _pages(wire, "studies", _question(one), key=_STUDY["study"])
+        )
         series: list[Series] = []
         for some in wires.work(lambda uid: _series_of(wires.mine(), studies[uid], asked), sorted(studies)):
             series += some
             if tick is not None:
                 tick()
-    return Listed(tuple(sorted(series, key=lambda s: (s.study, s.series))), len(unasked))
+    return Listed(tuple(sorted(series, key=lambda s: (s.study, s.series))), unasked)
 
 
 def fetch(
@@ -126,14 +119,11 @@ def fetch(
     SourceError
         When the server is gone or lets nobody in. What came stays; call it again to go on.
     """
-    shelf, taken, lock = Shelf(into), Taken(), threading.Lock()
+    shelf, taken, lock = Shelf(into), Taken(tick=tick), threading.Lock()
 
     def said(new: int, already: int) -> None:
         with lock:
-            taken.new += new
-            taken.already += already
-            if tick is not None and new + already:
-                tick(new + already)
+            taken.came(new, already)
 
     with _Wires(address, keys=keys or Keys(), timeout_s=timeout_s) as wires:
 
@@ -216,27 +206,20 @@ def _text(told: Mapping[str, Any], tag: str) -> str:
     return str(value) if isinstance(value, (str, int)) else ""
 
 
-def _add(unasked: set[str]) -> Callable[[str, object], None]:
-    return lambda uid, _: unasked.add(uid)
-
-
 # -- fetching -----------------------------------------------------------------------------------------------------
 
 
 def _fetch_series(wire: Wire, series: Series, shelf: Shelf, *, largest: int, said: Callable[[int, int], None]) -> None:
     """Bring what of a series is not there; the whole series in one answer where nothing of it is."""
-    there, place = shelf.there(series), shelf.place(series)
+    there = shelf.there(series)
     if there and series.instances == len(there):
         said(0, len(there))
         return
     path = f"studies/{series.study}/series/{series.series}"
     listed = [_text(told, _SOP_UID) for told in _pages(wire, f"{path}/instances", [], key=_SOP_UID)]
-    wanted = {uid: place / file_name(uid) for uid in listed}
-    missing = {uid: file for uid, file in wanted.items() if file.name not in there}
-    said(0, len(wanted) - len(missing))
-    if not listed:
-        raise Gone("a series without instances", expected="at least one", do="look at it on the PACS")
-    if missing == wanted and len(wanted) > 1:
+    missing = shelf.missing(series, listed)
+    said(0, len(listed) - len(missing))
+    if len(missing) == len(listed) > 1:
         try:
             _retrieve(wire, path, missing, shelf, largest=largest, said=said)
         except Gone:

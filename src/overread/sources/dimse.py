@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from overread.errors import SourceError
-from overread.sources.asked import MOST_SERIES, Asked, Listed, Series, is_uid
+from overread.sources.asked import EVERYTHING, MOST_SERIES, Asked, Listed, Series, is_uid
 from overread.sources.associations import FIND, GET, MOVE, SYNTAXES, TRIES, Line, Peer, call, listen, reach, storage
-from overread.sources.shelf import LARGEST, Gone, Shelf, Taken, file_name
+from overread.sources.shelf import LARGEST, Gone, Shelf, Taken
 
 _PENDING = (0xFF00, 0xFF01)
 _OUT_OF_RESOURCES = (0xA700, 0xA701, 0xA702)
@@ -33,23 +33,18 @@ _STUDY = {
 
 def find(
     peer: Peer,
+    asked: Asked = EVERYTHING,
     *,
-    modality: str = "",
-    date: str = "",
-    description: str = "",
-    patient: str = "",
-    accession: str = "",
-    study: str = "",
     tick: Callable[[], object] | None = None,
 ) -> Listed:
-    """List the series on a PACS that fit some words, with C-FIND; nothing is fetched.
+    """List the series on a PACS that fit what is asked, with C-FIND; nothing is fetched.
 
     Parameters
     ----------
     peer : Peer
         Who is called, and under which name.
-    modality, date, description, patient, accession, study : str
-        See :class:`overread.sources.asked.Asked`.
+    asked : Asked
+        What they are to fit.
     tick : callable, optional
         Called for every study.
 
@@ -58,24 +53,19 @@ def find(
     SourceError
         When the PACS cannot be reached, refuses the association or the question.
     """
-    asked = Asked(modality, date, description, patient, accession, study)
-    studies: dict[str, dict[str, str]] = {}
-    unasked: set[str] = set()
     series: list[Series] = []
     reach(peer)
     with call(peer, [FIND]) as line:
-        for one in asked.each():
-            for told in _ask(line, "STUDY", _question(one)):
-                seen = {word: told.get(keyword, "") for word, keyword in _STUDY.items()}
-                if asked.fits(seen):
-                    studies[seen["study"]] = seen
-                else:
-                    unasked.add(seen["study"])
+        studies, unasked = asked.sift(
+            {word: told.get(keyword, "") for word, keyword in _STUDY.items()}
+            for one in asked.each()
+            for told in _ask(line, "STUDY", _question(one))
+        )
         for uid in sorted(studies):
             series += _series_of(line, studies[uid], asked)
             if tick is not None:
                 tick()
-    return Listed(tuple(sorted(series, key=lambda s: (s.study, s.series))), len(unasked))
+    return Listed(tuple(sorted(series, key=lambda s: (s.study, s.series))), unasked)
 
 
 def fetch(
@@ -98,11 +88,11 @@ def fetch(
         When the PACS is gone or refuses. What came stays; call it again to go on.
     """
     reach(peer)
-    taken, desk = Taken(), _Desk(Shelf(into), largest=largest)
+    taken, desk = Taken(tick=tick), _Desk(Shelf(into), largest=largest)
     with _Calls(peer, desk) as calls:
         for each in series:
             try:
-                _fetch_series(calls, each, taken, tick=tick, wait=wait)
+                _fetch_series(calls, each, said=taken.came, wait=wait)
                 taken.whole.append(desk.shelf.place(each))
             except Gone as why:
                 taken.miss(why)
@@ -290,34 +280,23 @@ class _Calls:
 def _fetch_series(
     calls: _Calls,
     series: Series,
-    taken: Taken,
     *,
-    tick: Callable[[int], object] | None,
+    said: Callable[[int, int], None],
     wait: Callable[[float], object],
 ) -> None:
     """Bring what of a series is not there; the whole series in one request where nothing of it is."""
-    desk, place = calls.desk, calls.desk.shelf.place(series)
+    desk = calls.desk
     there = desk.shelf.there(series)
-
-    def said(new: int, already: int) -> None:
-        taken.new += new
-        taken.already += already
-        if tick is not None and new + already:
-            tick(new + already)
-
     if there and series.instances == len(there):
         said(0, len(there))
         return
     listed = _instances(calls, series)
-    wanted = {uid: place / file_name(uid) for uid in listed}
-    missing = {uid: file for uid, file in wanted.items() if file.name not in there}
-    said(0, len(wanted) - len(missing))
-    if not listed:
-        raise Gone("a series without instances", expected="at least one", do="look at it on the PACS")
+    missing = desk.shelf.missing(series, listed)
+    said(0, len(listed) - len(missing))
     classes = frozenset(listed.values()) - {""} if all(listed.values()) else frozenset()
     one = {"StudyInstanceUID": series.study, "SeriesInstanceUID": series.series}
     wants, desk.broken = _Wants(missing, classes, said, wait), None
-    if missing == wanted:
+    if len(missing) == len(listed):
         _bring(calls, "SERIES", one, wants)
     for uid in list(missing):  # the rest, one by one
         for syntax in calls.syntaxes(classes):
@@ -327,7 +306,7 @@ def _fetch_series(
                 break
         else:
             raise desk.broken or Gone(
-                f"{len(missing)} of {len(wanted)} instances of a series that the PACS lists and does not send",
+                f"{len(missing)} of {len(listed)} instances of a series that the PACS lists and does not send",
                 expected="all of them",
                 do="ask who runs the PACS whether it can send their transfer syntax",
             )

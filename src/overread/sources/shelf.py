@@ -13,7 +13,7 @@ import secrets
 import struct
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,12 +45,22 @@ class Taken:
         Folders of the series that are there complete.
     broken : dict of str to int
         Why some series are not complete → how many.
+    tick : callable, optional
+        Called with a number of instances that are there now.
     """
 
     new: int = 0
     already: int = 0
     whole: list[Path] = field(default_factory=list)
     broken: dict[str, int] = field(default_factory=dict)
+    tick: Callable[[int], object] | None = field(default=None, repr=False)
+
+    def came(self, new: int, already: int) -> None:
+        """Count instances, and tell whoever waits."""
+        self.new += new
+        self.already += already
+        if self.tick is not None and new + already:
+            self.tick(new + already)
 
     def miss(self, why: Gone) -> None:
         """Count a series that could not be fetched whole."""
@@ -75,6 +85,19 @@ class Shelf:
         """Return the file names that a series has here."""
         place = self.place(series)
         return {entry.name for entry in os.scandir(place)} if place.is_dir() else set()
+
+    def missing(self, series: Series, listed: Collection[str]) -> dict[str, Path]:
+        """Return which of the instances that a PACS lists of a series are not here, and where each belongs.
+
+        Raises
+        ------
+        Gone
+            When it lists none.
+        """
+        if not listed:
+            raise Gone("a series without instances", expected="at least one", do="look at it on the PACS")
+        place, there = self.place(series), self.there(series)
+        return {uid: place / name for uid in listed if (name := file_name(uid)) not in there}
 
     def keep(self, chunks: Iterable[bytes], wanted: Mapping[str, Path], *, largest: int = LARGEST) -> str:
         """Write one DICOM file where it belongs, and return its SOP Instance UID.

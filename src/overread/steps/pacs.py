@@ -84,9 +84,9 @@ def listed(word: str, *, show: bool) -> tuple[Place, Listed]:
     SourceError
     """
     there = place(word)
-    Asked(**there.asked)  # what is no date is told before anybody is called
+    asked = Asked(**there.asked)  # what is no date is told before anybody is called
     with bar(total=None, what="asking", unit="studies", show=show) as asking:
-        found = there.find(**there.asked, tick=asking.update)
+        found = there.find(asked, tick=asking.update)
     if not found.series:
         passed = found.unasked
         raise none_found(
