@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
+from overread.engine.forks import forks
 from overread.engine.workers import Answer, Entry, Starting, Worker, context_of, quiet_start
+
+__all__ = ["INLINE", "Failure", "cores", "forks", "map", "warm"]
 
 INLINE = 16  # fewer items are done in this process: starting others costs about a second
 _AHEAD_S = 0.2  # a worker has so much work waiting, for the time that we are busy; but not more, or others had none
@@ -53,6 +56,7 @@ def map(
     cluster: str | None = None,
     shared: Sequence[str | os.PathLike] = (),
     into: str | os.PathLike | None = None,
+    crew: list[Worker] | None = None,
 ) -> Iterator[Any]:
     """Yield ``fn(item)`` for each item, in the order of the items.
 
@@ -83,6 +87,8 @@ def map(
         What every host of that cluster must see.
     into : path, optional
         The folder that ``fn`` writes into, the same one for every host of that cluster.
+    crew : list of Worker, optional
+        From :func:`forks`: these do the work, if there are any, and are taken out of the list.
 
     Yields
     ------
@@ -114,6 +120,9 @@ def map(
         return _here(fn, itertools.chain(first, items))
     ahead = max(workers, 4 * workers * chunk if ahead is None else ahead)
     items = itertools.chain(first, items)
+    if crew:
+        taken, crew[:] = crew[:], []
+        return _in_processes(fn, items, crew=taken, chunk=chunk, ahead=ahead)
     if here is None:
         return _in_processes(fn, items, crew=[Worker(fn) for _ in range(workers)], chunk=chunk, ahead=ahead)
     return _as_needed(fn, items, workers=workers, chunk=chunk, ahead=ahead, here=here, left=left)

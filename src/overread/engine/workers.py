@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import multiprocessing.context
 import pickle
@@ -11,7 +12,7 @@ import threading
 import time
 import types
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -50,14 +51,23 @@ def context_of(fn: Callable) -> multiprocessing.context.BaseContext:
 
 
 class Worker:
-    """One process, the pipe to it, and what it has been given and not yet answered."""
+    """One process, the pipe to it, and what it has been given and not yet answered.
 
-    def __init__(self, fn: Callable) -> None:
-        context = context_of(fn)
+    Parameters
+    ----------
+    fn : callable
+        What it does with an item.
+    beside : sequence of Worker, optional
+        Makes it a fork of this process (see :mod:`overread.engine.forks`); these were forked before it.
+    """
+
+    def __init__(self, fn: Callable, *, beside: Sequence[Worker] | None = None) -> None:
+        context = context_of(fn) if beside is None else multiprocessing.get_context("fork")
         self.pipe, theirs = context.Pipe()
         self.given: deque[tuple[Entry, int, bool]] = deque()  # its share of the bytes on the way; whether it went alone
         self.started = False
-        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, fn), daemon=True)
+        ours = () if beside is None else (self.pipe, *(worker.pipe for worker in beside))
+        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, fn, ours), daemon=True)
         with quiet_start(fn):
             self.process.start()
         theirs.close()  # so that the pipe ends when the process does
@@ -90,7 +100,7 @@ class Worker:
         """Stop the process and say how it ended."""
         self.pipe.close()
         if not died:
-            self.process.terminate()
+            self.process.kill()  # nothing in it, nor in a program that it is a fork of, has a say in this
         self.process.join()
         code = self.process.exitcode or 0
         self.process.close()
@@ -143,8 +153,16 @@ class Starting:
             worker.end()
 
 
-def _serve(pipe: Connection, fn: Callable) -> None:
-    """Answer items until the pipe ends; runs in the worker process."""
+def _serve(pipe: Connection, fn: Callable, inherited: Sequence[Connection] = ()) -> None:
+    """Answer items until the pipe ends; runs in the worker process.
+
+    A fork has ``inherited`` the parent's ends of the pipes: while it held them, none would end with the parent.
+    """
+    for end in inherited:
+        end.close()
+    if inherited:
+        gc.freeze()  # what the parent has made is not ours to sweep; looking at it alone would copy it
+        _forget_signals()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     try:
         pipe.send("ready")
@@ -160,6 +178,14 @@ def _serve(pipe: Connection, fn: Callable) -> None:
                 pipe.send_bytes(_letter(answers))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent has ended
+
+
+def _forget_signals() -> None:
+    """Answer no signal as the program would that this process is a fork of."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _answer(item: Any, fn: Callable) -> Answer:

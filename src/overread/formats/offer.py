@@ -53,7 +53,7 @@ def is_litter(name: str) -> bool:
     >>> is_litter("a/.DS_Store"), is_litter("__MACOSX/._a.png"), is_litter("a/b.png")
     (True, True, False)
     """
-    return any(p.startswith(".") or p.lower() in _LITTER for p in PurePosixPath(name).parts if p not in (".", ".."))
+    return any(p.startswith(".") or p.lower() in _LITTER for p in name.split("/") if p not in (".", ".."))
 
 
 def is_unsafe(name: str) -> bool:
@@ -68,7 +68,9 @@ def is_unsafe(name: str) -> bool:
     return where.is_absolute() or ".." in where.parts or ":" in name[:3] or "\0" in name
 
 
-def offer(part: Part, head: bytes, stream: BinaryIO, harvest: Harvest, *, beside: Beside, lies: Lies) -> None:
+def offer(
+    part: Part, head: bytes, stream: BinaryIO, harvest: Harvest, *, beside: Beside, lies: Lies, kind: str | None = None
+) -> None:
     """Put one file, or one member of an archive, where its kind belongs.
 
     Parameters
@@ -83,8 +85,10 @@ def offer(part: Part, head: bytes, stream: BinaryIO, harvest: Harvest, *, beside
         Returns the small file of a name from the same disk or archive; None where there is none.
     lies : callable
         True where a file of that name lies on the same disk or in the same archive.
+    kind : str, optional
+        What ``sniff`` said of the head, where it was asked.
     """
-    kind = sniff(head[:HEAD])
+    kind = sniff(head[:HEAD]) if kind is None else kind
     if kind == "dicom":
         _offer_dicom(part, head, stream, harvest)
     elif kind in ("zip", "tar"):

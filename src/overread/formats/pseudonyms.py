@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import hmac
 from typing import Literal
 
@@ -13,7 +12,7 @@ from overread.errors import IdentityRefused
 def _mac(purpose: str, value: str, key: bytes) -> bytes:
     if len(key) < 16:
         raise IdentityRefused(f"a key of {len(key)} bytes", expected="at least 16 secret bytes", do="draw a new key")
-    return hmac.new(key, f"{purpose}\0{value}".encode(), hashlib.sha256).digest()
+    return hmac.digest(key, f"{purpose}\0{value}".encode(), "sha256")
 
 
 def pseudonym(kind: Literal["P", "S", "E"], value: str, *, key: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +15,9 @@ from overread.formats.offer import Harvest, is_litter
 from overread.formats.packed import beside_on_disk, read_directory, unpack_tar, unpack_zip
 from overread.formats.sniff import HEAD, sniff
 
-__all__ = ["Job", "Jobs", "Part", "walk"]
+__all__ = ["Job", "Jobs", "Part", "are_many", "walk"]
 
+_MANY, _MUCH = 256, 32 << 20  # files, and bytes
 _FEW = 10_000  # names of one folder that are sorted in memory; more are sorted on disk
 
 Skip = Callable[[str], bool]
@@ -84,9 +86,32 @@ def _files(path: Path, skip: Skip | None) -> Iterator[Part]:
         if skip is not None and skip(os.path.abspath(folder)):
             continue
         below: list[str] = []
+        within = os.path.join(folder, "")
         for name in _names(folder, below):
-            yield Part(os.path.join(folder, name), os.path.join(folder, name))
+            yield Part(within + name, within + name)
         folders += [os.path.join(folder, name) for name in sorted(below, reverse=True)]
+
+
+def are_many(sources: Iterable[str | os.PathLike]) -> bool:
+    """True for sources in which 256 files, or 32 MB, are met at once: no more of them is looked at."""
+    folders, met, size = [], 0, 0
+    for source in map(os.fspath, sources):
+        if os.path.isdir(source):
+            folders.append(source)
+        elif os.path.isfile(source):
+            size += os.path.getsize(source)
+    while folders and met < _MANY and size < _MUCH:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in itertools.islice(entries, _MANY - met):
+                    met += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        size += entry.stat().st_size
+        except OSError:
+            continue  # told when it is read
+    return met >= _MANY or size >= _MUCH
 
 
 def _names(folder: str, below: list[str]) -> Iterable[str]:
@@ -120,7 +145,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 def _offer(part: Part, source: Path, harvest: Harvest) -> None:
     """Look at one file on disk."""
-    if part.path != str(source) and is_litter(os.path.relpath(part.path, source)):
+    if part.path != str(source) and is_litter(_within(part.path, source)):
         harvest.jobs.ignore(part)
         return
     harvest.looked()
@@ -143,7 +168,7 @@ def _offer(part: Part, source: Path, harvest: Harvest) -> None:
                 _read_directory(part, source, stream.seek(0) or stream.read(), harvest)
                 return
             if kind not in ("zip", "tar"):
-                offer.offer(part, head, stream, harvest, beside=beside_on_disk, lies=os.path.lexists)
+                offer.offer(part, head, stream, harvest, kind=kind, beside=beside_on_disk, lies=os.path.lexists)
                 return
     except OSError:
         harvest.refuse(
@@ -155,6 +180,12 @@ def _offer(part: Part, source: Path, harvest: Harvest) -> None:
         harvest.jobs.lose(part)
         return
     (unpack_zip if kind == "zip" else unpack_tar)(part, harvest)
+
+
+def _within(path: str, source: Path) -> str:
+    """Return the part of a path that lies below a source."""
+    above = f"{source}{os.sep}"
+    return path[len(above) :] if path.startswith(above) else os.path.relpath(path, source)
 
 
 def _read_directory(part: Part, source: Path, raw: bytes, harvest: Harvest) -> None:

@@ -12,6 +12,12 @@ SILENT_S = 2.0
 T = TypeVar("T")
 
 
+class _Bar(tqdm):
+    """A bar that looks at the clock at each step, so that no thread has to: where threads are, nothing is forked."""
+
+    monitor_interval = 0
+
+
 def progress(
     items: Iterable[T], *, total: int | None = None, what: str, unit: str = "", show: bool = True
 ) -> Iterator[T]:
@@ -42,7 +48,7 @@ def progress(
 def bar(items: Iterable[T] | None = None, *, total: int | None, what: str, unit: str = "", show: bool = True) -> tqdm:
     """Return the bar itself, for a step that moves it by hand (``update``) and shows figures beside it."""
     watched = sys.stderr.isatty()
-    return tqdm(
+    return _Bar(
         items,
         total=total,
         desc=what,
@@ -51,6 +57,7 @@ def bar(items: Iterable[T] | None = None, *, total: int | None, what: str, unit:
         file=sys.stderr,
         delay=SILENT_S,
         mininterval=0.1 if watched else 30.0,
+        miniters=1,
         dynamic_ncols=watched,
         leave=False,
     )

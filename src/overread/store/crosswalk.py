@@ -7,6 +7,7 @@ of itself and what a label table or a folder says of it; the studies of the arch
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ _MIGRATIONS = (
 
 
 _AT_ONCE = 500  # rows read, or asked for, in one go
+_read_again = functools.lru_cache(maxsize=1024)(json.loads)  # a thousand pictures say the same; nobody changes it
 _OF_THIS_RUN = """(
     EXISTS (SELECT 1 FROM present WHERE present.key = offered.key)
     OR EXISTS (SELECT 1 FROM present WHERE present.key = CASE code
@@ -187,7 +189,7 @@ class Crosswalk:
         )
         while rows := self._db.execute(query, last).fetchall():
             for file, image, _, digest, own, said in rows:
-                yield Source(file, digest, image, json.loads(own), json.loads(said))
+                yield Source(file, digest, image, _read_again(own), _read_again(said))
             last = rows[-1][:3]
 
     def store(self, offered: Iterable[Offered], sources: Iterable[Source]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from overread.domain import Geometry, Study, canonical_json
 from overread.store.objects import ImageRecord
@@ -20,7 +21,7 @@ def row_of(record: ImageRecord) -> tuple[str | float | None, ...]:
         None if record.geometry is None else canonical_json(record.geometry.affine),
         _json_or_none(record.spacing_mm),
         record.modality,
-        canonical_json(record.attributes),
+        _json(record.attributes),
         canonical_json(record.notes),
         record.low,
         record.high,
@@ -54,9 +55,9 @@ def row_of_study(study: Study) -> tuple[str | None, ...]:
         study.pseudonym,
         canonical_json(study.images),
         study.patient,
-        canonical_json(study.labels),
-        canonical_json(study.strata),
-        canonical_json(study.splits),
+        _json(study.labels),
+        _json(study.strata),
+        _json(study.splits),
     )
 
 
@@ -71,6 +72,10 @@ def study_of(row: tuple) -> Study:
         strata=json.loads(strata),
         splits=json.loads(splits),
     )
+
+
+def _json(words: Mapping) -> str:
+    return canonical_json(words) if words else "{}"  # most are empty
 
 
 def _json_or_none(values: tuple[float, ...] | None) -> str | None:
