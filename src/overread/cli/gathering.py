@@ -43,6 +43,7 @@ def collect(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument("--labels-from-folders", action="store_true", help="a picture's folder is its class")
     p.add_argument("--patient", metavar="COLUMN|REGEX", help="who it is: a column of the table, or a part of the path")
     p.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
+    p.add_argument("--cluster", metavar="auto|local|HOST:PORT", help="read on a Ray cluster (docs/scale.md)")
 
     def run(o: Namespace) -> object:
         from overread.steps.collect import collect
@@ -54,6 +55,7 @@ def collect(p: ArgumentParser) -> Callable[[Namespace], object]:
             labels_from_folders=o.labels_from_folders,
             patient=o.patient,
             workers=o.workers,
+            cluster=o.cluster,
             progress=not o.quiet,
         )
 

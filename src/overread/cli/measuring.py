@@ -24,6 +24,7 @@ def evaluate(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument(
         "--seeds-from", nargs="+", default=[], metavar="RUN", help="runs that differ by their seed: the spread is told"
     )
+    p.add_argument("--cluster", metavar="auto|local|HOST:PORT", help="with --on: read on a Ray cluster (docs/scale.md)")
 
     def run(o: Namespace) -> object:
         from overread.steps.evaluate import evaluate
@@ -35,6 +36,7 @@ def evaluate(p: ArgumentParser) -> Callable[[Namespace], object]:
             published=dict(o.published),
             published_n=o.published_n,
             seeds_from=o.seeds_from,
+            cluster=o.cluster,
             progress=not o.quiet,
         )
 
@@ -100,6 +102,7 @@ def explain(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument("--test", action="store_true", help="test the methods first; the verdict is kept with the run")
     p.add_argument("--lesions", metavar="CSV", help="known lesions (file, row, column, radius): play the pointing game")
     p.add_argument("--label", metavar="NAME")
+    p.add_argument("--cluster", metavar="auto|local|HOST:PORT", help="draw on a Ray cluster (docs/scale.md)")
 
     def run(o: Namespace) -> object:
         from overread.steps.explain import explain
@@ -112,6 +115,7 @@ def explain(p: ArgumentParser) -> Callable[[Namespace], object]:
             label=o.label,
             test=o.test,
             lesions=o.lesions,
+            cluster=o.cluster,
             progress=not o.quiet,
         )
 

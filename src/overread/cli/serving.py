@@ -11,11 +11,13 @@ def predict(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument("sources", nargs="+", metavar="SOURCE")
     p.add_argument("--out", required=True, metavar="DIR")
     p.add_argument("--no-dicom", action="store_true", help="no draft SR and Secondary Capture for DICOM input")
+    p.add_argument("--cluster", metavar="auto|local|HOST:PORT", help="answer on a Ray cluster (docs/scale.md)")
 
     def run(o: Namespace) -> object:
         from overread.steps.predict import predict
 
-        return predict(o.run_folder, *o.sources, out=o.out, dicom=not o.no_dicom, progress=not o.quiet)
+        how = {"dicom": not o.no_dicom, "cluster": o.cluster, "progress": not o.quiet}
+        return predict(o.run_folder, *o.sources, out=o.out, **how)
 
     return run
 

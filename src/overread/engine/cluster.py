@@ -107,7 +107,11 @@ def _joined(cluster: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    here = {"include_dashboard": False, "num_cpus": _cores()} if cluster == "local" else {}
+    here = {}
+    if cluster == "local":
+        here = {"include_dashboard": False, "num_cpus": _cores()}
+        if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else one is left in the home folder
     try:
         ray.init(address=cluster, log_to_driver=False, logging_level="error", **here)
     except (ConnectionError, ValueError, RuntimeError, ImportError, OSError) as error:

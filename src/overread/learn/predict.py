@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -98,6 +99,10 @@ class Model:
             files=files,
             heat_maps=_json(run / "heatmaps.json") if "heatmaps.json" in files else {},
         )
+
+    def __reduce__(self):
+        """Travel to another process as the run's path: what arrives has been checked against the manifest there."""
+        return _again, (os.path.abspath(self.run), self.workers)
 
     @property
     def slope_graph(self) -> bytes:
@@ -251,6 +256,10 @@ class Model:
         return (
             f"{referral.REASONS[why]} (sets that hold the right answer in {100 * sets.coverage:g} of 100 cases of each)"
         )
+
+
+def _again(run: str, workers: int) -> Model:
+    return Model.load(run, workers=workers)
 
 
 _UNITS = {

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +48,7 @@ def collect(
     labels_from_folders: bool = False,
     patient: str | None = None,
     workers: int | None = None,
+    cluster: str | None = None,
     progress: bool = True,
 ) -> Collected:
     """Read every image in some folders, files, zip archives or arrays into an archive that holds no names.
@@ -72,6 +73,8 @@ def collect(
         the patient. DICOM files say it themselves.
     workers : int, optional
         Processes that read; all cores when not given.
+    cluster : str, optional
+        "auto", "local" or "host:port": read on that Ray cluster instead (:mod:`overread.engine.cluster`, docs/scale.md).
     progress : bool
         Draw a bar on stderr.
 
@@ -94,7 +97,7 @@ def collect(
         raise LabelError("labels from folders, and a source without", expected="a label table", do="give --labels")
     fetched = fetch(sources, Path(into), show=progress)
     here = [s for s in sources if not is_remote(s)]
-    jobs = _offered_jobs(here, fetched, Path(into), workers=workers, show=progress)
+    jobs = _offered_jobs(here, fetched, Path(into), workers=1 if cluster else workers, show=progress)
     roots = [*here, *(f.root for f in fetched)]
     studies = {name: folder for f in fetched for name, folder in f.studies.items()}
     said = Said(roots, jobs, labels=labels, folders=labels_from_folders, patient=patient, studies=studies)
@@ -104,7 +107,7 @@ def collect(
         run = _Run(archive, book, said, jobs)
         interrupted = False
         try:
-            run.read(workers=workers, show=progress)
+            run.read(workers=workers, cluster=cluster, shared=roots, show=progress)
         except KeyboardInterrupt:
             interrupted = True
         missed = [m for f in fetched for m in f.missed]
@@ -191,7 +194,7 @@ class _Run:
         self.said_again: list[tuple[str, Part]] = []
         self.book.begin(key for job in jobs for key in places_of(job))
 
-    def read(self, *, workers: int | None, show: bool) -> None:
+    def read(self, *, workers: int | None, cluster: str | None, shared: Sequence, show: bool) -> None:
         """Read what is not known yet, and store it in small steps: each is kept whole."""
         with (
             moved_bar(total=len(self.jobs), what="collecting", unit="files", show=show) as moving,
@@ -208,6 +211,9 @@ class _Run:
                 inline=engine.INLINE if self._bytes() < _LITTLE else 2,
                 here=self._is_small,
                 left=lambda: len(self.jobs) - self.looked_at,
+                cluster=cluster,
+                shared=shared,
+                into=self.archive.objects,
             )
             kept = time.monotonic()
             try:

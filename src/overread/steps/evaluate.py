@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from overread import __version__
+from overread import __version__, engine
 from overread.domain import ModelCard, Study, Task, fingerprint
 from overread.domain.canonical import plain
 from overread.errors import CohortError, RunError
@@ -43,6 +44,7 @@ from overread.steps.seeds import seed_spread
 from overread.steps.subgroups import groups_of, told_of
 from overread.steps.ways import ways
 from overread.store.archive import Archive
+from overread.store.objects import ImageRecord, read_object
 
 GONE = "The training archive is not here: no cases are shown, and no subgroup could be looked at."
 
@@ -50,6 +52,8 @@ NOT_ONE = (
     "The other archive is too large to look for copies inside it, and not all its patients are known: copies count as "
     "several cases, and the intervals may be too narrow."
 )
+
+_CHUNK = 64  # images that travel together to a host of a cluster, at most
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ def evaluate(
     published: Mapping[str, float] | None = None,
     published_n: int | None = None,
     seeds_from: Sequence[str | Path] = (),
+    cluster: str | None = None,
     now: datetime | None = None,
     progress: bool = False,
 ) -> Evaluation:
@@ -138,6 +143,9 @@ def evaluate(
         Testing cases behind the published figures.
     seeds_from : sequence of path
         Runs of the same plan and testing images with other seeds: how far chance alone moves the AUROC is told.
+    cluster : str, optional
+        "auto", "local" or "host:port": read the other archive on that Ray cluster (docs/scale.md); the same figures. The
+        testing cohort was read by ``train``.
     now : datetime, optional
         The time that the records carry.
     progress : bool
@@ -156,6 +164,12 @@ def evaluate(
     """
     run, now = Path(run), now or datetime.now().astimezone()
     check_questions(prevalence, published or {})
+    if cluster is not None and on is None:
+        raise RunError(
+            "a cluster, and no other archive to read on it",
+            expected="--on ARCHIVE: the scores of the testing cohort are in the run already",
+            do="leave --cluster out",
+        )
     plan = read_json(run / "plan.json")
     where = archive_of(run, plan)
     task = Task(**{**plan["task"], "labels": tuple(plan["task"]["labels"])})
@@ -181,7 +195,7 @@ def evaluate(
         else:
             archive = stack.enter_context(Archive.open(on))
             there = {s.pseudonym: s for s in archive.studies()}
-            (testing, rows), said = _read(archive, there, model, task, progress=progress), []
+            (testing, rows), said = _read(archive, there, model, task, cluster, progress=progress), []
             if any(patient is None for _, _, _, patient in testing.entries):
                 alone = leakage.find_copies(archive, progress=progress).near
                 testing = replace(testing, copies=alone or {})
@@ -294,7 +308,7 @@ def _refuse_changed(split: Split, studies: Mapping[str, Study]) -> None:
 
 
 def _read(
-    archive: Archive, studies: Mapping[str, Study], model: Model, task: Task, *, progress: bool
+    archive: Archive, studies: Mapping[str, Study], model: Model, task: Task, cluster: str | None, *, progress: bool
 ) -> tuple[Scores, dict[str, Rows]]:
     """Score every labelled study of another archive; return each image as the gate sees it, too, by its hash."""
     known = truth_of(list(studies.values()), task)
@@ -310,11 +324,32 @@ def _read(
             f"no study of this archive has {'a level that the model knows of' if strange else 'the label'} {task.name!r}",
             expected="the label the run was trained for" + (f": {', '.join(task.labels)}" if strange else ""),
         )
-    hashes = bar([entry[1] for entry, _ in rows], total=len(rows), what="reading", unit="images", show=progress)
-    found = list(model.looked(archive.image(name) for name in hashes))
+    hashes = [entry[1] for entry, _ in rows]
+    how = {"total": len(rows), "what": "reading", "unit": "images", "show": progress}
+    if cluster is None:
+        found = list(model.looked(archive.image(name) for name in bar(hashes, **how)))
+    else:
+        found = list(bar(_looked_elsewhere(archive, hashes, model, cluster), **how))
     logits, unlike = np.array([z for z, _, _ in found]), tuple(why for _, why, _ in found)
     seen = {entry[1]: row for (entry, _), (_, _, row) in zip(rows, found, strict=True) if row}
     return Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits, unlike), seen
+
+
+def _looked_elsewhere(
+    archive: Archive, hashes: Sequence[str], model: Model, cluster: str
+) -> Iterator[tuple[np.ndarray, str, Rows]]:
+    """Yield what ``Model.looked`` does, from the hosts of a cluster."""
+    records = (archive.describe(name) for name in hashes)
+    how = {"cluster": cluster, "shared": (archive.objects, model.run), "chunk": _CHUNK}
+    for seen in engine.map(partial(look, model, archive.objects), records, **how):
+        if isinstance(seen, engine.Failure):
+            raise RunError(f"an image that cannot be read: {seen.reason}", do="look for it with `overread verify`")
+        yield seen
+
+
+def look(model: Model, objects: Path, record: ImageRecord) -> tuple[np.ndarray, str, Rows]:
+    """Score one stored image; in a worker process."""
+    return next(model.looked([read_object(objects, record)]))
 
 
 def _alike(model: Model, testing: Scores, rows: Mapping[str, Rows]) -> dict[str, Any]:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
+from itertools import tee
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from overread import engine
 from overread.domain.canonical import plain
 from overread.errors import NothingToDo, OverreadError, RunError
 from overread.formats import door
@@ -86,6 +89,7 @@ def explain(
     label: str | None = None,
     test: bool = False,
     lesions: str | Path | None = None,
+    cluster: str | None = None,
     progress: bool = True,
 ) -> Explained:
     """Write heat-maps for every image in the sources: a PNG overlay and the raw map as ``.npy``.
@@ -109,6 +113,8 @@ def explain(
     lesions : path, optional
         A table of lesions whose place is known (file, row, column, radius; files named from its folder): the pointing
         game is played on the maps, and joins the verdict of the methods that have one.
+    cluster : str, optional
+        "auto", "local" or "host:port": draw on that Ray cluster (docs/scale.md); the same bytes.
     progress : bool
 
     Raises
@@ -132,15 +138,13 @@ def explain(
         model.heat_maps = keep(model.run, _tested(model, methods, progress=progress))
     maps, refused, patients = [], [], {}
     with bar(total=None, what="explain", unit="pass", show=progress) as line:
-        for item in door.scan(*sources):
-            if isinstance(item, door.Refused):
-                refused.append((item.file, item.code, item.reason))
+        for one in _drawn(Drawing(model, out, tuple(methods), label), sources, cluster, tick=line.update):
+            if isinstance(one, door.Refused):
+                refused.append((one.file, one.code, one.reason))
                 continue
-            patients[item.origin.files[0]] = _who(item.origin)
-            try:
-                maps += _one(model, item, out, methods, label, tick=line.update)
-            except OverreadError as error:
-                refused.append((item.origin.files[0], getattr(error, "code", "refused"), str(error)))
+            patients[one.file] = one.patient
+            maps += one.maps
+            refused += [one.refused] if one.refused else []
     if not maps and not refused:
         raise NothingToDo("no files", expected="images in the sources", do="name a folder or files that hold some")
     result = Explained(out, tuple(maps), tuple(refused), patients=patients)
@@ -149,6 +153,60 @@ def explain(
     result = replace(result, verdicts={m: model.heat_maps[m] for m in methods if m in model.heat_maps})
     write_json(out / "maps.json", result.to_json())
     return result
+
+
+class Drawing(NamedTuple):
+    """What is asked of every image: which model, where to write, which kinds of map, of which output."""
+
+    model: Model
+    out: Path
+    methods: tuple[str, ...]
+    label: str | None
+
+
+class Drawn(NamedTuple):
+    """What was written for one image, whose it is, and the refusal in the middle of it, if there was one."""
+
+    file: str
+    patient: Who
+    maps: tuple[dict[str, Any], ...]
+    refused: tuple[str, str, str] | None
+
+
+def draw_job(how: Drawing, job: door.Job, *, tick: Callable[..., object] | None = None) -> list[Drawn | door.Refused]:
+    """Read one job and draw the maps of each of its images; on a cluster in a worker process."""
+    done: list[Drawn | door.Refused] = []
+    for found in door.read_job(job):
+        if isinstance(found, door.Refused):
+            done.append(found)
+            continue
+        file, maps, refused = found.origin.files[0], [], None
+        try:
+            for told in _one(how.model, found, how.out, how.methods, how.label, tick=tick):
+                maps.append(told)
+        except OverreadError as error:
+            refused = (file, getattr(error, "code", "refused"), str(error))
+        done.append(Drawn(file, _who(found.origin), tuple(maps), refused))
+    return done
+
+
+def _drawn(
+    how: Drawing, sources: Sequence[str | Path], cluster: str | None, *, tick: Callable[..., object]
+) -> Iterator[Drawn | door.Refused]:
+    """Yield what came of each image, in the order of the sources."""
+    jobs = door.candidates(sources)
+    if cluster is None:
+        for job in jobs:
+            yield from draw_job(how, job, tick=tick)
+        return
+    again, jobs = tee(jobs)
+    where = {"cluster": cluster, "shared": (*sources, how.model.run), "into": how.out}
+    for job, drawn in zip(again, engine.map(partial(draw_job, how), jobs, **where), strict=True):
+        tick()
+        if isinstance(drawn, engine.Failure):
+            yield from (door.Refused(part.name, "reader-died", drawn.reason) for part in job.parts)
+        else:
+            yield from drawn
 
 
 def _one(model: Model, found: door.Found, out: Path, methods: Sequence[str], label: str | None, *, tick):

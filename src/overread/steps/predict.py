@@ -7,8 +7,10 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
+from itertools import tee
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +30,8 @@ COLUMNS = ("file", "study", "label", "probability", "decision", "reason", "low",
 
 MOST_COMPARED = 5000
 """Studies of a batch that are compared with the calibration cohort: more would show no more, and take memory."""
+
+_CHUNK = 32  # files that travel together to a host of a cluster, at most
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def predict(
     *sources: str | Path,
     out: str | Path,
     dicom: bool = True,
+    cluster: str | None = None,
     progress: bool = True,
     now: datetime | None = None,
 ) -> Predictions:
@@ -122,6 +127,8 @@ def predict(
     out : path
     dicom : bool
         False: no DICOM objects.
+    cluster : str, optional
+        "auto", "local" or "host:port": read and answer on that Ray cluster (docs/scale.md); the same bytes.
     progress : bool
     now : datetime, optional
         The time that the DICOM objects carry.
@@ -141,17 +148,15 @@ def predict(
     batch: dict[str, tuple[str, Rows]] = {}
     studies: dict[str, list[tuple[door.Origin, Read]]] = {}  # not their voxels: the files of studies come in any order
     with bar(total=None, what="predict", unit="image", show=progress) as line:
-        for found in _found(sources, refused):
-            try:
-                read, seen = answer(model, found)
-            except OverreadError as error:
-                refused.append((found.origin.files[0], getattr(error, "code", "refused"), str(error)))
+        for one in _answered(model, sources, cluster):
+            if isinstance(one, door.Refused):
+                refused.append((one.file, one.code, one.reason))
                 continue
-            reads.append(read)
-            _remember(batch, read, seen)
+            reads.append(one.read)
+            _remember(batch, one.read, one.seen)
             line.update(1)
-            if found.image.attributes.get("format") == "DICOM":
-                studies.setdefault(read.study, []).append((found.origin, read))
+            if one.dicom:
+                studies.setdefault(one.read.study, []).append((one.origin, one.read))
     if not reads and not refused:
         raise NothingToDo("no files", expected="images in the sources", do="name a folder or files that hold some")
     result = Predictions(
@@ -189,12 +194,47 @@ def _remember(batch: dict[str, tuple[str, Rows]], read: Read, seen: Rows) -> Non
         batch[read.study] = (read.image, {kind: np.asarray(row, np.float32) for kind, row in seen.items()})
 
 
-def _found(sources: Sequence[str | Path], refused: list[tuple[str, str, str]]) -> Iterator[door.Found]:
-    for item in door.scan(*sources):
-        if isinstance(item, door.Refused):
-            refused.append((item.file, item.code, item.reason))
+class Answered(NamedTuple):
+    """One image answered: where it came from, the findings, how the gate sees it, and whether it is a DICOM image."""
+
+    origin: door.Origin
+    read: Read
+    seen: Rows
+    dicom: bool
+
+
+def answer_job(model: Model, job: door.Job) -> list[Answered | door.Refused]:
+    """Read one job and answer each of its images; on a cluster in a worker process, so that pixels need not travel."""
+    done: list[Answered | door.Refused] = []
+    for found in door.read_job(job):
+        if isinstance(found, door.Refused):
+            done.append(found)
+            continue
+        try:
+            read, seen = answer(model, found)
+        except OverreadError as error:
+            done.append(door.Refused(found.origin.files[0], getattr(error, "code", "refused"), str(error)))
         else:
-            yield item
+            done.append(Answered(found.origin, read, seen, found.image.attributes.get("format") == "DICOM"))
+    return done
+
+
+def _answered(model: Model, sources: Sequence[str | Path], cluster: str | None) -> Iterator[Answered | door.Refused]:
+    """Yield an answer or a refusal for each image, in the order of the sources."""
+    jobs, one = door.candidates(sources), partial(answer_job, model)
+    if cluster is None:
+        for job in jobs:
+            yield from one(job)
+        return
+    from overread import engine  # a single picture needs none, and is to be answered at once
+
+    again, jobs = tee(jobs)
+    shared = (*sources, model.run)
+    for job, answers in zip(again, engine.map(one, jobs, cluster=cluster, shared=shared, chunk=_CHUNK), strict=True):
+        if isinstance(answers, engine.Failure):
+            yield from (door.Refused(part.name, "reader-died", answers.reason) for part in job.parts)
+        else:
+            yield from answers
 
 
 def _with_evidence(
