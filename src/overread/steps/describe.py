@@ -21,7 +21,16 @@ from overread.steps.run import environment, lock_fingerprint, read_json
 
 
 def card_of(
-    out: Path, plan, split, by_name, fitted, hashes: dict[str, str], *, started: float, now: datetime
+    out: Path,
+    plan,
+    split,
+    by_name,
+    fitted,
+    hashes: dict[str, str],
+    *,
+    started: float,
+    cost: dict[str, Any],
+    now: datetime,
 ) -> ModelCard:
     calibration = read_json(out / "calibration.json")
     cohorts = {c: _cohort_told(split.cohorts[c], by_name, plan.task) for c in COHORTS}
@@ -55,6 +64,7 @@ def card_of(
             "source_of_split": split.source,
             "seconds": round(fitted.seconds, 1),
             "seconds_in_all": round(time.monotonic() - started, 1),
+            "cost": cost,
             "carries": carries(out),
             "machine": f"{platform.machine()}, {platform.system()}",
             "versions": {"overread": __version__, "python": platform.python_version(), **environment()},

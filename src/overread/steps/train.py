@@ -15,7 +15,7 @@ from overread.domain import COHORTS, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn import plan_file
-from overread.steps import corruptions, elsewhere, leakage, probes, shortcuts
+from overread.steps import corruptions, cost, elsewhere, leakage, probes, shortcuts
 from overread.steps import evaluate as evaluating
 from overread.steps import plan as planned
 from overread.steps.begin import Asked, check_options, prepare
@@ -98,6 +98,7 @@ def train(
     """
     out, path = Path(out), planned.path_of(archive)
     now, started, code = now or datetime.now().astimezone(), time.monotonic(), code_fingerprint()
+    meter = cost.read_meter()
     asked = Asked(network, seeds, seed, kind, side_matters, budget, plan)
     seconds = check_options(asked, sensitivity)
     if plan is not None:
@@ -144,7 +145,13 @@ def train(
         if baseline and drawn.network != BASELINE and not (out / BASELINE_SCORES).exists():
             train_baseline(store, divided, out, progress=progress)
         hashes = seal(out)
-        card = card_of(out, drawn, split, by_name, fitted, {**hashes, "code": code}, started=started, now=now)
+        few = (store.image(image) for image, _, _ in split.cohorts["calibration"][:32])
+        paid = {
+            "training": cost.of_training(meter),
+            "prediction": cost.of_prediction(out / "model.onnx", drawn.recipe, few),
+        }
+        spent = {"started": started, "cost": paid}
+        card = card_of(out, drawn, split, by_name, fitted, {**hashes, "code": code}, **spent, now=now)
         write_json(out / "card.json", plain(card))
         seal(out, card=card.fingerprint)
     shutil.rmtree(out / "cache", ignore_errors=True)
