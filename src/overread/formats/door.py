@@ -16,9 +16,22 @@ from overread.formats.jobs import Job, Jobs, Part
 from overread.formats.limits import refusing
 from overread.formats.packed import contents
 from overread.formats.sniff import HEAD, sniff
-from overread.formats.walk import Skip, walk
+from overread.formats.walk import Skip, are_many, walk
 
-__all__ = ["Found", "Job", "Jobs", "Origin", "Part", "Refused", "candidates", "ignored", "read", "read_job", "scan"]
+__all__ = [
+    "Found",
+    "Job",
+    "Jobs",
+    "Origin",
+    "Part",
+    "Refused",
+    "are_many",
+    "candidates",
+    "ignored",
+    "read",
+    "read_job",
+    "scan",
+]
 
 
 def candidates(

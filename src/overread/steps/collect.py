@@ -19,13 +19,23 @@ from tqdm import tqdm
 from overread import engine
 from overread.domain import Study
 from overread.errors import LabelError, NothingToDo
-from overread.formats.door import Job, Jobs, Part, Refused, candidates
+from overread.formats.door import Job, Jobs, Part, Refused, are_many
 from overread.formats.facts import MAY_SHOW
 from overread.formats.labels import LabelRow
 from overread.steps.collected import Collected, label_counts, telling
 from overread.steps.examinations import examinations
-from overread.steps.fetched import Fetched, fetch, is_remote
-from overread.steps.offered import Looks, absolute, entry, is_known, keys_of, looked_at, own_words, places_of
+from overread.steps.fetched import fetch, is_remote
+from overread.steps.offered import (
+    Looks,
+    absolute,
+    entry,
+    is_known,
+    keys_of,
+    looked_at,
+    offered_jobs,
+    own_words,
+    places_of,
+)
 from overread.steps.progress import bar as moved_bar
 from overread.steps.said import Said
 from overread.steps.written import Written, read_and_write
@@ -36,7 +46,6 @@ from overread.store.objects import finish_objects
 _KEEP_AFTER_S = 0.5
 _LITTLE = 32 << 20  # bytes that are read before other processes have started, all together
 _SMALL = 4 << 20  # and by one job while they start
-_MANY = 5000  # files from which on other processes are surely needed
 _QUEUED, _AHEAD = 128, 1000  # small pictures that wait at a process; results that wait while a large volume is read
 _AT_ONCE = 64  # files that the book is asked about in one go
 
@@ -97,30 +106,35 @@ def collect(
         raise LabelError("labels from folders, and a source without", expected="a label table", do="give --labels")
     fetched = fetch(sources, Path(into), show=progress)
     here = [s for s in sources if not is_remote(s)]
-    jobs = _offered_jobs(here, fetched, Path(into), workers=1 if cluster else workers, show=progress)
-    roots = [*here, *(f.root for f in fetched)]
-    studies = {name: folder for f in fetched for name, folder in f.studies.items()}
-    said = Said(roots, jobs, labels=labels, folders=labels_from_folders, patient=patient, studies=studies)
-    said.notes += [note for f in fetched for note in f.notes]
-    with Archive.create(into) as archive, Crosswalk(archive.shelf()) as book:
-        said.key = archive.key
-        run = _Run(archive, book, said, jobs)
-        interrupted = False
-        try:
-            run.read(workers=workers, cluster=cluster, shared=roots, show=progress)
-        except KeyboardInterrupt:
-            interrupted = True
-        missed = [m for f in fetched for m in f.missed]
-        book.note_elsewhere(
-            [(m.name, m.code, m.reason) for m in missed], named=[name for f in fetched for name in f.named]
-        )
-        studies, duplicates, notes = run.make_studies()
-        if interrupted:
-            print(f"stopped: {run.read_now:,} files are stored; run the same command again to go on", file=sys.stderr)
-            raise KeyboardInterrupt
-        collected = run.summary(studies, duplicates, notes, seconds=time.monotonic() - began)
-        told = [{"file": m.name, "code": m.code, "reason": m.reason} for m in missed]
-        collected = replace(collected, refused=(*told, *collected.refused))
+    several = cluster is None and workers != 1
+    hands = (workers or engine.cores()) if several and are_many([*here, *(f.root for f in fetched)]) else 0
+    with engine.forks(functools.partial(read_and_write, Path(into) / "objects"), hands) as crew:
+        jobs = offered_jobs(here, fetched, Path(into), warm=several and not crew, show=progress)
+        roots = [*here, *(f.root for f in fetched)]
+        studies = {name: folder for f in fetched for name, folder in f.studies.items()}
+        said = Said(roots, jobs, labels=labels, folders=labels_from_folders, patient=patient, studies=studies)
+        said.notes += [note for f in fetched for note in f.notes]
+        with Archive.create(into) as archive, Crosswalk(archive.shelf()) as book:
+            said.key = archive.key
+            run = _Run(archive, book, said, jobs)
+            interrupted = False
+            try:
+                run.read(crew, workers=workers, cluster=cluster, shared=roots, show=progress)
+            except KeyboardInterrupt:
+                interrupted = True
+            missed = [m for f in fetched for m in f.missed]
+            book.note_elsewhere(
+                [(m.name, m.code, m.reason) for m in missed], named=[name for f in fetched for name in f.named]
+            )
+            studies, duplicates, notes = run.make_studies()
+            if interrupted:
+                print(
+                    f"stopped: {run.read_now:,} files are stored; run the same command again to go on", file=sys.stderr
+                )
+                raise KeyboardInterrupt
+            collected = run.summary(studies, duplicates, notes, seconds=time.monotonic() - began)
+            told = [{"file": m.name, "code": m.code, "reason": m.reason} for m in missed]
+            collected = replace(collected, refused=(*told, *collected.refused))
     if not collected.read and not collected.already:
         raise NothingToDo(
             f"{len(collected.refused)} file{'s' * (len(collected.refused) != 1)} and no image among them "
@@ -129,42 +143,6 @@ def collect(
             do="point to the folder, archive or file that holds the images",
         )
     return collected
-
-
-def _offered_jobs(
-    here: Iterable[str | os.PathLike], fetched: Iterable[Fetched], into: Path, *, workers: int | None, show: bool
-) -> Jobs:
-    """Return what there is to read, without what lies in the archive itself."""
-    ours = tuple(os.path.join(os.path.abspath(f"{into}{end}"), "") for end in ("", ".names"))
-    brought = tuple(os.path.join(os.path.abspath(f.root), "") for f in fetched)
-
-    def in_archive(path: str) -> bool:
-        path = os.path.join(os.path.abspath(path), "")
-        return path.startswith(ours) and not path.startswith(brought)
-
-    sources = [*(s for s in here if not in_archive(os.fspath(s))), *(path for f in fetched for path in f.paths)]
-    with moved_bar(total=None, what="looking", unit="files", show=show) as looking:
-        count = itertools.count(1)
-
-        def tick() -> None:
-            looking.update()
-            if next(count) == _MANY and workers != 1:
-                engine.warm(read_and_write)
-
-        jobs = candidates(sources, tick=tick, skip=in_archive)
-    if not len(jobs):
-        if missed := [m for f in fetched for m in f.missed]:
-            raise NothingToDo(
-                f"{len(missed)} asked for and none brought; {missed[0].name}: {missed[0].reason}",
-                expected="at least one image",
-            )
-        raise NothingToDo(
-            f"no file in {'the source' if len(sources) == 1 else 'the sources'}"
-            + (f" but {jobs.ignored} hidden ones" if jobs.ignored else ""),
-            expected="images",
-            do="point to the folder, archive or file that holds the images",
-        )
-    return jobs
 
 
 # -- reading ------------------------------------------------------------------------------------------------------
@@ -194,7 +172,9 @@ class _Run:
         self.said_again: list[tuple[str, Part]] = []
         self.book.begin(key for job in jobs for key in places_of(job))
 
-    def read(self, *, workers: int | None, cluster: str | None, shared: Sequence, show: bool) -> None:
+    def read(
+        self, crew: list[engine.Worker], *, workers: int | None, cluster: str | None, shared: Sequence, show: bool
+    ) -> None:
         """Read what is not known yet, and store it in small steps: each is kept whole."""
         with (
             moved_bar(total=len(self.jobs), what="collecting", unit="files", show=show) as moving,
@@ -208,9 +188,10 @@ class _Run:
                 workers=workers,
                 chunk=_QUEUED,
                 ahead=_AHEAD,
-                inline=engine.INLINE if self._bytes() < _LITTLE else 2,
+                inline=2 if crew or self._bytes() >= _LITTLE else engine.INLINE,
                 here=self._is_small,
                 left=lambda: len(self.jobs) - self.looked_at,
+                crew=crew,
                 cluster=cluster,
                 shared=shared,
                 into=self.archive.objects,

@@ -1,18 +1,26 @@
-"""The files of a job as collect's book knows them: their keys, how they were before they were read, what became of them."""
+"""What is offered to collect, and its files as the book knows them: their keys, how they were, what became of them."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import overread
+from overread import engine
+from overread.errors import NothingToDo
 from overread.formats.deid import pseudonym
-from overread.formats.door import Job, Part, Refused
+from overread.formats.door import Job, Jobs, Part, Refused, candidates
 from overread.formats.found import Origin
+from overread.steps.fetched import Fetched
+from overread.steps.progress import bar as moved_bar
+from overread.steps.written import read_and_write
 from overread.store.crosswalk import Offered, storable
 
+_MANY = 5000  # files from which on other processes are surely needed
 _TRY_AGAIN = ("reader-died", "unreadable")  # refusals that another day may not give
 
 Looks = dict[str, tuple[int, int]]
@@ -94,3 +102,45 @@ def own_words(origin: Origin, *, key: bytes) -> dict[str, Any]:
     if (origin.study_uid or "").strip():
         own["study"] = pseudonym("S", origin.study_uid, key=key)
     return own
+
+
+def offered_jobs(
+    here: Iterable[str | os.PathLike], fetched: Iterable[Fetched], into: Path, *, warm: bool, show: bool
+) -> Jobs:
+    """Return what there is to read, without what lies in the archive itself.
+
+    Raises
+    ------
+    NothingToDo
+        When there is no file.
+    """
+    ours = tuple(os.path.join(os.path.abspath(f"{into}{end}"), "") for end in ("", ".names"))
+    brought = tuple(os.path.join(os.path.abspath(f.root), "") for f in fetched)
+
+    def in_archive(path: str) -> bool:
+        path = os.path.join(os.path.abspath(path), "")
+        return path.startswith(ours) and not path.startswith(brought)
+
+    sources = [*(s for s in here if not in_archive(os.fspath(s))), *(path for f in fetched for path in f.paths)]
+    with moved_bar(total=None, what="looking", unit="files", show=show) as looking:
+        count = itertools.count(1)
+
+        def tick() -> None:
+            looking.update()
+            if next(count) == _MANY and warm:
+                engine.warm(read_and_write)
+
+        jobs = candidates(sources, tick=tick, skip=in_archive)
+    if not len(jobs):
+        if missed := [m for f in fetched for m in f.missed]:
+            raise NothingToDo(
+                f"{len(missed)} asked for and none brought; {missed[0].name}: {missed[0].reason}",
+                expected="at least one image",
+            )
+        raise NothingToDo(
+            f"no file in {'the source' if len(sources) == 1 else 'the sources'}"
+            + (f" but {jobs.ignored} hidden ones" if jobs.ignored else ""),
+            expected="images",
+            do="point to the folder, archive or file that holds the images",
+        )
+    return jobs
