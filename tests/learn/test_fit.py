@@ -92,19 +92,20 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(network, tmp_pat
     assert any((a != b).any() for a, b in zip(whole.built.trained.get_weights(), other.built.trained.get_weights()))
 
 
-def test_a_damaged_graph_is_refused_by_the_check(tmp_path):
+@pytest.fixture(scope="module")
+def briefly(tmp_path_factory) -> tuple[fit.Fitted, np.ndarray]:
+    """A network after one epoch, and its images."""
+    x, truth = cohort(BINARY)
+    kept = tmp_path_factory.mktemp("briefly") / "c.npz"
+    of = {"training": (x, truth), "tuning": (x[:8], truth[:8]), "score": score}
+    return fit.fit(drawn(BINARY, epochs=1), **of, checkpoint=kept), x
+
+
+def test_a_damaged_graph_is_refused_by_the_check(briefly, tmp_path):
     import onnx
     from onnx import numpy_helper
 
-    task = BINARY
-    x, truth = cohort(task)
-    fitted = fit.fit(
-        drawn(task, epochs=1),
-        training=(x, truth),
-        tuning=(x[:8], truth[:8]),
-        score=score,
-        checkpoint=tmp_path / "c.npz",
-    )
+    fitted, x = briefly
     assert export.export(fitted.built, tmp_path / "m.onnx", examples=x[:5]) < 1e-4
     graph = onnx.load(tmp_path / "m.onnx")
     tensor = max(graph.graph.initializer, key=lambda t: int(np.prod(t.dims)))
@@ -112,16 +113,8 @@ def test_a_damaged_graph_is_refused_by_the_check(tmp_path):
     assert export.check(graph.SerializeToString(), fitted.built, x[:5]) > export.TOLERANCE
 
 
-def test_the_exported_graph_gives_the_same_bytes_alone_and_in_company(tmp_path):
-    task = BINARY
-    x, truth = cohort(task)
-    fitted = fit.fit(
-        drawn(task, epochs=1),
-        training=(x, truth),
-        tuning=(x[:8], truth[:8]),
-        score=score,
-        checkpoint=tmp_path / "c.npz",
-    )
+def test_the_exported_graph_gives_the_same_bytes_alone_and_in_company(briefly, tmp_path):
+    fitted, x = briefly
     export.export(fitted.built, tmp_path / "m.onnx", examples=x[:5])
     session = predict.open_graph(tmp_path / "m.onnx")
     together = [z.tobytes() for z, _ in predict.run_graph(session, x)]

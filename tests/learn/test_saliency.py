@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from scipy import ndimage
-from small_run import filter_bank
+from small_run import graph as filter_graph
 
 from overread.errors import ExportError, RunError
 from overread.learn import saliency, saliency_gradient, saliency_redraw, saliency_tests
@@ -51,24 +51,10 @@ def linear(weight: np.ndarray, bias: float = 0.3) -> Network:
     return Network(open_graph(graph), {"tail": np.array("none")}, slopes)
 
 
-def filters(kernel: np.ndarray, *, side: int = 28) -> tuple[bytes, dict]:
+def filters(kernel: np.ndarray) -> tuple[bytes, dict]:
     """The small network of the evaluation tests: filters, ReLU, global average, linear head."""
-    graph = model(
-        [
-            helper.make_node("Transpose", ["image"], ["first"], perm=[0, 3, 1, 2]),
-            helper.make_node("Conv", ["first", "bank"], ["waves"], pads=[2, 2, 2, 2]),
-            helper.make_node("Relu", ["waves"], ["parts"]),
-            helper.make_node("Transpose", ["parts"], ["features"], perm=[0, 2, 3, 1]),
-            helper.make_node("GlobalAveragePool", ["parts"], ["mean"]),
-            helper.make_node("Flatten", ["mean"], ["flat"]),
-            helper.make_node("MatMul", ["flat", "kernel"], ["product"]),
-            helper.make_node("Add", ["product", "bias"], ["logits"]),
-        ],
-        {"bank": filter_bank(), "kernel": kernel.astype(np.float32), "bias": np.zeros(kernel.shape[1], np.float32)},
-        shape=(side, side, 1),
-        outputs=kernel.shape[1],
-    )
-    return graph, {"tail": np.array("mean"), "kernel0": kernel.astype(np.float32), "bias0": np.zeros(kernel.shape[1])}
+    bias = np.zeros(kernel.shape[1])
+    return filter_graph(kernel, bias), {"tail": np.array("mean"), "kernel0": kernel.astype(np.float32), "bias0": bias}
 
 
 def network(graph: bytes, tail: dict) -> Network:
@@ -108,7 +94,7 @@ def test_the_black_margin_of_a_film_is_no_finding(monkeypatch):
     rng = np.random.default_rng(4)
     y, there = np.mgrid[:48, :48][0], np.hypot(*(np.mgrid[:48, :48] - 23.5)) < 9
     x = np.where(there, 0.6 + 0.3 * np.sin(y) + 0.1 * rng.normal(size=(48, 48)), 0.0).astype(np.float32)[..., None]
-    net = network(*filters(np.ones((8, 1)), side=48))
+    net = network(*filters(np.ones((8, 1))))
 
     def in_the_margin() -> float:
         heat = np.abs(saliency.occlusion_field(net, x, 0, tick=QUIET))

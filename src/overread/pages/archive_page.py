@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from overread.pages.histogram import histogram
+from overread.pages.template import filled
 
 _MOST_ROWS = 12  # of a table of counts
 _MOST_REASONS = 200
@@ -32,9 +30,7 @@ def render_archive(archive: Mapping[str, Any]) -> str:
     str
     """
     told, totals = archive["inspection"], archive["totals"]
-    styles = resources.files("overread.pages").joinpath("templates")
     page = {
-        "style": "".join(styles.joinpath(name).read_text("utf-8") for name in ("report.css", "archive.css")),
         "overread": archive["overread"],
         "title": archive["name"],
         "names": archive["names"],
@@ -74,14 +70,7 @@ def render_archive(archive: Mapping[str, Any]) -> str:
         "records": archive["records"],
     }
     page["contents"] = _contents(page)
-    shelf = Environment(
-        loader=PackageLoader("overread.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return shelf.get_template("archive.html").render(page)
+    return filled("archive.html", page, styles=("report.css", "archive.css"))
 
 
 def _some(shown: int, of: int, what: str) -> str:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from overread.pages.plots import BLUE, GREY, INK, Plot, svg, text, told
 from overread.pages.report_labels import apart
+from overread.pages.template import filled
 
 WORDS = {
     "auroc": ("AUROC", "higher is better"),
@@ -38,7 +36,6 @@ def render_compare(comparison: Mapping[str, Any], *, overread: str) -> str:
     whom = "patients unknown" if comparison["patients"] is None else f"{comparison['patients']:,} patients"
     page = {
         "overread": overread,
-        "style": resources.files("overread.pages").joinpath("templates/report.css").read_text("utf-8"),
         "label": comparison["label"],
         "whom": f"{comparison['images']:,} images, {whom}",
         "runs": runs,
@@ -59,14 +56,7 @@ def render_compare(comparison: Mapping[str, Any], *, overread: str) -> str:
         "spread": comparison["spread"] if len(runs) > 2 else None,
         "notes": comparison["notes"],
     }  # fmt: skip
-    shelf = Environment(
-        loader=PackageLoader("overread.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return shelf.get_template("compare.html").render(page)
+    return filled("compare.html", page)
 
 
 def shortest(runs: Sequence[str]) -> list[str]:

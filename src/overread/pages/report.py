@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from importlib import resources
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from overread.domain.canonical import plain
 from overread.domain.human import HUMAN
@@ -19,15 +16,9 @@ from overread.pages.report_beside import beside, methods, seeds
 from overread.pages.report_groups import none_because, subgroup_columns, subgroup_rows
 from overread.pages.report_headline import hardly, headline, whose
 from overread.pages.report_labels import HONESTY, alarms, label_part, levels_part, overview, short
-from overread.pages.report_words import (
-    ALWAYS_LIMITS,
-    COUNTED_BY_IMAGE,
-    OTHER_ARCHIVE,
-    SAME_SOURCE,
-    USES,
-    reads_told,
-)
+from overread.pages.report_words import ALWAYS_LIMITS, COUNTED_BY_IMAGE, OTHER_ARCHIVE, SAME_SOURCE, USES, reads_told
 from overread.pages.sections import sections_of
+from overread.pages.template import filled
 
 FEW_LABELS = 3
 """Of more labels than this the curves are folded away, and a table tells of all of them first."""
@@ -120,25 +111,15 @@ def fill(page: Mapping[str, Any], answers: Mapping[str, str], *, printed: bool =
     """
     rows = rows_of(page["known"], answers)
     missing = [key for row in rows for key in row.blank]
-    shelf = Environment(
-        loader=PackageLoader("overread.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = shelf.get_template("report.html")
-    style = resources.files("overread.pages").joinpath("templates/report.css").read_text("utf-8")
     given = {
         **page,
-        "style": style,
         "honesty": HONESTY,
         "human": [(item.words, answers[key]) for key, item in HUMAN.items() if answers.get(key)],
         "missing": [HUMAN[key].words for key in missing],
         "unmeasured": [row.item.text for row in rows if row.state == "not measured"],
         "checklist": rows,
     }
-    html = _sure_links(template.render(given))
+    html = _sure_links(filled("report.html", given))
     return re.sub(r"<details(?! open)", "<details open", html) if printed else html
 
 
@@ -217,6 +198,14 @@ def _network(evaluation: Mapping[str, Any]) -> str:
 def _split_told(evaluation: Mapping[str, Any]) -> str:
     split = evaluation["split"]
     unit = "by patient" if split["unit"] == "patient" else "by study, as the patients are not known"
+    if evaluation["external"]:
+        found = evaluation["leakage"]
+        gone, of = sum(found["excluded"].get("testing", {}).values()), found["images"]["testing"]
+        left_out = f", less {gone:,} that the run had learned from" if gone else ""
+        return (
+            f"Measured are all {of:,} images of the other archive that have an answer{left_out}: nothing of it was divided. "
+            f"What follows is of the archive that the run was trained on, which was divided {unit} ({split['source']})."
+        )
     both = split["overlap"]
     shared = ", ".join(f"{both[k]:,} {k}" for k in ("patients", "studies", "images"))
     return f"Divided {unit} ({split['source']}). In more than one cohort: {shared} (counted, not assumed)."
@@ -226,8 +215,9 @@ def _flow_told(evaluation: Mapping[str, Any]) -> str:
     counts = evaluation.get("flow")
     if not counts:
         return ""
+    which = "that" if evaluation["external"] else "the"
     return (
-        f"Of {counts['studies']:,} studies in the archive, {counts['labelled']:,} have a known answer and "
+        f"Of {counts['studies']:,} studies in {which} archive, {counts['labelled']:,} have a known answer and "
         f"{counts['divided']:,} stand in the four cohorts. Files that could not be read are counted by overread inspect."
     )
 
