@@ -106,10 +106,17 @@ def _refuse(line: str) -> int:
 
 
 def _system_told(error: OSError) -> str:
+    room = "expected room to write; free some, then run the same command again (train: with --resume)"
+    name = error.filename
     what = {
-        errno.ENOSPC: "the disk is full; expected room to write; free some, then run the same command again (train: with --resume)",
-        errno.EDQUOT: "the disk quota is used up; expected room to write; free some, then run the same command again (train: with --resume)",
-        errno.EACCES: f"no permission for {error.filename}; expected a folder you may write; name another",
-        errno.ENOENT: f"{error.filename} does not exist; expected an existing file or folder; check the path",
+        errno.ENOSPC: f"the disk is full; {room}",
+        errno.EDQUOT: f"the disk quota is used up; {room}",
+        errno.EACCES: f"no permission for {name}; expected a folder you may write; name another",
+        errno.EROFS: f"{name} lies on a disk that cannot be written; expected a folder you may write; name another",
+        errno.ENOENT: f"{name} does not exist and cannot be made; expected a path in a folder that you may write; check it",
+        errno.ENOTDIR: f"{name} is a file, or lies below one; expected a folder; name another",
+        errno.EEXIST: f"{name} is a file; expected a folder, or nothing yet; name another",
+        errno.EISDIR: f"{name} is a folder; expected a file; name another",
     }
-    return what.get(error.errno or 0, f"{error.strerror or error} {error.filename or ''}".strip())
+    told = f"{error.strerror or error} {name or ''}".strip()
+    return what.get(error.errno or 0, f"{told}; expected files that can be read and written; check the disk")
