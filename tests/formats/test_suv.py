@@ -42,8 +42,75 @@ def test_corrected_to_the_injection_needs_no_times() -> None:
 def test_injected_before_midnight() -> None:
     night = pet(SeriesTime="003000", AcquisitionTime="003000", RadiopharmaceuticalStartTime="233000")
     assert suv(night)[1] == pytest.approx(suv(pet())[1])
-    dated = pet(SeriesTime="003000", AcquisitionTime="003000", RadiopharmaceuticalStartDateTime="20200101233000.00")
+    dated = {"RadiopharmaceuticalStartTime": "233000", "RadiopharmaceuticalStartDateTime": "20200101233000.00"}
+    dated = pet(SeriesTime="003000", AcquisitionTime="003000", **dated)
     assert suv(dated)[1] == pytest.approx(suv(pet())[1])
+
+
+@pytest.mark.parametrize("late", [1, 15, 600])
+def test_injected_after_the_scan_began_is_not_injected_the_day_before(late: int) -> None:
+    """A dynamic scan is started first. Decay is corrected to its start, when a little more than the dose would have been needed."""
+    start = f"10{15 + late // 60:02d}{late % 60:02d}"
+    unit, factor, notes = suv(pet(RadiopharmaceuticalStartTime=start))
+    assert unit == "SUVbw"
+    assert factor == pytest.approx(70_000 / (370e6 * 0.5 ** (-late / HALF_LIFE)), rel=1e-12)
+    assert notes == [f"injected-late: injected {late} s after the scan began"]
+
+
+@pytest.mark.parametrize("start", ["102501", "120000", "230000"])
+def test_an_injection_long_after_the_scan_is_a_wrong_time(start: str) -> None:
+    unit, factor, notes = suv(pet(RadiopharmaceuticalStartTime=start))
+    assert (unit, factor) == ("Bq/ml", 1.0)
+    assert "s between injection and scan" in notes[0]
+
+
+def zoned(start: str, *, zone: str | None, clock: str | None = None) -> Dataset:
+    ds = pet(RadiopharmaceuticalStartDateTime=start, TimezoneOffsetFromUTC=zone, RadiopharmaceuticalStartTime=clock)
+    if zone is None:
+        del ds.TimezoneOffsetFromUTC
+    return ds
+
+
+@pytest.mark.parametrize(
+    ("start", "zone"),
+    [
+        ("20200102091500", "+0100"),
+        ("20200102081500+0000", "+0100"),
+        ("20200102121500.5+0930", "+0630"),
+        ("20200102041500-0500", "+0000"),
+        ("20200101214500-1130", "+0000"),
+    ],
+)
+def test_an_injection_in_another_time_zone_is_the_same_moment(start: str, zone: str) -> None:
+    assert suv(zoned(start, zone=zone))[:2] == ("SUVbw", pytest.approx(suv(pet())[1], rel=1e-4))
+
+
+def test_a_zone_that_the_scan_does_not_share_leaves_activity_unless_the_clock_confirms_it() -> None:
+    assert "time zone" in suv(zoned("20200102091500+0200", zone=None))[2][0]
+    assert suv(zoned("20200102091500+0200", zone=None, clock="091500"))[1] == pytest.approx(suv(pet())[1])
+    contradicted = suv(zoned("20200102091500+0000", zone="+0100", clock="091500"))
+    assert contradicted[0] == "Bq/ml"
+    assert "two times of injection, 3600 s apart" in contradicted[2][0]
+
+
+def test_a_long_half_life_needs_the_day_of_injection() -> None:
+    """Zirconium-89 is scanned days later: a time without a date says nothing."""
+    assert "day of injection is not said" in suv(pet(RadionuclideHalfLife=282_276))[2][0]
+    unit, factor, _ = suv(pet(RadionuclideHalfLife=282_276, RadiopharmaceuticalStartDateTime="20191229091500"))
+    assert (unit, factor) == ("SUVbw", pytest.approx(70_000 / (370e6 * 0.5 ** ((4 * 86400 + 3600) / 282_276))))
+
+
+def test_a_half_life_that_is_another_nuclide_s_is_named() -> None:
+    assert "109.77 minutes would be that of fluorine-18" in suv(pet(RadionuclideHalfLife=109.77))[2][0]
+    assert "1.83 hours" in suv(pet(RadionuclideHalfLife=1.83))[2][0]
+    code = Dataset()
+    code.CodeValue = "C-111A1"
+    ds = pet(RadionuclideHalfLife=4062.6)
+    assert suv(ds)[0] == "SUVbw"
+    ds.RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence = Sequence([code])
+    assert "that of fluorine-18 is 6586.2 s" in suv(ds)[2][0]
+    ds.RadiopharmaceuticalInformationSequence[0].RadionuclideHalfLife = HALF_LIFE
+    assert suv(ds)[0] == "SUVbw"
 
 
 def test_a_series_made_after_the_scan_needs_ges_own_time() -> None:
@@ -84,6 +151,7 @@ def test_what_the_scanner_already_made() -> None:
         ({"DecayCorrection": "NONE"}, "Decay Correction"),
         ({"CorrectedImage": ["DECY"]}, "attenuation"),
         ({"RadiopharmaceuticalStartDateTime": "20191201091500"}, "s between injection and scan"),
+        ({"RadiopharmaceuticalStartDateTime": "20200101091500"}, "90000 s between injection and scan"),
     ],
 )
 def test_whatever_is_missing_leaves_activity_and_is_named(header: dict, named: str) -> None:
