@@ -13,7 +13,6 @@ import pytest
 from painted import content, paint, run
 from pydicom.data import get_testdata_file
 
-from overread import engine
 from overread.errors import LabelError
 from overread.steps import written
 from overread.steps.inspect import inspect
@@ -57,13 +56,6 @@ def test_a_second_run_reads_nothing_and_changes_nothing(films, tmp_path, monkeyp
     assert (again.read, again.already, again.images) == (0, 9, 8)
     assert {r["code"] for r in again.refused} == {"not-an-image", "label-table"}
     assert content(tmp_path / "a") == before
-
-
-def test_processes_and_one_process_make_the_same_archive(films, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine.map, "__kwdefaults__", engine.map.__kwdefaults__ | {"inline": 1})
-    run(films, into=tmp_path / "one", labels=films / "labels.csv", workers=1)
-    run(films, into=tmp_path / "two", labels=films / "labels.csv", workers=2)
-    assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
 def test_class_folders_are_labels(films, tmp_path):

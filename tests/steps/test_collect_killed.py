@@ -69,12 +69,32 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on(many, tmp_
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_killed_at_random_and_collected_again_it_is_the_same_archive(many, tmp_path):
+# Tells who reads: the forks that are taken out of the list.
+TELL = (
+    "import sys\nfrom overread import engine\nfrom overread.engine import forked as made\n"
+    "def end(crew, ended=made._end):\n    print('left', len(crew), file=sys.stderr)\n    ended(crew)\n"
+    "def fork(fn, crew, workers, forked=made._fork):\n    forked(fn, crew, workers)\n"
+    "    print('forked', len(crew), file=sys.stderr)\n"
+    "made._end, made._fork = end, fork\n"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are made on Linux only")
+def test_forks_and_one_process_make_the_same_archive(many, tmp_path):
+    _, told = _collector(many, tmp_path / "one", 1, disk=TELL).communicate()
+    assert told.split() == ["left", "0"]
+    _, told = _collector(many, tmp_path / "two", 2, disk=TELL).communicate()
+    assert told.split() == ["forked", "2", "left", "0"]  # both were taken, and read
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_at_random_and_collected_again_it_is_the_same_archive(many, tmp_path, workers):
     run(many, into=tmp_path / "whole", labels_from_folders=True)
     rng = random.Random(1)
     reached = []
     for round_ in range(5):
-        process = _collector(many, tmp_path / "killed", disk=SLOW_DISK)
+        process = _collector(many, tmp_path / "killed", workers, disk=SLOW_DISK)
         while len(list(tmp_path.glob("killed/objects/*/*.npy"))) <= 25 * round_ and process.poll() is None:
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.05))
@@ -90,7 +110,7 @@ def test_killed_at_random_and_collected_again_it_is_the_same_archive(many, tmp_p
 
 def test_two_collectors_at_once_make_the_same_archive(many, tmp_path):
     run(many, into=tmp_path / "one", labels_from_folders=True)
-    both = [_collector(many, tmp_path / "two") for _ in range(2)]
+    both = [_collector(many, tmp_path / "two", workers) for workers in (1, 2)]
     for process in both:
         _, err = process.communicate()
         assert (process.returncode, err) == (0, "")

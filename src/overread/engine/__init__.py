@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
-from overread.engine.forks import forks
+from overread.engine.forked import forks
 from overread.engine.workers import Answer, Entry, Starting, Worker, context_of, quiet_start
 
 __all__ = ["INLINE", "Failure", "cores", "forks", "map", "warm"]

@@ -100,26 +100,26 @@ def _joined(cluster: str) -> Iterator[Any]:
     """Join the cluster, and leave it afterwards."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a hospital's machine tells nobody what it does
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; else it warns of it
+    here: dict[str, Any] = {}
+    if cluster == "local":
+        here = {"include_dashboard": False, "num_cpus": _cores()}
+        if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else one is left in the home folder
     try:
-        import ray
+        import ray  # reads its environment now
     except ModuleNotFoundError as error:
         raise SourceError("a cluster needs Ray, which is not installed", do=INSTALL) from error
     if ray.is_initialized():
         yield ray
         return
-    here = {}
-    if cluster == "local":
-        here = {"include_dashboard": False, "num_cpus": _cores()}
-        if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else one is left in the home folder
     try:
         ray.init(address=cluster, log_to_driver=False, logging_level="error", **here)
     except (ConnectionError, ValueError, RuntimeError, ImportError, OSError) as error:
         where = "no Ray cluster on this machine" if cluster == "auto" else f"no Ray cluster that answers at {cluster}"
         raise SourceError(
             where,
-            expected="this machine to be one of its hosts (ray start --address=HEAD:PORT)",
-            do="start one (docs/scale.md), or use --cluster local or none",
+            expected="this machine to be one of its hosts (ray start --address=HEAD:PORT), with its token (RAY_AUTH_MODE=token)",
+            do="start it here as docs/scale.md shows, or use --cluster local or none",
         ) from error
     try:
         yield ray

@@ -58,7 +58,7 @@ class Worker:
     fn : callable
         What it does with an item.
     beside : sequence of Worker, optional
-        Makes it a fork of this process (see :mod:`overread.engine.forks`); these were forked before it.
+        Makes it a fork of this process (see :mod:`overread.engine.forked`); these were forked before it.
     """
 
     def __init__(self, fn: Callable, *, beside: Sequence[Worker] | None = None) -> None:
