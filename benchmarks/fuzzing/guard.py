@@ -99,7 +99,7 @@ class Guard:
             self.seen.append(f"{event} outside the archive: {path}")
 
 
-def _installed(library: object) -> bool:
+def _installed(library: str | bytes | None) -> bool:
     """Say whether a library is this process itself (``None``), or lies where packages and the system keep theirs.
 
     Examples
@@ -107,7 +107,7 @@ def _installed(library: object) -> bool:
     >>> _installed(None), _installed("/tmp/offered/libevil.so"), _installed("libevil.so")
     (True, False, False)
     """
-    return library is None or os.fsdecode(library).startswith(_READABLE)  # type: ignore[arg-type]
+    return library is None or os.fsdecode(library).startswith(_READABLE)
 
 
 def bound_memory() -> None:

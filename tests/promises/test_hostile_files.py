@@ -203,7 +203,7 @@ def test_a_length_of_four_gigabytes_is_given_no_memory(tmp_path):
     with open(tmp_path / "a.dcm", "rb") as stream, pytest.raises((EOFError, OSError, AttributeError, UnreadableFile)):
         tracemalloc.start()
         try:
-            read_dataset(stream).Rows  # noqa: B018
+            _ = read_dataset(stream).Rows
         finally:
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from overread.errors import OverreadError
 
 if TYPE_CHECKING:
-    from overread.domain.task import Task
+    from overread.domain.task import ReadyTask
 
 
 def plan(p: ArgumentParser) -> Callable[[Namespace], object]:
@@ -127,7 +127,7 @@ def _asked(o: Namespace) -> tuple[str, bool | None]:
     return label, ready.side_matters if ready and not getattr(o, "plan", None) else None
 
 
-def _ready(name: str | None) -> Task | None:
+def _ready(name: str | None) -> ReadyTask | None:
     from overread.domain.task import ready_tasks
 
     if name is None:

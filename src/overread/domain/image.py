@@ -32,7 +32,8 @@ class Geometry:
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance between neighbouring voxels along (slices, rows, columns), in mm."""
         a = np.asarray(self.affine, float)[:3, :3]
-        return tuple(float(round(v, 9)) for v in np.sqrt((a**2).sum(axis=0)))  # type: ignore[return-value]
+        slices, rows, columns = (float(round(v, 9)) for v in np.sqrt((a**2).sum(axis=0)))
+        return slices, rows, columns
 
 
 @dataclass(frozen=True, eq=False)

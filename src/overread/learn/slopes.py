@@ -104,9 +104,7 @@ def _margin(tape: Tape, node, slope: str) -> None:
     pads = tape.weights.get(node.input[1])
     if pads is None or len(node.input) > 3 or _settings(node).get("mode", b"constant") != b"constant":
         raise unknown("Pad with other than a fixed margin")
-    if (
-        pads < 0
-    ).any():  # a margin below zero leaves slices out: what it left out has no slope, the margin's own is dropped
+    if (pads < 0).any():  # it leaves slices out, which have no slope; the margin's own is dropped
         tape.passes(node.input[0], tape.add("Pad", slope, tape.constant(-pads)))
         return
     before, after = np.split(pads.astype(np.int64), 2)

@@ -115,7 +115,7 @@ def _answer(finding: Finding, impression: str, told: Mapping[str, str]) -> Answe
         raise SignatureRefused(
             "no reason given", expected="a reason for each disagreement or amendment", do="write it in a few words"
         )
-    return Answer(finding.label, impression, verdict, final, reason)  # type: ignore[arg-type]
+    return Answer(finding.label, impression, verdict, final, reason)
 
 
 def status_of(error: OverreadError) -> int:

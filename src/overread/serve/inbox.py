@@ -196,8 +196,8 @@ class Inbox:
 
     def refused(self) -> list[tuple[str, str, str]]:
         """(file, code, reason) of everything in the inbox that could not be read."""
-        rows = [tuple(row) for verdict in self._taken.values() for row in verdict.get("refused", ())]
-        return sorted(r for r in rows if (self.folder / r[0].split("!")[0]).exists())  # type: ignore[misc]
+        rows = [row for verdict in self._taken.values() for row in verdict.get("refused", ())]
+        return sorted((f, code, why) for f, code, why in rows if (self.folder / f.split("!")[0]).exists())
 
     def arriving(self) -> int:
         """Number of files that are in the folder but not taken yet."""
@@ -246,7 +246,7 @@ class Inbox:
 
     def _mark(self, name: str) -> tuple[int, int] | None:
         mark = self._taken.get(name, {}).get("mark")
-        return tuple(mark) if mark else None  # type: ignore[return-value]
+        return (mark[0], mark[1]) if mark else None
 
     def _name(self, file: str) -> str:
         """A path as the door gives it → the name below the inbox."""

@@ -138,9 +138,9 @@ def plan(
     return Planned(drawn.head, drawn.parts, str(out or ""))
 
 
-def path_of(archive: object) -> Path:
+def path_of(archive: Any) -> Path:
     """Return the folder of an archive, however it was named."""
-    return Path(getattr(archive, "archive", None) or getattr(archive, "path", None) or archive)  # type: ignore[arg-type]
+    return Path(getattr(archive, "archive", None) or getattr(archive, "path", None) or archive)
 
 
 def divide(store: Archive, *, label: str, kind: str, split_column: str | None, seed: int, progress: bool) -> Divided:
