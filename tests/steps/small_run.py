@@ -107,6 +107,7 @@ def small_run(
         "task": plain(task),
         "recipe": plain(recipe),
         "network": "residual",
+        "input_shape": [28, 28, 1],
         "seed": 0,
         "archive": str(archive.path),
     }
@@ -134,6 +135,11 @@ def small_run(
     write_json(run / "card.json", plain(card))
     seal(run, card=card.fingerprint)
     return run
+
+
+def sealed_again(run: Path) -> None:
+    """Seal all that lies in a small run now, as ``train`` does when it has written the rest."""
+    seal(run, card=json.loads((run / "manifest.json").read_text())["card"])
 
 
 def shown_to(run: Path, archive: Archive) -> tuple[splits.Split, Task, Material]:

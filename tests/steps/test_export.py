@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from small_run import NOW, fill, small_run, spots
+from small_run import NOW, fill, graph, small_run, spots
 
 from overread import cli
-from overread.errors import IntegrityError, RunError
+from overread.errors import ExportError, IntegrityError, RunError
+from overread.learn import reduce
+from overread.learn.predict import Model
 from overread.steps.evaluate import evaluate
 from overread.steps.export import export
 from overread.steps.predict import predict
@@ -87,3 +89,41 @@ def test_it_is_a_command_and_never_writes_over_anything(handed, tmp_path, capsys
     assert np.load(tmp_path / "new" / "gate.npz").files
     assert cli.main(words) == 1
     assert "is not empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_a_smaller_graph_is_written_when_calibration_is_answered_as_before(handed, tmp_path, precision):
+    run, _, _ = handed
+    out = tmp_path / "small.onnx"
+    try:
+        told = export(run, out=out, quantize=precision, progress=False)
+    except ExportError as refusal:  # eight bits may be too few for this network: then nothing is written
+        assert precision == "int8" and "otherwise" in str(refusal) and not out.exists()
+        return
+    assert told.reduced["decisions_changed"] == 0 and told.reduced["images"] > 20
+    assert told.reduced["one_in"] == told.reduced["images"] // 3
+    assert 0 <= told.reduced["largest_difference"] < (0.01 if precision == "float16" else 1)
+    assert out.read_bytes() != (run / "model.onnx").read_bytes()
+    assert read_json(tmp_path / "small.onnx.json")["reduced"]["precision"] == precision
+    assert "answered as before" in str(told) and told.to_json()["reduced"]["images"] == told.reduced["images"]
+
+
+def test_a_smaller_graph_that_answers_otherwise_is_refused_and_not_written(handed, tmp_path, monkeypatch):
+    """The twin: a graph that finds it everywhere stands for a bad reduction; that all are referred does not hide it."""
+    run, _, _ = handed
+    model = Model.load(run)
+    other = graph(model.tail["kernel0"], model.tail["bias0"] + 100)
+    monkeypatch.setattr(reduce, "reduced", lambda *_: other)
+    with pytest.raises(ExportError, match="calibration images otherwise"):
+        export(run, out=tmp_path / "small.onnx", quantize="float16", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_smaller_graph_needs_the_cohort_that_judges_it(handed, tmp_path):
+    _, copy, _ = handed
+    with pytest.raises(RunError, match="training archive is not there"):
+        export(copy, out=tmp_path / "small.onnx", quantize="float16", progress=False)
+    with pytest.raises(RunError, match="leave --quantize out"):
+        export(copy, out=tmp_path / "copy", format="run", quantize="float16")
+    with pytest.raises(ExportError, match="float16, int8"):
+        reduce.reduced(b"", "int4", [])

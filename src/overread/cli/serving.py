@@ -27,12 +27,17 @@ def export(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument(
         "--format", default="onnx", help="onnx: the graph; run: what answers for new images, with nothing of any case"
     )
+    p.add_argument(
+        "--quantize",
+        metavar="float16|int8",
+        help="a smaller graph, if every calibration image is then answered as before (else refused)",
+    )
     p.add_argument("--out", required=True, metavar="FILE|DIR")
 
     def run(o: Namespace) -> object:
         from overread.steps.export import export
 
-        return export(o.run_folder, out=o.out, format=o.format)
+        return export(o.run_folder, out=o.out, format=o.format, quantize=o.quantize, progress=not o.quiet)
 
     return run
 

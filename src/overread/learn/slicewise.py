@@ -123,11 +123,11 @@ class _Rewriting:
         value = self._split(source, [slices, channels, *plane])
         if stride > 1:  # slices in groups of one step: a margin, and each group's slices are channels
             groups = new + deep // stride - 1
-            value = self._moved(value, before, groups * stride - before - slices)
+            value = self._moved(value, before, [slices, channels, *plane], groups * stride)
             value, slices, before = self._split(value, [groups, stride * channels, *plane]), groups, 0
-        steps = deep // stride
-        parts = [self._moved(value, before - k, new - slices - before + k) for k in range(steps)]
-        together = self._add("Concat", *parts, axis=2) if steps > 1 else parts[0]
+        one = [stride * channels, *plane]
+        parts = [self._moved(value, before - k, [slices, *one], new) for k in range(deep // stride)]
+        together = self._add("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
         return self._split(together, [deep * channels, *plane])
 
     def _pooling(self, node: onnx.NodeProto) -> None:
@@ -139,11 +139,15 @@ class _Rewriting:
             value = self._add("ReduceMean", apart, axes=[1], keepdims=0)
         self.stacks[node.output[0]] = value
 
-    def _moved(self, value: str, before: int, after: int) -> str:
-        """Empty slices before and after; fewer than none are slices left out."""
+    def _moved(self, value: str, before: int, shape: list[int], count: int) -> str:
+        """Put so many empty slices before, and after until there are ``count``; fewer than none are slices left out."""
+        after = count - shape[0] - before
         if not before and not after:
             return value
-        return self._add("Pad", value, self._constant([0, before, 0, 0, 0, 0, after, 0, 0, 0]))
+        one = int(np.prod(shape[1:]))  # volumes as rows of numbers: moved whole, not pixel row by pixel row
+        flat = self._split(value, [shape[0] * one])
+        moved = self._add("Pad", flat, self._constant([0, before * one, 0, after * one]))
+        return self._split(moved, [count, *shape[1:]])
 
     def _split(self, value: str, shape: list[int]) -> str:
         return self._add("Reshape", value, self._constant([-1, *shape]))
