@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from small_run import NOW, fill, small_run, spots
+from small_run import NOW, fill, sealed_again, small_run, spots
 
 from overread.errors import CohortError, LabelError, RunError
 from overread.learn.predict import Model
@@ -178,10 +178,12 @@ def test_a_fact_that_tells_the_label_is_warned_of_before_the_figures(evaluated, 
     auroc = {"value": 0.9, "low": 0.8, "high": 1.0, "n": 240, "n_patients": 60, "method": "DeLong"}
     fact = {"auroc": auroc, "label": "spot", "values": [], "one_sided": [], "warns": warns}
     write_json(run / "shortcuts.json", {"file format": fact})
+    sealed_again(run)
     try:
         page = evaluate(run, now=NOW).report.read_text()
     finally:
         (run / "shortcuts.json").unlink()
+        sealed_again(run)
     before = page[: page.index("What was asked")]
     assert ("shortcut: file format alone tells" in before) == warns
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 from scipy import ndimage
-from small_run import NOW, fill, small_run, spots
+from small_run import NOW, fill, sealed_again, small_run, spots
 
 from overread.domain import Image, Study
 from overread.errors import CohortError
@@ -210,6 +210,7 @@ def leaky(tmp_path_factory):
         run / leakage.NAME, leakage.certify(split, leakage.find_copies(archive), studies=list(archive.studies()))
     )
     archive.close()
+    sealed_again(run)
     return run
 
 
@@ -237,10 +238,12 @@ def test_what_overlaps_counts_in_no_comparison_and_tests_no_heat_map(leaky, tmp_
 
 def test_a_run_without_a_certificate_is_judged_by_what_its_split_says(leaky):
     (leaky / leakage.NAME).rename(leaky / "away")
+    sealed_again(leaky)
     try:
         figures = evaluate(leaky, now=NOW).metrics
     finally:
         (leaky / "away").rename(leaky / leakage.NAME)
+        sealed_again(leaky)
     assert figures["labels"]["spot"]["auroc"]["n"] == 120  # the same hashes on both sides need no comparing
     assert figures["leakage"]["near_duplicates"] == "not looked for"
 

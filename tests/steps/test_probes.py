@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from small_run import NOW, fill, small_run
+from small_run import NOW, fill, sealed_again, small_run
 
 from overread.domain import Image, Study
 from overread.imaging import preprocess
@@ -64,6 +64,7 @@ def test_a_network_that_reads_the_frame_is_told_from_one_that_reads_the_centre(w
         assert any("no better than chance, as it should be" in line for line in found["words"])
     assert inputs["patches"].value > 0.7  # a spot is a spot wherever it lies, for filters and a mean
     write_json(run / probes.NAME, found)
+    sealed_again(run)
     evaluation = evaluate(run, now=NOW)
     page = evaluation.report.read_text()
     loud = [w for w in evaluation.page["warnings"] if w.startswith("shortcut: from the frame")]

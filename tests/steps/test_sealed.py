@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +129,24 @@ def test_an_edited_floor_is_refused_with_the_archive_and_without(copy):
     away(copy)
     with pytest.raises(IntegrityError, match=r"floor\.npz"):
         evaluate(copy, now=NOW)
+
+
+@pytest.mark.parametrize("name", ["shortcuts.json", "probes.json", "corruptions.json", "scores.seed-7.csv", "seen.npz"])
+def test_what_was_laid_beside_the_sealed_files_is_refused_by_every_command_that_measures(copy, tmp_path, name):
+    """A foreign file that would decide a warning, a spread or a figure; the twin is ``done``, which passes them all."""
+    shutil.copytree(copy, tmp_path / "twin")
+    if name == "seen.npz":
+        manifest = read_json(copy / "manifest.json")
+        left = {k: v for k, v in manifest["files"].items() if k != name}
+        write_json(copy / "manifest.json", {**manifest, "files": left})
+    else:
+        shutil.copy(copy / ("scores.csv" if name.endswith("csv") else "split.json"), copy / name)
+    reads = (copy / READS).read_bytes()
+    other = copy.parent.parent / "none"
+    for verb in (verify, report, evaluate, partial(evaluate, on=other), lambda run: compare(run, tmp_path / "twin")):
+        with pytest.raises(IntegrityError, match=rf"{re.escape(name)} lies in the run without a seal"):
+            verb(copy)
+    assert (copy / READS).read_bytes() == reads  # and the testing cohort was not read
 
 
 def test_a_floor_without_a_seal_decides_nothing(copy):

@@ -10,7 +10,7 @@ import shutil
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
-from small_run import NOW, fill, small_run, spots
+from small_run import NOW, fill, sealed_again, small_run, spots
 
 from overread.errors import RunError
 from overread.steps.evaluate import evaluate
@@ -64,6 +64,7 @@ def test_the_networks_of_one_run_are_told_by_scikit_learns_figures(run, tmp_path
     tables = [several / f"scores.seed-{k}.csv" for k in range(3)]
     for k, table in enumerate(tables):
         shaken(run / "scores.csv", table, k)
+    sealed_again(several)
     evaluation = evaluate(several, now=NOW)
     told, each = evaluation.metrics["seed_spread"]["spot"], aurocs(*tables)
     assert told["n"] == 3 and set(told) == {"n", "mean", "sd", "low", "high"}
@@ -113,6 +114,7 @@ def test_several_levels_have_a_spread_of_their_own_and_another_archive_has_none(
         levels = small_run(tmp_path, archive, "class")
     for k in range(2):
         shutil.copy(levels / "scores.csv", levels / f"scores.seed-{k}.csv")
+    sealed_again(levels)
     told = evaluate(levels, now=NOW).metrics["seed_spread"]
     assert set(told) == {"class", "class=a", "class=b", "class=c"} and told["class"]["sd"] == 0
     assert told["class"]["mean"] == pytest.approx(np.mean([told[f"class={v}"]["mean"] for v in "abc"]))

@@ -27,7 +27,7 @@ from overread.stats.splits import Split
 from overread.steps import leakage
 from overread.steps.progress import bar
 from overread.steps.reads import check, count, model_of
-from overread.steps.run import archive_of, read_json, write
+from overread.steps.run import archive_of, read_json, refuse_unsealed, write
 from overread.steps.scores import Scores, read_scores
 
 
@@ -183,6 +183,7 @@ class _Read:
 
     def __init__(self, run: Path) -> None:
         check_manifest(run)
+        refuse_unsealed(run)
         check(run)
         self.run, self.plan = run, read_json(run / "plan.json")
         task = self.plan["task"]

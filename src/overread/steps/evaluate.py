@@ -38,7 +38,7 @@ from overread.steps.question import truth as truth_of
 from overread.steps.reads import count as count_reads
 from overread.steps.reads import edited, model_of, own_to, seal_figures
 from overread.steps.report import publish
-from overread.steps.run import archive_of, read_json, write_json
+from overread.steps.run import archive_of, read_json, refuse_unsealed, write_json
 from overread.steps.scores import Question, Scores, read_scores
 from overread.steps.seeds import seed_spread
 from overread.steps.subgroups import groups_of, told_of
@@ -178,6 +178,7 @@ def evaluate(
     fitted = calibrating.Calibration.from_json(kept["calibration"])
     points = kept["operating_points"]
     model = Model.load(run)
+    refuse_unsealed(run)
     found = edited(run, needed=() if on is None else ("card.json",))
     certificate = leakage.read_certificate(run, split)
     scores = leakage.apart(certificate, read_scores(run / "scores.csv", task.labels))

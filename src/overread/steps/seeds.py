@@ -18,7 +18,7 @@ from overread.errors import RunError
 from overread.learn.predict import check_manifest
 from overread.stats.claims import spread
 from overread.stats.ranking import delong
-from overread.steps.run import read_json
+from overread.steps.run import read_json, refuse_unsealed
 from overread.steps.scores import Question, Scores, read_scores
 
 FILES = "scores.seed-*.csv"
@@ -70,6 +70,7 @@ def seed_spread(run: Path, testing: Scores, how: Question, others: Sequence[Path
 
 def _plan(run: Path) -> dict[str, Any]:
     check_manifest(run)
+    refuse_unsealed(run)
     return read_json(run / "plan.json")
 
 
