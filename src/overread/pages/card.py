@@ -42,7 +42,9 @@ def render_card(card: ModelCard, answers: Mapping[str, str] | None = None) -> st
     parts.append("## The network\n\n" + _list(card.network))
     parts.append("## What happens to an image before it is read\n\n" + _steps(card.recipe))
     parts.append("## Cohorts\n\n" + _cohorts(card.cohorts))
-    parts.append("## Training\n\n" + _list(card.training))
+    parts.append("## Training\n\n" + _list(card.training, leave=("cost",)))
+    if "cost" in card.training:
+        parts.append("## Cost\n\n" + "\n".join(_cost(card.training["cost"])))
     parts.append("## Calibration\n\n" + _list(card.calibration))
     parts.append("## Operating points\n\n" + _points(card))
     parts.append(
@@ -53,6 +55,35 @@ def render_card(card: ModelCard, answers: Mapping[str, str] | None = None) -> st
     parts.append("## Limits\n\n" + limits)
     parts.append("## Hashes (SHA-256)\n\n" + _list(card.hashes))
     return "\n\n".join(parts) + "\n"
+
+
+def _cost(cost: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what a training and an answer cost, a line each, and at which price.
+
+    Examples
+    --------
+    >>> training = {"processor_seconds": 90.0, "joules": None, "joules_from": "this system shows no energy counter", "euros": 0.001}
+    >>> answer = {"processor_ms_an_image": 2.0, "images_a_processor_second": 500.0, "images_a_euro": 4.5e7,
+    ...           "images_timed": 9, "euro_a_core_hour": 0.04, "price_from": "a list"}
+    >>> for line in _cost({"training": training, "prediction": answer}):
+    ...     print(line)
+    - training: 90 seconds of processor time, 0.001 €; this system shows no energy counter
+    - an answer, from an image in memory to the scores: 2 ms on one core; 500 images a processor second, 45,000,000 a euro
+    - price: 0.04 € an hour of one core (a list)
+    """
+    training, answer = cost["training"], cost["prediction"]
+    energy = training["joules_from"]
+    if training["joules"] is not None:
+        energy = f"{training['joules']:,.0f} joules ({energy})"
+    lines = [
+        f"- training: {training['processor_seconds']:,.0f} seconds of processor time, {training['euros']:g} €; {energy}"
+    ]
+    if answer["images_timed"]:
+        lines.append(
+            f"- an answer, from an image in memory to the scores: {answer['processor_ms_an_image']:g} ms on one core; "
+            f"{answer['images_a_processor_second']:g} images a processor second, {answer['images_a_euro']:,.0f} a euro"
+        )
+    return [*lines, f"- price: {answer['euro_a_core_hour']:g} € an hour of one core ({answer['price_from']})"]
 
 
 def _cell(value: Any) -> str:
