@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import time
 import tracemalloc
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -314,3 +315,39 @@ def test_no_more_is_inflated_than_the_header_promises() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("squeeze", [bytes, gzip.compress])
+def test_voxels_that_begin_within_the_header_are_read_behind_it(kind: type, order: str, squeeze: Callable) -> None:
+    """vox_offset 0: the header's own bytes are no voxels. They are where they end with the file, or nowhere."""
+    source = kind(VALUES, np.eye(4), kind.header_class(endianness=order))
+    source.header.set_xyzt_units("mm")
+    whole = source.to_bytes()
+    at, dtype = (108, order + "f4") if kind is nib.Nifti1Image else (168, order + "i8")
+    for said in (0, 100, 348):
+        raw = bytearray(whole)
+        raw[at : at + np.dtype(dtype).itemsize] = np.array(said, dtype).tobytes()
+        image = read_nifti(squeeze(bytes(raw)))
+        assert np.array_equal(image.voxels, read_nifti(whole).voxels)
+        assert [n for n in image.notes if f"byte {said} " in n and code_of(n) == "header-rules"]
+        for wrong in (raw + bytes(16), raw[:-100]):
+            error = refused(squeeze(bytes(wrong)))
+            assert error.code == "malformed"
+            assert f"byte {said} " in str(error)
+    assert read_nifti(squeeze(whole)).notes == read_nifti(squeeze(whole + bytes(16))).notes == ()
+
+
+def test_voxels_without_the_four_bytes_before_them_are_read() -> None:
+    raw = made().to_bytes()
+    short = bytearray(raw[:348] + raw[352:])
+    short[108:112] = np.array(348, "<f4").tobytes()
+    assert np.array_equal(read_nifti(bytes(short)).voxels, read_nifti(raw).voxels)
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_what_stands_between_header_and_voxels_is_passed_over(size: int) -> None:
+    source = made()
+    source.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * size))
+    assert np.array_equal(read_nifti(source.to_bytes()).voxels, read_nifti(made().to_bytes()).voxels)

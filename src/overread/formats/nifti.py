@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 import zlib
@@ -81,7 +80,7 @@ def _open(raw: bytes) -> tuple[nib.Nifti1Image, np.ndarray, list[str]]:
     """
     start = _plain(raw, _HEADER)
     kind = nib.Nifti2Image if start[4:7] == b"n+2" else nib.Nifti1Image
-    header = kind.header_class.from_fileobj(io.BytesIO(start), check=False)
+    header = kind.header_class(start[: kind.header_class.sizeof_hdr], check=False)  # without what may stand behind it
     shape = [int(n) for n in header.get_data_shape()]
     if not shape or min(shape) < 1:
         raise UnreadableFile("a NIfTI file without voxels", code="malformed", do="convert it again")
@@ -90,7 +89,12 @@ def _open(raw: bytes) -> tuple[nib.Nifti1Image, np.ndarray, list[str]]:
     check_bytes(count * max(header.get_data_dtype().itemsize, 4))
     offset, want = max(0, int(header.get_data_offset())), count * header.get_data_dtype().itemsize
     check_bytes(offset + want)
-    raw = _plain(raw, offset + want)
+    raw = _plain(raw, max(offset, _FIRST[kind]) + want + 1)
+    notes = []
+    if offset < _FIRST[kind]:
+        begin, notes = _begin(len(raw) - want, offset, _FIRST[kind])
+        offset = header["vox_offset"] = _FIRST[kind]
+        raw = header.binaryblock + bytes(offset - len(header.binaryblock)) + raw[begin:]
     have = len(raw) - offset
     if have < want:
         raise UnreadableFile(
@@ -99,13 +103,52 @@ def _open(raw: bytes) -> tuple[nib.Nifti1Image, np.ndarray, list[str]]:
             expected=f"{want:,}",
             do="copy it again",
         )
-    notes = _header_faults(header)
+    notes += _header_faults(header)
     unit = header.get_xyzt_units()[0]
     if unit in ("meter", "micron"):
         notes.append(noted("length-unit", f"lengths given in {unit}s were turned into mm"))
     listed = np.abs(np.asarray(header["pixdim"][3:0:-1], float)) * _MM.get(unit, 1.0)
     with _quiet():  # it logs what it repairs, which is told above
         return kind.from_bytes(raw), listed, notes
+
+
+_FIRST = {nib.Nifti1Image: 352, nib.Nifti2Image: 544}
+"""The first byte at which voxels may lie in one file: behind the header and the four bytes that say whether more follows."""
+
+
+def _begin(left: int, said: int, first: int) -> tuple[int, list[str]]:
+    """Return where voxels begin whose header says that they begin within the header: where they end with the file.
+
+    Parameters
+    ----------
+    left : int
+        Bytes of the file that are no voxels.
+    said : int
+        What the header says.
+    first : int
+        What the format says.
+
+    Raises
+    ------
+    UnreadableFile
+        ``malformed`` where the voxels would not lie right behind the header either.
+
+    Examples
+    --------
+    >>> _begin(352, 0, 352)
+    (352, ['header-rules: voxels begin at byte 0 by the header, within the header itself; they were read from byte 352 to the end'])
+    """
+    if left not in (first, first - 4):  # without those four bytes: as some programs write
+        raise UnreadableFile(
+            f"a NIfTI file whose voxels begin at byte {said:,} by its header, within the header itself",
+            code="malformed",
+            expected=f"{first:,} or more; {max(left, 0):,} bytes of the file are no voxels",
+            do="convert it again from the original images",
+        )
+    if left == said:
+        return left, []
+    where = f"voxels begin at byte {said:,} by the header, within the header itself; they were read from byte {left:,} to the end"
+    return left, [noted("header-rules", where)]
 
 
 def _check_dimensions(shape: list[int]) -> None:
