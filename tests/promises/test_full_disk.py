@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from small_disk import BLOCK, small_disk, used
 
 from overread.cli import main
 from overread.learn.predict import Model
 from overread.steps.reads import NAME as READS
 from overread.steps.verify import verify
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk needs root"
-)
-BLOCK = 4096
-
-
-@contextlib.contextmanager
-def small_disk(place, *, size):
-    """A disk of ``size`` bytes; the argument it yields changes the size while it is in use."""
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], check=False).returncode:
-        pytest.skip("this machine does not let root mount a small disk")
-    try:
-        yield lambda more: subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"remount,size={more}", "tmpfs", str(place)], check=True
-        )
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-
 
 def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def used(disk):
-    """Bytes that are taken on a disk."""
-    about = os.statvfs(disk)
-    return (about.f_blocks - about.f_bfree) * about.f_frsize
 
 
 def refused_in_one_line(capsys, *words):

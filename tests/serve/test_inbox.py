@@ -16,6 +16,7 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image as Picture
+from small_disk import BLOCK, small_disk, used
 from small_hospital import LABEL, START, Clock, deliver, deliver_ct, film, write_run
 
 from overread.domain import Geometry, Image
@@ -164,7 +165,11 @@ def test_one_server_for_an_inbox(inbox):
 
 
 def worker_of(inbox: Path, model: Model) -> Worker:
-    worker = Worker(Inbox(inbox), model, now=Clock())
+    return looks(Worker(Inbox(inbox), model, now=Clock()))
+
+
+def looks(worker: Worker) -> Worker:
+    """Let it look at the inbox three times, so that what lies there has settled."""
     for _ in range(3):
         worker.now.time += timedelta(seconds=3)
         worker.once()
@@ -213,13 +218,17 @@ def test_a_broken_heat_map_does_not_take_the_finding_with_it(inbox, model, monke
     assert "No heat-map" in draft.notes[0]
 
 
-def test_a_full_disk_is_told_and_tried_again(inbox, model, monkeypatch):
-    deliver(inbox, 1, 0.7)
-    monkeypatch.setattr(Inbox, "keep", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    worker = worker_of(inbox, model)
-    assert "OSError" in worker.trouble and worker.inbox.draft(worker.inbox.entries()[0].study) is None
-    monkeypatch.undo()
-    assert worker.once() == 1 and worker.trouble == ""
+def test_a_full_disk_is_told_and_tried_again(model, tmp_path):
+    with small_disk(tmp_path / "disk", size="64m") as resize:
+        inbox = tmp_path / "disk" / "inbox"
+        inbox.mkdir()
+        worker = Worker(Inbox(inbox), model, now=Clock())
+        deliver(inbox, 1, 0.7)
+        resize(used(tmp_path / "disk") + 4 * BLOCK)  # room for what was taken, and for no draft
+        looks(worker)
+        assert "OSError" in worker.trouble and worker.inbox.draft(worker.inbox.entries()[0].study) is None
+        resize("64m")
+        assert worker.once() == 1 and worker.trouble == ""
 
 
 def test_another_model_reads_unsigned_studies_again(inbox, model, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import time
@@ -20,6 +19,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
+from small_disk import BLOCK, small_disk
 
 from overread.errors import SourceError
 from overread.sources.asked import Asked, Series
@@ -103,16 +103,17 @@ def test_whole_or_not_at_all(tmp_path):
     assert wanted["1.2.3.4"].stat().st_mode & 0o777 == 0o600
 
 
-def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch):
-    shelf = Shelf(tmp_path / "shelf")
-
-    def full(_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        shelf.keep([file_of("1.2")], {"1.2": shelf.place(SERIES) / file_name("1.2")})
-    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+def test_a_full_disk_is_told_as_such(tmp_path):
+    with small_disk(tmp_path / "disk", size=BLOCK):
+        other = tmp_path / "disk" / "other"
+        other.write_bytes(bytes(BLOCK))
+        shelf = Shelf(tmp_path / "disk" / "shelf")
+        wanted = {"1.2": shelf.place(SERIES) / file_name("1.2")}
+        with pytest.raises(OSError, match="No space"):
+            shelf.keep([file_of("1.2")], wanted)
+        assert [p for p in tmp_path.rglob("*") if p.is_file()] == [other]
+        other.unlink()
+        assert shelf.keep([file_of("1.2")], wanted) == "1.2"  # with room, it comes
 
 
 def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
+from small_disk import small_disk, used
 
 from overread.errors import IdentityRefused, NothingToDo
 from overread.steps.deidentify import deidentify
@@ -100,16 +101,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
     assert [(Path(f).name, c) for f, c, _ in done.refused] == [("nowhere.dcm", "unreadable")]
 
 
-def test_a_full_disk_leaves_no_half_file(source, tmp_path, monkeypatch):
-    import os
-
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    out = tmp_path / "out"
-    deidentify(source / "deep" / "0", into=out)
-    before = {p: p.read_bytes() for p in out.rglob("*.dcm")}
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        deidentify(source, into=out)
-    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+def test_a_full_disk_leaves_no_half_file(source, tmp_path):
+    with small_disk(tmp_path / "disk", size="64m") as resize:
+        out = tmp_path / "disk" / "out"
+        deidentify(source / "deep" / "0", into=out)
+        before = {p: p.read_bytes() for p in out.rglob("*.dcm")}
+        resize(used(tmp_path / "disk"))
+        with pytest.raises(OSError, match="No space"):
+            deidentify(source, into=out)
+        assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from small_disk import BLOCK, small_disk
 
 from overread.domain import Geometry, Image, Study
 from overread.errors import ArchiveError, IntegrityError
@@ -351,32 +352,24 @@ with Archive.create(sys.argv[1]) as archive:
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path):
     disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False).returncode:
-        pytest.skip("this machine lets nobody mount a small disk")
-    try:
+    with small_disk(disk, size="1m") as resize:
         command = [sys.executable, "-c", FULL, str(disk / "archive")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         *numbers, last = done.stdout.splitlines()
         assert last.startswith("the disk of the archive is full; expected room")
         assert 10 < len(numbers) < 64
-        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+        resize("4m")
         with Archive.open(disk / "archive") as archive:
             assert archive.verify() == len(numbers)
             assert not list(archive.objects.rglob("*.tmp"))
             archive.put(CT)  # with room again, it goes on
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_file_that_grows_too_large_for_the_disk_is_told_alike(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ArchiveError, match=r"the disk of the archive is full.*what is stored already is safe"):
-        write_object(tmp_path, CT)
-    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+def test_a_file_that_grows_too_large_for_the_disk_is_told_alike(tmp_path):
+    with small_disk(tmp_path / "disk", size=2 * BLOCK):
+        large = Image(np.random.default_rng(0).integers(0, 256, (1, 128, 128), np.uint8))
+        with pytest.raises(ArchiveError, match=r"the disk of the archive is full.*what is stored already is safe"):
+            write_object(tmp_path / "disk", large)
+        assert not [p for p in tmp_path.rglob("*") if p.is_file()]
