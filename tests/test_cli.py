@@ -1,6 +1,10 @@
 """The words a person types: exit 0 done · 1 refused in one line · 2 misused."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -97,13 +101,15 @@ def test_a_crash_of_our_own_exits_3_and_says_whose_fault_it_is(tmp_path, capsys,
     assert "our fault" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_in_one_line(capsys, monkeypatch):
-    def stopped(sub):
-        def run(options):
-            raise KeyboardInterrupt
-
-        return run
-
-    monkeypatch.setitem(cli.COMMANDS, "networks", ("stopped for a test", stopped))
-    assert cli.main(["networks"]) == 1
-    assert "Ctrl-C" in capsys.readouterr().err
+@pytest.mark.timeout(60)
+def test_ctrl_c_ends_in_one_line(tmp_path):
+    out = tmp_path / "films"
+    command = [sys.executable, "-m", "overread.cli", "phantom", "--patients", "100000", "--out", str(out), "--quiet"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as walking:
+        while not list(out.glob("images/*")):
+            assert walking.poll() is None
+            time.sleep(0.05)
+        walking.send_signal(signal.SIGINT)
+        _, told = walking.communicate()
+    assert walking.returncode == 1
+    assert told.startswith("overread: stopped by Ctrl-C") and told.count("\n") == 1
