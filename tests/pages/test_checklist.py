@@ -67,3 +67,25 @@ def test_what_the_program_says_of_copies_shortcuts_and_maps_is_counted():
     maps = {"grad-cam": {"passed": True, "tested": True}, "rise": {"passed": False, "tested": False}}
     assert words.maps({"heatmaps": maps}) == "grad-cam passed its tests; rise was not tested and is grey"
     assert words.maps({}) == words.shortcuts({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        (None, "training images; 12 images (6.0\xa0%) refused here"),  # an older run
+        ({"patients": 9, "asked": 0.01, "promised": None, "limits": {"look": 2.0}}, "training images; 12 images"),
+        (
+            {"patients": 420, "asked": 0.01, "promised": 0.01, "limits": {"look": 2.0, "features": None}},
+            "limits by patient: of new patients like the 420 patients of calibration at most 1.0\xa0% have an image refused; 12",
+        ),
+        (
+            {"patients": 2, "asked": 0.01, "promised": 1.0, "limits": {"look": None}},
+            "without a limit: the 2 patients of calibration are too few to learn one from; 12 images",
+        ),
+    ],
+)
+def test_the_gate_is_answered_by_patient(gate, said):
+    account = {"all": 200, "reasons": {"unlike": 12}}
+    task = {"kind": "binary", "labels": ["spot"]}
+    known = {"name": "spot", "task": task, "labels": {"spot": {"three_way": account}}, "gate": gate}
+    assert said in words.gate(known)

@@ -63,6 +63,9 @@ def test_copies_stored_again_are_found_without_the_training_archive(gone, tmp_pa
     assert told.metrics["labels"]["spot"]["auroc"]["n"] == 40 and found["near_duplicates"] == "looked for"
     assert sum(counts["near"] for counts in found["overlaps"].values()) == 50
     assert found["not_compared"] == [] and UNSEEN in words(told)
+    assert "all 90 images of the other archive that have an answer, less 50 that the run had learned from" in words(
+        told
+    )
     assert "50 of the 90 images of this archive were seen" in words(told) and "! 50 of the 90" in str(told)
 
 
@@ -144,6 +147,8 @@ def test_the_certificate_in_a_report_on_another_archive_is_of_that_archive(gone,
     page = words(told)
     assert "no near copy of one, of this archive stands in what the run learned from" in page
     assert "testing images also stand in" not in page and "training and testing" not in page
+    assert "Measured are all 60 images of the other archive that have an answer: nothing of it was divided." in page
+    assert "In more than one cohort:" not in page and "The four cohorts that the run was trained with." in page
 
 
 def test_a_mark_tells_keys_apart_and_is_not_the_key(tmp_path):

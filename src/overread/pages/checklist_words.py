@@ -214,7 +214,17 @@ def gate(e: E) -> str:
         return ""
     unlike = account["reasons"].get("unlike", 0)
     share = percent(unlike / account["all"], 1) if account["all"] else "none"
-    return f"distance of look, features and quality from the training images; {unlike:,} images ({share}) refused"
+    known = e.get("gate") or {}
+    promised, promise = known.get("promised"), ""  # None: an earlier version promised nothing
+    if promised is not None:
+        whom = f"the {known['patients']:,} patients of calibration"
+        promise = (
+            f", limits by patient: of new patients like {whom} at most {percent(promised, 1)} have an image refused"
+            if any(limit is not None for limit in known["limits"].values())
+            else f", without a limit: {whom} are too few to learn one from"
+        )
+    kinds = f"distance of look, features and quality from the training images{promise}"
+    return f"{kinds}; {unlike:,} images ({share}) refused here"
 
 
 def corruptions(e: E) -> str:

@@ -40,8 +40,8 @@ SAME_SOURCE = (
     "give other figures; only a test there tells."
 )
 OTHER_ARCHIVE = (
-    "The images come from another archive than the training images. Whether the patients are others too cannot be "
-    "told from here: pseudonyms of two archives cannot be compared. The table of cohorts is that of the training."
+    "The images come from another archive than the training images. Whether the patients are others too is told in the "
+    "certificate, as far as pseudonyms can tell. The table of cohorts is that of the training."
 )
 COUNTED_BY_IMAGE = (
     "Every figure counts images, not examinations or patients: an examination with several images counts several "
