@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydicom import Dataset
 
+from overread.errors import UnreadableFile
 from overread.formats.planes import planes
 from overread.formats.tellers import told
 
@@ -46,3 +47,40 @@ def test_pixels_smaller_than_any_patient_s_are_no_size(size: float) -> None:
     ds = shared_only(1)
     ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [1.0, size]
     assert planes(ds)[0].pixel_spacing is None
+
+
+def with_own(macro: str, keyword: str, values: list) -> Dataset:
+    """Two frames; each has a description of its own, beside what both share."""
+    ds = shared_only(2)
+    frames = []
+    for value in values:
+        item, group = Dataset(), Dataset()
+        if value is not None:
+            setattr(item, keyword, value)
+            setattr(group, macro, [item])
+        frames.append(group)
+    ds.PerFrameFunctionalGroupsSequence = frames
+    return ds
+
+
+@pytest.mark.parametrize(
+    ("macro", "keyword", "other", "said"),
+    [
+        (
+            "PixelMeasuresSequence",
+            "PixelSpacing",
+            [3, 3],
+            r"Pixel Spacing is 0\.5\\0\.75 for all .* 3\\3 .* 1 of 2",
+        ),
+        ("PlaneOrientationSequence", "ImageOrientationPatient", [0, 1, 0, 1, 0, 0], "Image Orientation"),
+        ("PlanePositionSequence", "ImagePositionPatient", [1, 2, 30], "Image Position"),
+    ],
+)
+def test_a_frame_that_lies_otherwise_than_all_frames_are_said_to_is_refused(
+    macro: str, keyword: str, other: list, said: str
+) -> None:
+    same = list(shared_only(1).SharedFunctionalGroupsSequence[0][macro][0][keyword].value)
+    assert len(planes(with_own(macro, keyword, [same, None]))) == 2
+    with pytest.raises(UnreadableFile, match=said) as refused:
+        planes(with_own(macro, keyword, [same, other]))
+    assert refused.value.code == "malformed"

@@ -105,23 +105,31 @@ def test_values_leave_a_dtype_only_when_they_must() -> None:
         assert got.voxels.dtype in (np.int16, np.uint16, np.int32)
 
 
+def rescaled(slope: float, intercept: float = 1) -> Dataset:
+    """A functional group with a rescale."""
+    item, group = Dataset(), Dataset()
+    item.RescaleSlope, item.RescaleIntercept, item.RescaleType = slope, intercept, "US"
+    group.PixelValueTransformationSequence = Sequence([item])
+    return group
+
+
 def test_each_frame_has_its_own_rescale_and_the_shared_one_fills_in() -> None:
-    frames, shared = [], Dataset()
-    for slope in (2, None, 4):
-        frame = Dataset()
-        if slope is not None:
-            item = Dataset()
-            item.RescaleSlope, item.RescaleIntercept, item.RescaleType = slope, 1, "US"
-            frame.PixelValueTransformationSequence = Sequence([item])
-        frames.append(frame)
-    item = Dataset()
-    item.RescaleSlope, item.RescaleIntercept, item.RescaleType = 10, 0, "US"
-    shared.PixelValueTransformationSequence = Sequence([item])
     ds = made(np.stack([RAMP] * 3), Modality="MR")
-    ds.PerFrameFunctionalGroupsSequence, ds.SharedFunctionalGroupsSequence = Sequence(frames), Sequence([shared])
+    ds.PerFrameFunctionalGroupsSequence = Sequence([rescaled(2), rescaled(10), rescaled(4)])
     got = both(ds)
-    assert np.array_equal(got.voxels, np.stack([RAMP * 2 + 1, RAMP * 10, RAMP * 4 + 1]))
+    assert np.array_equal(got.voxels, np.stack([RAMP * 2 + 1, RAMP * 10 + 1, RAMP * 4 + 1]))
     assert numbers(saved(ds)) is None
+    ds.PerFrameFunctionalGroupsSequence = Sequence([rescaled(10), Dataset(), rescaled(10)])
+    ds.SharedFunctionalGroupsSequence = Sequence([rescaled(10)])
+    assert np.array_equal(both(ds).voxels, np.stack([RAMP * 10 + 1] * 3))
+
+
+def test_a_frame_that_is_rescaled_otherwise_than_all_frames_are_said_to_be_is_refused() -> None:
+    ds = made(np.stack([RAMP] * 3), Modality="MR", SharedFunctionalGroupsSequence=Sequence([rescaled(1, -1024)]))
+    ds.PerFrameFunctionalGroupsSequence = Sequence([rescaled(1, -1024), rescaled(1, 0), rescaled(1, 0)])
+    with pytest.raises(UnreadableFile, match=r"Intercept is -1024 for all frames, and 0 in the .* 2 of 3") as refused:
+        physical(ds)
+    assert refused.value.code == "malformed"
 
 
 def test_a_shared_rescale_alone_counts_for_every_frame() -> None:

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from overread.errors import UnreadableFile
+from overread.formats.groups import check_places
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,12 @@ def planes(ds: Dataset) -> list[Plane]:
     Raises
     ------
     UnreadableFile
-        ``truncated`` where the header claims more frames than there are bytes of pixels.
+        ``truncated`` where the header claims more frames than there are bytes of pixels; ``malformed`` where a frame's own
+        group places it otherwise than the group that all frames share.
 
     References
     ----------
-    DICOM PS3.3 C.7.6.2 (Image Plane), C.7.6.16 (Multi-frame Functional Groups).
+    DICOM PS3.3 C.7.6.2 (Image Plane), C.7.6.16 (Multi-frame Functional Groups: what is shared is not said again of a frame).
     """
     frames = int(ds.get("NumberOfFrames") or 1)
     _check_claim(ds, frames)
@@ -70,6 +72,7 @@ def planes(ds: Dataset) -> list[Plane]:
     shared = (list(ds.get("SharedFunctionalGroupsSequence") or []) or [Dataset()])[0]
     if not groups:
         return [_plane((ds, shared), ds)] * frames
+    check_places(groups[:frames], shared)
     return [_plane((group, shared), ds) for group in groups[:frames]]
 
 

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from overread.domain import noted
 from overread.errors import UnreadableFile
 from overread.formats.colours import table_of
+from overread.formats.groups import RESCALE, check_agreement, group_item
 from overread.formats.limits import finite, smallest_integer, smallest_integer_or_float
 from overread.formats.pixels import Header, decode
 from overread.formats.plain import plain
@@ -214,7 +215,7 @@ def _rescale(ds: Header, count: int, notes: list[str]) -> tuple[np.ndarray, np.n
 def _transformations(ds: Dataset, count: int) -> list[Dataset]:
     """Return, for each frame, the item that rescales it: its own, the shared one, or the object itself; one for all where all share it."""
     shared = ds.get("SharedFunctionalGroupsSequence")
-    common = (_transformation(shared[0]) if shared else None) or ds
+    common = (group_item(shared[0], "PixelValueTransformationSequence") if shared else None) or ds
     groups = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
     if not groups:
         return [common]
@@ -225,12 +226,9 @@ def _transformations(ds: Dataset, count: int) -> list[Dataset]:
             expected=f"{count}, one a frame",
             do="export it again",
         )
-    return [_transformation(group) or common for group in groups]
-
-
-def _transformation(group: Dataset) -> Dataset | None:
-    found = group.get("PixelValueTransformationSequence")
-    return found[0] if found else None
+    own = [group_item(group, "PixelValueTransformationSequence") for group in groups]
+    check_agreement(own, None if common is ds else common, RESCALE)
+    return [one or common for one in own]
 
 
 def _number(value: object, name: str, default: float) -> float:
