@@ -31,6 +31,10 @@ NAMES = (
     "lettering",
     "report_speed",
     "heat_maps",
+    "cold_predict",
+    "inference_speed",
+    "training_speed",
+    "input_pipeline",
 )
 OUT = Path("bench-out")
 

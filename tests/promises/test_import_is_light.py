@@ -34,6 +34,26 @@ def test_the_check_can_fail():
     assert "numpy" in loaded("import overread; overread.predict")
 
 
+SLOW = ("scipy.stats", "scipy.ndimage", "sklearn", "nibabel", "highdicom", "matplotlib", "keras", "onnx")
+"""What an answer does not use: loading these took longer than answering."""
+
+
+def slow_after(code: str) -> set[str]:
+    told = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    return set(told.stdout.split()) & set(SLOW)
+
+
+def test_a_prediction_loads_nothing_that_it_does_not_use():
+    assert slow_after("import overread; overread.predict") == set()
+
+
+def test_the_check_of_a_prediction_can_fail():
+    assert "highdicom" in slow_after("import overread.formats.evidence")
+
+
 BLOCKED = """
 import sys
 for name in ("keras", "tensorflow", "tf2onnx", "onnx"):
