@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ _BLOCK_S = 1.0  # the work that travels together: a task costs Ray about a milli
 _DEEP = 2  # blocks at a processor: one in work, one waiting
 _LOST = 4  # hosts or Ray workers that may be lost with an item
 _COUNT_S = 5.0  # the processors of the cluster are counted again after so long: hosts come and go
+_HEAD_S = 10.0  # its head answers within
 _NONE_S = 600.0  # and there may be none for so long
 
 INSTALL = "pip install 'overread[cluster]'"
@@ -113,6 +115,7 @@ def _joined(cluster: str) -> Iterator[Any]:
         yield ray
         return
     try:
+        _ask_head(cluster)
         ray.init(address=cluster, log_to_driver=False, logging_level="error", **here)
     except (ConnectionError, ValueError, RuntimeError, ImportError, OSError) as error:
         where = "no Ray cluster on this machine" if cluster == "auto" else f"no Ray cluster that answers at {cluster}"
@@ -125,6 +128,13 @@ def _joined(cluster: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _ask_head(cluster: str) -> None:
+    """Raise OSError at once where nobody answers; Ray would try for minutes."""
+    host, _, port = cluster.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_HEAD_S).close()
 
 
 def _cores() -> int:
