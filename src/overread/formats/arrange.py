@@ -48,7 +48,9 @@ class Part:
         Frames that hold the same pixels at the same place as one of ``frames``.
     counted : bool
         True for one of several volumes that no fact tells apart, only the order of times or instance numbers: their
-        pixels have to be compared (``exchanged``).
+        pixels have to be compared (``check_order``).
+    woven : Woven or None
+        Set for a stack whose slices take turns in a fact: whether they are one scan, their pixels have to say (``unwoven``).
     """
 
     frames: tuple[int, ...]
@@ -58,6 +60,20 @@ class Part:
     notes: tuple[str, ...] = ()
     copies: tuple[int, ...] = ()
     counted: bool = False
+    woven: Woven | None = None
+
+
+@dataclass(frozen=True)
+class Woven:
+    """What the slices of an even stack take turns in (an acquisition number 1, 2, 1, 2, …), and the volumes it would be apart.
+
+    Scanners number the slices of one scan so, or lay two packages of slices into one another; two scans can lie so, too.
+    ``told``: that they take turns is worth a word even where the pixels go on from slice to slice.
+    """
+
+    words: str
+    parts: tuple[Part, ...]
+    told: bool
 
 
 def arrange(frames: list[Frame], *, same: Callable[[int, int], bool]) -> list[Part]:
@@ -157,6 +173,8 @@ def _stacks(frames: list[Frame], group: list[int], same: Callable[[int, int], bo
 def _even(frames: list[Frame], group: list[int], taken: np.ndarray | None) -> list[Part]:
     """One volume; where it is uneven because two were laid into one another or end to end, those two."""
     part = _one(frames, group)
+    if part.stack is not None:
+        return [replace(part, woven=_woven(frames, part.frames))]
     uneven = part.refusal is not None and part.refusal.code in ("uneven-spacing", "missing-slices")
     if taken is None or not uneven:
         return [part]
@@ -170,6 +188,24 @@ def _even(frames: list[Frame], group: list[int], taken: np.ndarray | None) -> li
 
 _ALONG = ("acquisition time", "instance number", "trigger time", "frame reference time", "time point")
 """What may change from slice to slice within one volume: no reason to divide an uneven one."""
+
+
+def _woven(frames: list[Frame], order: tuple[int, ...]) -> Woven | None:
+    """The first fact in which the slices of a stack, in its order, take turns; None where none does."""
+    for teller in tellers.TELLERS:
+        said = [frames[i].said.get(teller.words) for i in order]
+        many = len(set(said))
+        if many < 2 or len(said) < many * tellers.SMALLEST_VOLUME:
+            continue
+        if all(one == said[k % many] for k, one in enumerate(said)):
+            volumes = [list(range(first, len(order), many)) for first in range(many)]
+            parts = _divided(frames, list(order), tellers.Division(volumes, teller.words))
+            return Woven(teller.words, tuple(parts), told=teller.words in _TOLD)
+    return None
+
+
+_TOLD = ("acquisition number", "time point")
+"""Facts that alternate in few scans. A firm one is told as ``facts-change``; the times of slices are nobody's business."""
 
 
 def _divided(frames: list[Frame], group: list[int], division: tellers.Division) -> list[Part]:

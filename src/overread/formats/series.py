@@ -15,7 +15,7 @@ from overread.domain import Geometry, Image, noted
 from overread.errors import UnreadableFile
 from overread.formats import frames_alone, mosaic, tellers
 from overread.formats.arrange import Frame, Part, arrange
-from overread.formats.counted import check_order
+from overread.formats.counted import check_order, unwoven
 from overread.formats.dicom import parse, told
 from overread.formats.facts import facts
 from overread.formats.found import Found, Origin, Refused
@@ -225,6 +225,13 @@ def _volume(files: list[_File], part: Part) -> list[Found | Refused]:
         except UnreadableFile as error:
             others = f"a slice of a series in which another cannot be read ({error})"
             return [Refused(f.name, error.code, str(error) if f is file else others) for f in files]
+    of = dict(zip(part.frames, zip(files, parts, strict=True), strict=True))
+    divided = unwoven(part, [p.voxels[0] for p in parts])
+    return [_joined(*(list(some) for some in zip(*(of[i] for i in one.frames), strict=True)), one) for one in divided]
+
+
+def _joined(files: list[_File], parts: list[Pixels], part: Part) -> Found:
+    """One volume of decoded slices, in the order of its stack."""
     units = sorted({p.unit for p in parts})
     if len(units) > 1:
         raise UnreadableFile(
@@ -248,7 +255,7 @@ def _volume(files: list[_File], part: Part) -> list[Found | Refused]:
         voxels = smallest_integer_or_float(voxels, full_range)
     voxels = voxels.astype(np.float32) if voxels.dtype == np.float64 else voxels
     notes = tuple(note for p in parts for note in p.notes)
-    return [_found(files, _stacked(Put(voxels, parts[0], notes=notes), part, files[0]))]
+    return _found(files, _stacked(Put(voxels, parts[0], notes=notes), part, files[0]))
 
 
 def _stacked(put: Put, part: Part, file: _File) -> Put:
@@ -286,6 +293,7 @@ def _alone(file: _File) -> list[Found | Refused]:
                 expected=f"{len(frames)}, of which the header says where they lie",
                 do="export it again",
             )
+        parts = [one for part in parts for one in unwoven(part, pixels.voxels[list(part.frames)])]
         many = [_found([file], _of_frames(file, pixels, part)) for part in parts]
         _check_counted([found for found, part in zip(many, parts, strict=True) if part.counted])
         return [_with(found, *refused) for found in many]

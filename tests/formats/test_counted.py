@@ -1,0 +1,90 @@
+"""What only pixels tell of volumes: slices that were exchanged between two, and two scans that lie in one another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from series_of_slices import one_slice
+
+from overread.domain import code_of
+from overread.errors import UnreadableFile
+from overread.formats.counted import check_order
+from overread.formats.found import Found
+from overread.formats.series import read_series
+
+RNG = np.random.default_rng(3)
+HEAD = 400 + 200 * np.sin(np.linspace(0, 5, 24))[:, None] * np.cos(np.linspace(0, 4, 20))
+
+
+def anatomy(count: int) -> np.ndarray:
+    """Slices that change a little from one to the next, with noise."""
+    return np.stack([HEAD * (1 + 0.05 * k) for k in range(count)]) + RNG.normal(0, 4, (count, 24, 20))
+
+
+def scan(pixels: np.ndarray, **said: list) -> list[Found]:
+    """Read slices 2 mm apart, of which each header says its own of ``said``."""
+    files = []
+    for k, picture in enumerate(pixels):
+        more = {keyword: values[k] for keyword, values in said.items()}
+        files.append((f"{k}", one_slice(np.array([0, 0, 2.0 * k]), np.eye(3), k + 1, picture, **more)))
+    found = read_series(files)
+    assert all(isinstance(f, Found) for f in found)
+    return found
+
+
+TURNS = {"AcquisitionNumber": [1, 2] * 6, "TemporalPositionIdentifier": [1, 2] * 6, "EchoTime": [10, 80] * 6}
+
+
+@pytest.mark.parametrize("fact", TURNS)
+def test_two_scans_that_lie_in_one_another_are_two_volumes(fact: str) -> None:
+    pixels = anatomy(12)
+    pixels[1::2] += 2000
+    low, high = scan(pixels, **{fact: TURNS[fact]})
+    for found, own in ((low, pixels[::2]), (high, pixels[1::2])):
+        assert np.array_equal(found.image.voxels, own.astype(np.uint16))
+        assert found.image.spacing_mm == (4.0, 0.8, 1.25)
+        (note,) = [n for n in found.image.notes if code_of(n) == "in-turn"]
+        assert "2 volumes, taken apart" in note
+        assert "one-of-several" in map(code_of, found.image.notes)
+    assert high.image.geometry.affine[2][3] == 2.0
+
+
+@pytest.mark.parametrize("brighter", [1.0, 1.2])
+@pytest.mark.parametrize(
+    ("fact", "told"), [("AcquisitionNumber", True), ("TemporalPositionIdentifier", True), ("AcquisitionTime", False)]
+)
+def test_one_scan_whose_slices_take_turns_stays_one_volume(fact: str, told: bool, brighter: float) -> None:
+    """Two packages of slices, of which one is a little brighter, as cross-talk makes it; the anatomy goes on."""
+    pixels = anatomy(12) + 60 * RNG.normal(size=(12, 24, 20)).cumsum(axis=0)  # neighbours share more than others do
+    pixels = np.clip(pixels, 0, 4000)
+    pixels[1::2] *= brighter
+    (one,) = scan(pixels, **{fact: ["100000", "100300"] * 6 if fact == "AcquisitionTime" else [1, 2] * 6})
+    assert one.image.voxels.shape == (12, 24, 20)
+    notes = [n for n in one.image.notes if code_of(n) == "in-turn"]
+    assert len(notes) == told
+    assert all("kept as one volume" in n and "differ by" in n for n in notes)
+
+
+def test_a_number_for_each_slice_or_for_each_slab_is_no_turn() -> None:
+    pixels = anatomy(12)
+    for numbers in (list(range(12)), [1] * 6 + [2] * 6, [1, 1, 2, 2] * 3):
+        (one,) = scan(pixels, AcquisitionNumber=numbers)
+        assert "in-turn" not in map(code_of, one.image.notes)
+
+
+def test_slices_exchanged_between_any_two_volumes_are_found() -> None:
+    """Instance numbers that run to and fro: volumes 1 and 3 change places at every second position, 2 stays."""
+    volumes = [anatomy(6) + 1000 * t for t in range(3)]
+    check_order(volumes)
+    volumes[0][1::2], volumes[2][1::2] = volumes[2][1::2].copy(), volumes[0][1::2].copy()
+    with pytest.raises(UnreadableFile, match="slices 1 and 2 of volumes 1 and 3 differ") as refused:
+        check_order(volumes)
+    assert refused.value.code == "duplicate-position"
+
+
+def test_three_hundred_time_points_are_compared_with_each_other() -> None:
+    volumes = [np.tile(HEAD, (4, 1, 1)) + RNG.normal(0, 9, (4, 24, 20)) + 500 * (k == 7) for k in range(300)]
+    check_order(volumes)
+    volumes[7][2], volumes[250][2] = volumes[250][2].copy(), volumes[7][2].copy()
+    with pytest.raises(UnreadableFile, match="slices 2 and 3 of volumes 8 and 251"):
+        check_order(volumes)
