@@ -20,7 +20,7 @@ _NONE = (
     "ModalityLUTSequence", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", "ExtendedOffsetTable",
     "RedPaletteColorLookupTableDescriptor", "FloatPixelData", "DoubleFloatPixelData",
 )  # fmt: skip
-_KEYWORDS = (*_WORDS, *_PADDING, *_NUMBERS, *_TEXTS, "ImageType", *_NONE)
+_KEYWORDS = (*_WORDS, *_PADDING, *_NUMBERS, *_TEXTS, "ImageType", "SOPClassUID", *_NONE)
 
 _TEXT = re.compile(rb"[A-Z0-9_ ]{0,16}\0?")
 _NUMBER = re.compile(rb" *[+-]?\d{1,15}(?:\.\d{0,15})?(?:[eE][+-]?\d{1,3})? *\0?")
@@ -85,6 +85,7 @@ def plain(raw: bytes) -> dict[str, object] | None:
         return None  # chroma for two pixels: pydicom unpacks that
     kinds = values.get("ImageType", b"").rstrip(b" \0").split(b"\\")
     out["ImageType"] = [kind.strip(b" ").decode("latin-1") for kind in kinds]
+    out["SOPClassUID"] = values.get("SOPClassUID", b"").strip(b" \0").decode("latin-1")
     begin, length = header.pixels
     out["PixelData"] = memoryview(raw)[begin : len(raw) if length is None else begin + length]
     return out

@@ -132,11 +132,46 @@ def _plane(groups: tuple[Dataset, ...], ds: Dataset) -> Plane:
 
 def is_localizer(ds: Dataset) -> bool:
     """True for the overview a scan is planned on (Image Type value 3); it belongs to no volume and has no HU."""
-    return "LOCALIZER" in image_type(ds)
+    frames = int(ds.get("NumberOfFrames") or 1)
+    return localizers(ds, frames) >= frames
 
 
-def image_type(ds: Dataset) -> list[str]:
-    """Return the words of Image Type (0008,0008); a value of another kind, which a damaged header can hold, as text.
+_FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
+
+
+def localizers(ds: Dataset, frames: int) -> int:
+    """Count the frames that are localizers: all where Image Type says so, else those whose own Frame Type does.
+
+    Parameters
+    ----------
+    ds : Dataset or dict
+    frames : int
+        How many it has.
+
+    References
+    ----------
+    DICOM PS3.3 C.8.16.1 (Image Type and Frame Type of multi-frame objects).
+
+    Examples
+    --------
+    >>> ds = Dataset(); ds.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    >>> localizers(ds, 3), localizers(Dataset(), 3)
+    (3, 0)
+    """
+    if "LOCALIZER" in image_type(ds):
+        return frames
+    (shared,) = list(ds.get("SharedFunctionalGroupsSequence") or [])[:1] or [Dataset()]
+    groups = list(ds.get("PerFrameFunctionalGroupsSequence") or [])[:frames]
+    common = _is_overview(shared)
+    return sum(common or _is_overview(group) for group in groups) if groups else frames * common
+
+
+def _is_overview(group: Dataset) -> bool:
+    return any("LOCALIZER" in image_type(item, "FrameType") for k in _FRAME_TYPES for item in group.get(k) or [])
+
+
+def image_type(ds: Dataset, keyword: str = "ImageType") -> list[str]:
+    """Return the words of Image Type (0008,0008), or of a frame's; a value of another kind, which a damaged header can hold, as text.
 
     Examples
     --------
@@ -144,7 +179,7 @@ def image_type(ds: Dataset) -> list[str]:
     >>> image_type(ds), image_type(Dataset())
     (['ORIGINAL', 'PRIMARY'], [])
     """
-    value = ds.get("ImageType")
+    value = ds.get(keyword)
     if value is None or value == "":
         return []
     return [str(word) for word in (value if isinstance(value, (MultiValue, list, tuple)) else [value])]
