@@ -10,7 +10,9 @@ from pydicom import Dataset
 
 from overread.domain import code_of
 from overread.formats import films, frames_alone
+from overread.formats.frames_alone import _TOMOSYNTHESIS
 from overread.formats.planes import planes
+from overread.formats.units import Pixels
 from overread.imaging import geometry
 
 HEAD_UP = np.arange(12 * 9).reshape(1, 12, 9)
@@ -136,6 +138,33 @@ def test_the_size_of_a_film_s_pixels_and_what_it_refers_to() -> None:
     assert "0.16 mm in the patient" in notes[0]
     assert [code_of(n) for n in spacing_of(ImagerPixelSpacing=[0.4, 0.2])[1]] == ["non-square-pixels"]
     assert "0.500 times" in spacing_of(PixelAspectRatio=[1, 2])[1][0]
+
+
+def test_a_film_that_was_turned_by_a_quarter_is_told_of_as_it_now_is() -> None:
+    ds = film("F", "R")
+    ds.PixelSpacing = [0.1, 0.2]
+    put = frames_alone.picture(ds, planes(ds), Pixels(np.swapaxes(HEAD_UP, 1, 2), "stored", (0.0, 4095.0), ()))
+    assert (put.spacing, put.voxels.shape) == ((0.0, 0.2, 0.1), HEAD_UP.shape)
+    assert "pixels are 2.000 times as high" in put.notes[-1]
+    del ds.PixelSpacing
+    ds.PixelAspectRatio = [1, 2]
+    put = frames_alone.picture(ds, planes(ds), Pixels(np.swapaxes(HEAD_UP, 1, 2), "stored", (0.0, 4095.0), ()))
+    assert "pixels are 2.000 times as high" in put.notes[-1]
+
+
+@pytest.mark.parametrize(("row", "turned"), [("A", True), ("P", False)])
+def test_all_planes_of_a_tomosynthesis_hang_as_the_breast_does(row: str, turned: bool) -> None:
+    ds = film(row, "F", modality="MG")
+    ds.ImageLaterality, ds.SOPClassUID, ds.PixelSpacing, ds.SliceThickness = "R", _TOMOSYNTHESIS, [0.1, 0.2], 1
+    stored = np.concatenate([HEAD_UP, HEAD_UP + 1, HEAD_UP + 2])
+    put = frames_alone.picture(ds, planes(ds) * 3, Pixels(stored, "stored", (0.0, 4095.0), ()))
+    assert np.array_equal(put.voxels, stored[:, :, ::-1] if turned else stored)
+    assert ("film-turned" in map(code_of, put.notes)) == turned
+    assert put.spacing == (1.0, 0.1, 0.2)
+    ds.PatientOrientation = ["F", "A"]
+    put = frames_alone.picture(ds, planes(ds) * 3, Pixels(stored, "stored", (0.0, 4095.0), ()))
+    assert put.attributes == {"PatientOrientation": "P\\F"}
+    assert put.spacing == (1.0, 0.2, 0.1)
 
 
 def frames_of(**values: object) -> tuple[tuple | None, list[str]]:

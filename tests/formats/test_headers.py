@@ -238,3 +238,11 @@ def test_only_the_beginning_of_a_large_file_is_read() -> None:
     assert header is not None and header.values == {"SeriesInstanceUID": b"1.2\0"}
     assert header.pixels == (len(raw) - 1024, 1024)
     assert stream.taken < 40_000
+
+
+@pytest.mark.parametrize("patient", [b" A1 ", b"A1", b"  A1", b" J\xfc "])
+def test_spaces_around_a_patient_number_mean_nothing(patient: bytes) -> None:
+    patient += b" " * (len(patient) % 2)
+    charset = b"\x08\0\5\0CS\x0a\0ISO_IR 100"
+    file = plain(charset + b"\x10\0\x20\0LO" + bytes([len(patient), 0]) + patient + SERIES)
+    assert series_key(io.BytesIO(file), file[:4096])[0] == patient.strip().decode("latin-1")

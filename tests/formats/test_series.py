@@ -175,3 +175,11 @@ def test_a_tilt_s_shift_is_the_table_step_s_part_within_the_slices() -> None:
     files = [(f"{k}", one_slice(np.array([0, 0, 5.0 * k]), turn, k + 1, pixels)) for k in range(4)]
     (found,) = read_series(files)
     assert any(f"{5 * np.sin(np.radians(15)):.2f} mm further" in n for n in found.image.notes)
+
+
+def test_a_patient_number_with_a_space_before_it_is_the_same_person(tmp_path: Path) -> None:
+    for k in range(6):
+        ((_, raw),) = stack_of(1, PatientID=" A1" if k % 2 else "A1", ImagePositionPatient=[0, 0, 2.5 * k])
+        (tmp_path / f"{k}.dcm").write_bytes(raw)
+    (found,) = scan(tmp_path)
+    assert (len(found.origin.files), found.origin.patient_id) == (6, "A1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydicom.dataset import Dataset
 
@@ -35,42 +37,41 @@ _SLIDES = ("US", "XA", "RF", "ES", "IVUS", "XC", "GM")
 """Modalities whose frames follow one another in time."""
 
 
-def picture(ds: Dataset, plane: Plane, pixels: Pixels) -> Put:
-    """Return what is no stack: one slice, a film hung upright, or frames over time, with what is known of its size in mm.
+def picture(ds: Dataset, planes: Sequence[Plane], pixels: Pixels) -> Put:
+    """Return what is no stack: one slice, films hung upright, or frames over time, with what is known of its size in mm.
 
     Parameters
     ----------
     ds : Dataset
-    plane : Plane
-        Of its first frame.
+    planes : sequence of Plane
+        Of its frames.
     pixels : Pixels
-        Of all its frames.
+        Of all of them.
     """
-    voxels, notes, attributes = pixels.voxels, [*pixels.notes], {}
-    affine, spacing = None, None
-    if len(voxels) > 1:
-        spacing, said = unplaced(ds, len(voxels), plane)
-        notes += said
-    elif str(ds.get("Modality") or "") in VOLUMES:
+    voxels, notes, attributes, plane = pixels.voxels, [*pixels.notes], {}, planes[0]
+    affine, turned = None, False
+    if len(voxels) == 1 and str(ds.get("Modality") or "") in VOLUMES:
         affine, said = one_slice(plane)
         notes += said
-    if affine is None and spacing is None:
-        spacing, said = film_spacing(ds, plane)
-        notes += said
-    if len(voxels) == 1 and affine is None:
+    if affine is None:
         hung = films.hang(ds, voxels, side=breast(ds)[0].get("ImageLaterality", ""))
         voxels, attributes = hung.voxels, {"PatientOrientation": hung.orientation} if hung.orientation else {}
-        spacing = (0.0, spacing[2], spacing[1]) if spacing and hung.transposed else spacing
-        notes += hung.notes
-        if ds.get("Modality") == "MG":
-            notes += films.background(voxels, pixels.full_range)
+        notes, turned = [*notes, *hung.notes], hung.transposed
+    if len(voxels) > 1:
+        spacing, said = unplaced(ds, len(voxels), plane, lacking=sum(not p.is_placed for p in planes))
+        spacing = (spacing[0], spacing[2], spacing[1]) if spacing and turned else spacing
+    else:
+        spacing, said = film_spacing(ds, plane, turned=turned) if affine is None else (None, [])
+    notes += said
+    if len(voxels) == 1 and affine is None and ds.get("Modality") == "MG":
+        notes += films.background(voxels, pixels.full_range)
     if is_localizer(ds):
         notes.append(noted("localizer", "a localizer"))
     return Put(voxels, pixels, affine, spacing, tuple(notes), attributes)
 
 
 def check_whole(ds: Dataset) -> None:
-    """Refuse a part of a concatenation: one object that was cut into several files.
+    """Refuse a part of a concatenation: one object that was cut into several files, whether or not it says how many.
 
     Raises
     ------
@@ -81,10 +82,10 @@ def check_whole(ds: Dataset) -> None:
     ----------
     DICOM PS3.3 C.7.6.16.2.2.4 (Concatenations).
     """
-    parts = int(ds.get("InConcatenationTotalNumber") or 1)
-    if ds.get("ConcatenationUID") and (parts > 1 or int(ds.get("InConcatenationNumber") or 1) > 1):
+    parts, number = int(ds.get("InConcatenationTotalNumber") or 0), int(ds.get("InConcatenationNumber") or 1)
+    if parts > 1 or number > 1 or (ds.get("ConcatenationUID") and not parts):
         raise UnreadableFile(
-            f"part {ds.get('InConcatenationNumber')} of {parts if parts > 1 else 'several'} parts of one multi-frame object",
+            f"part {number} of {parts if parts > 1 else 'an untold number of'} parts of one multi-frame object",
             code="missing-slices",
             expected="the whole object in one file",
             do="export it without concatenation",
@@ -109,8 +110,17 @@ def one_slice(plane: Plane) -> tuple[np.ndarray | None, list[str]]:
     return None, [noted("no-place", f"the header lacks {', '.join(missing)}: a picture without a place in the patient")]
 
 
-def unplaced(ds: Dataset, frames: int, plane: Plane) -> tuple[Spacing | None, list[str]]:
-    """Say what the frames of a multi-frame object are when none has a place of its own: moments, or slices in stored order.
+def unplaced(ds: Dataset, frames: int, plane: Plane, *, lacking: int | None = None) -> tuple[Spacing | None, list[str]]:
+    """Say what the frames of a multi-frame object are when not all have a place of their own: moments, or slices in stored order.
+
+    Parameters
+    ----------
+    ds : Dataset
+    frames : int
+    plane : Plane
+        Of the first frame.
+    lacking : int, optional
+        How many do not say where they lie; all, where it is not given.
 
     Returns
     -------
@@ -147,8 +157,9 @@ def unplaced(ds: Dataset, frames: int, plane: Plane) -> tuple[Spacing | None, li
         rate = _milliseconds(ds)
         said = f"{frames} frames over time{f', {rate:g} ms apart' if rate else ''}: not the slices of a volume"
         return flat, [noted("frames-over-time", said)]
+    some = f"{lacking} of {frames}" if lacking and lacking < frames else f"{frames}"
     return flat, [
-        noted("stored-order", f"{frames} frames without a place in the patient: taken as slices in stored order")
+        noted("stored-order", f"{some} frames without a place in the patient: all are slices in stored order")
     ]
 
 
@@ -159,11 +170,12 @@ def _milliseconds(ds: Dataset) -> float | None:
     return round(1000 / rate, 1) if rate > 0 else None
 
 
-def film_spacing(ds: Dataset, plane: Plane) -> tuple[Spacing | None, list[str]]:
+def film_spacing(ds: Dataset, plane: Plane, *, turned: bool = False) -> tuple[Spacing | None, list[str]]:
     """Return the pixel size of a projection, 0 between slices, and what it refers to: the patient, or the detector.
 
     Pixel Spacing is taken where it is given, else that of the detector (Imager Pixel Spacing) or of a film scanner. A
-    detector sees a magnified shadow; the factor, where the header estimates it, is told and not applied.
+    detector sees a magnified shadow; the factor, where the header estimates it, is told and not applied. ``turned``: the film
+    was turned by a quarter, so a pixel's height is now its width.
 
     References
     ----------
@@ -186,7 +198,8 @@ def film_spacing(ds: Dataset, plane: Plane) -> tuple[Spacing | None, list[str]]:
             f"so {imager[0] / factor:.4g} mm in the patient"
         )
         notes.append(noted("detector-spacing", said))
-    shape = (spacing[0] / spacing[1]) if spacing else _aspect(ds)
+    spacing = spacing[::-1] if spacing and turned else spacing
+    shape = (spacing[0] / spacing[1]) if spacing else _aspect(ds) ** (-1 if turned else 1)
     if abs(shape - 1) > 0.01:
         notes.append(noted("non-square-pixels", f"pixels are {shape:.3f} times as high as they are wide"))
     return (0.0, *spacing) if spacing else None, notes

@@ -302,7 +302,7 @@ def _alone(file: _File) -> list[Found | Refused]:
             voxels, affine, note = mosaic.split(file.ds, pixels.voxels, file.planes[0])
         return [_found([file], Put(voxels, pixels, affine, None, (*pixels.notes, note)))]
     with refusing(_DAMAGED):
-        put = frames_alone.picture(file.ds, file.planes[0], pixels)
+        put = frames_alone.picture(file.ds, file.planes, pixels)
     return [_found([file], put)]
 
 
@@ -372,7 +372,7 @@ def _found(files: list[_File], put: Put) -> Found:
     digest = (
         files[0].digest if len(files) == 1 else hashlib.sha256("".join(f.digest for f in files).encode()).hexdigest()
     )
-    identity = {k: str(ds.get(w) or "") or None for k, w in _IDENTITY.items()}
+    identity = {k: str(ds.get(w) or "").strip(" \0") or None for k, w in _IDENTITY.items()}
     return Found(image, Origin(tuple(f.name for f in files), digest, strata=said.strata, **identity))
 
 

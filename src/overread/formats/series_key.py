@@ -73,8 +73,11 @@ def _inflated(stream: BinaryIO) -> bytes:
 
 
 def _words(values: Mapping[str, bytes]) -> tuple[str, str, str] | None:
-    """Return the values as text; None where they are anything but one plain word each."""
-    words = [values.get(keyword, b"").rstrip(b" \0") for keyword in _KEY]
+    """Return the values as text; None where they are anything but one plain word each.
+
+    Spaces before and behind a Patient ID mean nothing (PS3.5 6.2, LO): " A1" and "A1" are one person.
+    """
+    words = [values.get(keyword, b"").strip(b" \0") for keyword in _KEY]
     if any(word.translate(None, _PLAIN) for word in words):
         return None
     return words[0].decode("ascii"), words[1].decode("ascii"), words[2].decode("ascii")
@@ -88,7 +91,7 @@ def _by_pydicom(stream: BinaryIO) -> tuple[str, str, str] | None:
             with refusing("a damaged DICOM header"):
                 stream.seek(0)
                 ds = read_dataset(stream, stop_before_pixels=True, specific_tags=_KEY)
-                patient, study, series = (str(ds.get(keyword) or "") for keyword in _KEY)
+                patient, study, series = (str(ds.get(keyword) or "").strip(" \0") for keyword in _KEY)
         except UnreadableFile:
             return None
     return patient, study, series
