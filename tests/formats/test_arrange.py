@@ -173,6 +173,23 @@ def test_gaps_are_refused_with_how_many_and_where(heights: list, numbers: bool, 
     assert said in said_of(only(arrange(upright(heights, numbers=numbers), same=NEVER)))
 
 
+def test_instance_numbers_that_nothing_else_has_are_told() -> None:
+    def numbered(numbers: list[int]) -> list[Frame]:
+        slices = upright([2.0 * k for k in range(len(numbers))])
+        return [replace(f, plane=replace(f.plane, number=n)) for f, n in zip(slices, numbers, strict=True)]
+
+    for numbers in ([1, 3, 5, 7], [7, 5, 3, 1]):
+        (note,) = only(arrange(numbered(numbers), same=NEVER)).notes
+        assert code_of(note) == "numbers-skip"
+        assert "go by 2" in note
+        assert "the 3 between" in note
+    for numbers in ([1, 2, 3, 4], [4, 3, 2, 1], [1, 3, 6, 8], [5, 5, 5, 5]):
+        assert only(arrange(numbered(numbers), same=NEVER)).notes == ()
+    scout = Frame(replace(plane((0, 0, 50), (1, 0, 0, 0, 0, -1)), number=4), (16, 16, 1))
+    volume = arrange([*numbered([1, 3, 5, 7]), scout], same=NEVER)[0]
+    assert "numbers-skip" not in map(code_of, volume.notes)  # another file of the series has one of them
+
+
 def test_two_acquisitions_laid_into_one_another_are_two_volumes() -> None:
     frames = [
         *upright([0, 5, 10, 15], **{"acquisition number": 1.0}),

@@ -151,3 +151,34 @@ def test_philips_private_scale_is_told_and_others_are_not() -> None:
         assert "private-scale" in map(code_of, facts([plain, ds]).notes)
     for ds in (mr("SOMEBODY ELSE"), plain):
         assert "private-scale" not in map(code_of, facts([ds]).notes)
+
+
+RAW, SHOWN = "1.2.840.10008.5.1.4.1.1.1.2.1", "1.2.840.10008.5.1.4.1.1.1.2"
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "taken", "codes"),
+    [
+        (RAW, "FOR PROCESSING", "FOR PROCESSING", ["for-processing"]),
+        (RAW, "", "FOR PROCESSING", ["for-processing"]),
+        (RAW, "FOR PRESENTATION", "FOR PROCESSING", ["presentation-contradicted", "for-processing"]),
+        (SHOWN, "FOR PROCESSING", "FOR PROCESSING", ["for-processing"]),
+        (SHOWN, "FOR PRESENTATION", "FOR PRESENTATION", []),
+        (SHOWN, "", None, []),
+    ],
+)
+def test_the_detectors_own_values_are_known_by_the_kind_of_object_too(kind, word, taken, codes):
+    said = facts([header(Modality="MG", SOPClassUID=kind, PresentationIntentType=word)])
+    assert said.attributes.get("PresentationIntentType") == said.strata.get("presentation") == taken
+    assert list(map(code_of, said.notes)) == codes
+
+
+@pytest.mark.parametrize("keyword", ["Laterality", "ImageLaterality"])
+def test_slices_of_two_sides_have_no_side(keyword):
+    sides = [header(Modality="MR", **{keyword: side}) for side in ("R", "R", "L", "")]
+    said = facts(sides)
+    assert said.notes[-1].endswith("Laterality is L in 1 and R in 2 of 4 slices: no side taken")
+    assert keyword not in said.attributes
+    assert "side" not in said.strata
+    one = facts([sides[0], sides[1], sides[3]])
+    assert (one.attributes[keyword], one.strata["side"], one.notes) == ("R", "R", ())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -174,7 +175,8 @@ def _even(frames: list[Frame], group: list[int], taken: np.ndarray | None) -> li
     """One volume; where it is uneven because two were laid into one another or end to end, those two."""
     part = _one(frames, group)
     if part.stack is not None:
-        return [replace(part, woven=_woven(frames, part.frames))]
+        notes = (*part.notes, *_skipped(frames, part.frames))
+        return [replace(part, notes=notes, woven=_woven(frames, part.frames))]
     uneven = part.refusal is not None and part.refusal.code in ("uneven-spacing", "missing-slices")
     if taken is None or not uneven:
         return [part]
@@ -188,6 +190,23 @@ def _even(frames: list[Frame], group: list[int], taken: np.ndarray | None) -> li
 
 _ALONG = ("acquisition time", "instance number", "trigger time", "frame reference time", "time point")
 """What may change from slice to slice within one volume: no reason to divide an uneven one."""
+
+
+def _skipped(frames: list[Frame], order: tuple[int, ...]) -> list[str]:
+    """Tell of an even stack whose instance numbers rise by two, three, …, where nothing of its series has those between."""
+    numbers = [frames[i].plane.number for i in order]
+    if None in numbers:
+        return []
+    steps = {abs(after - before) for before, after in pairwise(numbers)}
+    step = steps.pop()
+    between = set(range(min(numbers), max(numbers) + 1)) - set(numbers)
+    if steps or step < 2 or between & {f.plane.number for f in frames}:
+        return []
+    said = (
+        f"instance numbers go by {step} from slice to slice ({numbers[0]}, {numbers[1]} … {numbers[-1]}), and no other slice of the "
+        f"series has the {len(between)} between: the scan may have had {step} times as many slices"
+    )
+    return [noted("numbers-skip", said)]
 
 
 def _woven(frames: list[Frame], order: tuple[int, ...]) -> Woven | None:

@@ -5,6 +5,7 @@ The rules are de-identification's own (``deid.kept``): nothing enters an archive
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,7 +79,9 @@ class Facts:
 
 
 def facts(datasets: Sequence[Dataset]) -> Facts:
-    """Return what the headers of one image (the slices of a volume) say: values of the first, checked against them all.
+    """Return what the headers of one image (the slices of a volume) say: values of the first.
+
+    All of them are asked for names, for what their pixels show, and for the side: slices of two sides have none.
 
     Examples
     --------
@@ -119,9 +122,47 @@ def facts(datasets: Sequence[Dataset]) -> Facts:
         said, doubts = breast(ds)
         found |= said
         notes += doubts
+    notes += _one_side(datasets, found) + _intent(ds, found)
+    return Facts(modality, found, _strata(ds, found), tuple(notes))
+
+
+def _one_side(datasets: Sequence[Dataset], found: dict[str, str]) -> list[str]:
+    """Take the side away where slices name several, and say so."""
+    notes = []
+    for keyword in ("ImageLaterality", "Laterality"):
+        counts = Counter(str(ds.get(keyword) or "").strip(" \0").upper() for ds in datasets)
+        named = sorted(set(counts) & {"L", "R", "B"})
+        if len(named) > 1:
+            found.pop(keyword, None)
+            said = " and ".join(f"{side} in {counts[side]}" for side in named)
+            word = dictionary_description(keyword)
+            notes.append(noted("laterality-contradicted", f"{word} is {said} of {len(datasets)} slices: no side taken"))
+    return notes
+
+
+_FOR_PROCESSING = (
+    "1.2.840.10008.5.1.4.1.1.1.1.1",
+    "1.2.840.10008.5.1.4.1.1.1.2.1",
+    "1.2.840.10008.5.1.4.1.1.1.3.1",
+    "1.2.840.10008.5.1.4.1.1.13.1.5",
+)
+"""Digital X-Ray, Mammography, Intra-Oral and Breast Projection X-Ray Image Storage – For Processing (PS3.4 B.5)."""
+
+
+def _intent(ds: Dataset, found: dict[str, str]) -> list[str]:
+    """Tell of the detector's own values, by its word or by its kind of object, which is believed where the two differ."""
+    kind, said = str(ds.get("SOPClassUID") or "") in _FOR_PROCESSING, found.get("PresentationIntentType", "")
+    notes = []
+    if kind and said not in ("", "FOR PROCESSING"):
+        words = (
+            f"Presentation Intent Type says {said}, the kind of object (SOP Class) says FOR PROCESSING: taken as that"
+        )
+        notes.append(noted("presentation-contradicted", words))
+    if kind:
+        found["PresentationIntentType"] = "FOR PROCESSING"
     if found.get("PresentationIntentType") == "FOR PROCESSING":
         notes.append(noted("for-processing", "the detector's own values, for processing: not what a reader is shown"))
-    return Facts(modality, found, _strata(ds, found), tuple(notes))
+    return notes
 
 
 def _strata(ds: Dataset, found: dict[str, str]) -> dict[str, str]:
