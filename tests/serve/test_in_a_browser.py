@@ -20,6 +20,7 @@ class Doctor:
 
     def __init__(self, browser, hospital) -> None:
         self.browser, self.base = browser, f"http://127.0.0.1:{hospital.port}"
+        self.begun: dict[str, str] = {}  # answers that are on their way
         browser.delete_all_cookies()
         browser.get_log("performance")
         browser.get_log("browser")
@@ -85,19 +86,31 @@ class Doctor:
         return seen[-1]
 
     def received(self) -> list[tuple[str, str]]:
-        """(address, body) of every answer the browser has got since the last look."""
+        """(address, body) of every answer that has come whole since the last look."""
         got = []
         for entry in self.browser.get_log("performance"):
             message = json.loads(entry["message"])["message"]
+            facts = message["params"]
             if message["method"] == "Network.responseReceived":
-                facts = message["params"]
+                self.begun[facts["requestId"]] = facts["response"]["url"]
+            elif message["method"] == "Network.loadingFinished" and facts["requestId"] in self.begun:
+                url = self.begun.pop(facts["requestId"])
                 try:
                     body = self.browser.execute_cdp_cmd("Network.getResponseBody", {"requestId": facts["requestId"]})
                 except Exception as error:  # a page that was left has no body any more; redirects never had one
                     if "No resource with given identifier" not in str(error) and "No data found" not in str(error):
                         raise
                     continue
-                got.append((facts["response"]["url"], body["body"]))
+                got.append((url, body["body"]))
+        return got
+
+    def received_with(self, part: str, seconds: float = 15) -> list[tuple[str, str]]:
+        """All that has come, once an address that holds ``part`` is among it: the browser tells with a delay."""
+        end, got = time.monotonic() + seconds, self.received()
+        while not any(part in url for url, _ in got):
+            assert time.monotonic() < end, f"nothing came from {part}"
+            time.sleep(0.03)
+            got += self.received()
         return got
 
     def complaints(self) -> list[str]:
@@ -121,8 +134,8 @@ def test_impression_finding_heat_map_signature(reading, inbox):
 
     doctor.click("a.open")  # 1: the image and a question; nothing in the answers gives the finding away
     doctor.wait("#viewer[data-ready]")
-    before = doctor.received()
-    assert any("/slice/" in url for url, _ in before) and any(url.endswith(f"/study/{study}") for url, _ in before)
+    before = doctor.received_with("/slice/")
+    assert any(url.endswith(f"/study/{study}") for url, _ in before)
     assert not [(url, s) for url, body in before for s in secrets if s in body]
     assert not doctor.all("#sign") and not doctor.all(".finding") and not doctor.all("form.heat-map")
     assert not doctor.all("#impression input:checked")  # nothing is chosen for the doctor
@@ -149,7 +162,10 @@ def test_impression_finding_heat_map_signature(reading, inbox):
     doctor.wait(".signed")
 
     told = verify(inbox)  # 5: on record, and in a verified report
-    assert told.kinds == {"report": 1, "impression": 1, "heat-map": 1, "signed": 1} and told.documents == 2
+    assert told.kinds == {"report": 1, "impression": 1, "heat-map": 1, "signed": 1} and (
+        told.signatures,
+        told.reports,
+    ) == (1, 1)
     ds = pydicom.dcmread(hospital.room.inbox.home(study) / "signed-1.dcm")
     assert (ds.VerificationFlag, str(ds.VerifyingObserverSequence[0].VerifyingObserverName)) == (
         "VERIFIED",
@@ -290,3 +306,35 @@ def test_the_worklist_renews_itself(house, inbox, browser):
     hospital.work()
     doctor.wait("a.open")
     assert "PH-001" in doctor.find("#list").text
+
+
+def test_on_a_narrow_screen_everything_can_be_scrolled_to(house, inbox, browser):
+    deliver(inbox, 1, 0.7)
+    hospital = house()
+    (study,) = hospital.work()
+    doctor = Doctor(browser, hospital)
+    browser.set_window_size(800, 700)
+    try:
+        doctor.open(study)
+        doctor.until("document.documentElement.scrollHeight > innerHeight")
+        assert browser.execute_script("scrollTo(0, 1e6); return scrollY") > 0
+        seen = "(r => r.top >= 0 && r.bottom <= innerHeight)(document.querySelector('#impression button').getBoundingClientRect())"
+        doctor.until(seen)
+    finally:
+        browser.set_window_size(1500, 950)
+
+
+def test_why_a_study_was_moved_up_is_told_after_the_own_impression(house, inbox, browser):
+    deliver(inbox, 1, 0.3)
+    hospital = house()
+    hospital.work()
+    deliver(inbox, 2, 0.9)
+    hospital.work()
+    studies = {e.patient: e.study for e in hospital.room.inbox.entries()}
+    doctor = Doctor(browser, hospital)
+    assert "moved up by the machine, before 1 that came earlier" in doctor.find("#list").text
+    doctor.open(studies["PH-002"])
+    assert "because of" not in doctor.find("body").text
+    doctor.say("unsure")
+    doctor.wait(".moved-up")
+    assert f"because of {LABEL}: present" in doctor.find(".moved-up").text

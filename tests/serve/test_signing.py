@@ -58,7 +58,7 @@ def test_the_journal_tells_the_whole_story_in_order(house, inbox):
     assert signed["shown"]["heat_maps"] == LABEL and float(signed["shown"]["seconds_from_impression"]) > 0
     assert signed["reader"] == "Curie^Marie" and signed["report"] == records[0]["record"]["report"]
     told = verify(inbox)
-    assert (told.records, told.documents) == (4, 2) and told.head == records[-1]["hash"]
+    assert (told.records, told.signatures, told.reports) == (4, 1, 1) and told.head == records[-1]["hash"]
 
 
 def test_the_journal_holds_no_identity(house, inbox):
@@ -87,6 +87,61 @@ def test_a_changed_document_or_a_missing_one_is_noticed(house, inbox):
         verify(inbox)
 
 
+def test_a_report_or_a_draft_that_somebody_edited_is_noticed(house, inbox):
+    hospital, study, visitor = signed_house(house, inbox)
+    visitor.post(f"/study/{study}/sign", visitor.form(study))
+    report = home(hospital, study) / "report.json"
+    draft = home(hospital, study) / json.loads(report.read_bytes())["sr"]
+    for file, told in (
+        (report, "report of study S[0-9a-f]+ was changed"),
+        (draft, "a file of the report .* was changed"),
+    ):
+        content = file.read_bytes()
+        file.write_bytes(content.replace(b"present", b"absent ", 1) if file == report else content + b"\0")
+        with pytest.raises(IntegrityError, match=told):
+            verify(inbox)
+        file.write_bytes(content)
+    assert verify(inbox).reports == 1  # the twin: put back, it is whole
+
+
+def test_a_signed_study_whose_report_was_edited_is_to_be_read_again(house, inbox):
+    hospital, study, visitor = signed_house(house, inbox)
+    visitor.post(f"/study/{study}/sign", visitor.form(study))
+    report = home(hospital, study) / "report.json"
+    report.write_bytes(report.read_bytes().replace(b'"present"', b'"absent"', 1))
+    assert "changed after it was signed: read again" in visitor.get("/").text
+    assert "changed after" in visitor.get(f"/study/{study}").text
+
+
+def test_a_signed_document_that_no_record_names_is_refused(house, inbox):
+    hospital, study, visitor = signed_house(house, inbox)
+    visitor.post(f"/study/{study}/sign", visitor.form(study))
+    copy = home(hospital, study) / "signed-2.dcm"
+    copy.write_bytes((home(hospital, study) / "signed-1.dcm").read_bytes())
+    with pytest.raises(IntegrityError, match="1 signed document that no record"):
+        verify(inbox)
+
+
+def test_without_the_journal_nobody_reads_on_as_if_nothing_was_signed(house, inbox):
+    hospital, study, visitor = signed_house(house, inbox)
+    visitor.post(f"/study/{study}/sign", visitor.form(study))
+    for file in hospital.room.inbox.shelf.glob("journal.jsonl*"):
+        file.unlink()
+    with pytest.raises(IntegrityError, match="2 signed documents that no record of the journal names"):
+        Desk(hospital.room.inbox, CARD, now=hospital.clock())
+    with pytest.raises(IntegrityError, match="2 signed documents that no record of the journal names"):
+        verify(inbox)
+
+
+def test_a_version_that_is_signed_already_is_told_as_such(house, inbox):
+    _, study, visitor = signed_house(house, inbox)
+    form = visitor.form(study)
+    visitor.post(f"/study/{study}/sign", form)
+    again = visitor.post(f"/study/{study}/sign", form)
+    assert again.status == 409 and "This version is signed already" in again.text
+    assert "The report has changed" not in again.text
+
+
 def test_a_picture_is_signed_as_a_record_without_a_dicom_report(house, inbox):
     Picture.fromarray((film(0.7) >> 4).astype("uint8")).save(inbox / "film.png")
     hospital = house()
@@ -97,7 +152,7 @@ def test_a_picture_is_signed_as_a_record_without_a_dicom_report(house, inbox):
     assert not (home(hospital, study) / "signed-1.dcm").exists()
     kept = json.loads((home(hospital, study) / "signed-1.json").read_bytes())
     assert kept["decision"]["answers"][0]["final"] == "present" and kept["decision"]["report"]
-    assert "film.png" in visitor.get("/").text and verify(inbox).documents == 1
+    assert "film.png" in visitor.get("/").text and verify(inbox).signatures == 1
 
 
 def test_an_amendment_is_a_new_version_and_names_the_one_before(house, inbox):

@@ -32,16 +32,17 @@ def journal(tmp_path) -> Journal:
 def test_a_whole_record_is_counted_and_its_head_is_told(journal, tmp_path):
     for path in (journal.path, tmp_path):
         told = verify(path)
-        assert (told.records, told.documents, told.head) == (2, 1, journal.head[1])
+        assert (told.records, told.signatures, told.head) == (2, 1, journal.head[1])
         assert str(told).startswith(
-            "2 records whole and in order (1 impression, 1 signed); 1 signed documents unchanged"
+            "2 records whole and in order (1 impression, 1 signed)\n1 signature and 0 reports of the machine, every file"
         )
 
 
 def test_the_account_is_there_for_machines_too(journal, capsys):
     assert cli.main(["verify", str(journal.path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told == {"records": 2, "documents": 1, "head": journal.head[1], "kinds": {"impression": 1, "signed": 1}}
+    kinds = {"impression": 1, "signed": 1}
+    assert told == {"records": 2, "signatures": 1, "reports": 0, "head": journal.head[1], "kinds": kinds}
 
 
 def test_the_journal_of_an_inbox_is_found(tmp_path):

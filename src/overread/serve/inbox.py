@@ -18,6 +18,7 @@ INBOX/.overread/              mode 0700
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -294,10 +295,24 @@ class Inbox:
         told.update(report=report, captures=tuple(told["captures"]), notes=tuple(told["notes"]))
         return Draft(**told)
 
-    def keep(self, draft: Draft) -> None:
-        """Make ``draft`` the study's report, at once."""
-        told = {**draft.__dict__, "fingerprint": draft.report.fingerprint}
-        write_atomically(self.home(draft.report.study) / "report.json", canonical_json(told).encode())
+    def keep(self, draft: Draft, *, now: datetime) -> None:
+        """Make ``draft`` the study's report at once, after the journal has the hash of every file that belongs to it."""
+        report = draft.report
+        home = self.home(report.study)
+        content = canonical_json({**draft.__dict__, "fingerprint": report.fingerprint}).encode()
+        beside = {
+            name: (home / name).read_bytes() for name in (*draft.overlays.values(), draft.sr, *draft.captures) if name
+        }
+        hashes = {name: hashlib.sha256(c).hexdigest() for name, c in {"report.json": content, **beside}.items()}
+        facts = {
+            "study": report.study,
+            "report": report.fingerprint,
+            "card": report.card,
+            "images": list(report.images),
+        }
+        facts["drafted"] = {f"studies/{report.study}/{name}": digest for name, digest in sorted(hashes.items())}
+        self.journal.append("report", facts, now=now)
+        write_atomically(home / "report.json", content)
 
     def images(self, entry: Entry) -> Iterable[Found | Refused]:
         """Read the study's images from its files, in a fixed order."""

@@ -32,14 +32,14 @@ WAITING, OPENED, READING, SIGNED, VOID = "waiting", "opened", "machine", "signed
 class Row:
     """One line of the worklist.
 
-    ``moved_up`` says that the machine put the study before others. It does not say why: neither page nor data
-    tell a finding, or whether it is "present" or "refer", before the reader's own impression. ``passed_by`` counts
-    the later arrivals now above it: no study sinks in silence.
+    ``moved_up`` counts the earlier arrivals that the machine put the study before. It does not say why: neither page
+    nor data tell a finding, or whether it is "present" or "refer", before the reader's own impression. ``passed_by``
+    counts the later arrivals now above it: no study sinks in silence.
     """
 
     entry: Entry
     state: str
-    moved_up: bool
+    moved_up: int
     passed_by: int
     waited: str
     signature: Signature | None = None
@@ -55,9 +55,14 @@ def urgency(report: Report) -> tuple[int, float]:
     >>> urgency(Report("S0", "", (), (a,))) < urgency(Report("S1", "", (), (b,)))
     True
     """
-    worst = min(report.findings, key=lambda f: (RANK[f.decision], -_number(f.probability)))
-    probability = _number(worst.probability) if worst.decision == "present" else 0.0
-    return RANK[worst.decision], -probability
+    first = worst(report)
+    probability = _number(first.probability) if first.decision == "present" else 0.0
+    return RANK[first.decision], -probability
+
+
+def worst(report: Report) -> Finding:
+    """The finding that decides where a report belongs on the worklist."""
+    return min(report.findings, key=lambda f: (RANK[f.decision], -_number(f.probability)))
 
 
 def worklist(
@@ -80,12 +85,12 @@ def worklist(
 
     waiting = sorted((s for s in studies if s[2] != SIGNED), key=key)
     rows = []
-    for i, (entry, draft, state, signature) in enumerate(waiting):
-        up = bool(draft and by_urgency and urgency(draft.report)[0] < 2)
+    for i, (entry, _, state, signature) in enumerate(waiting):
+        up = sum(other.arrived < entry.arrived for other, *_ in waiting[i + 1 :])
         passed = sum(other.arrived > entry.arrived for other, *_ in waiting[:i])
         rows.append(Row(entry, state, up, passed, waited(entry.arrived, now), signature))
     signed = sorted((s for s in studies if s[2] == SIGNED), key=lambda s: s[3].time if s[3] else "", reverse=True)
-    return rows, [Row(e, state, False, 0, waited(e.arrived, now), sig) for e, _, state, sig in signed]
+    return rows, [Row(e, state, 0, 0, waited(e.arrived, now), sig) for e, _, state, sig in signed]
 
 
 def waited(since: str, now: datetime) -> str:
@@ -173,8 +178,9 @@ def opened_finding(
 def against(finding: Finding, card: ModelCard) -> list[tuple[str, dict[str, Any]]]:
     """What speaks against a finding, as (word of the table, facts): counter-evidence stands beside evidence."""
     points: list[tuple[str, dict[str, Any]]] = []
-    if has_line(card):
-        points.append(_beside_the_line(finding))
+    if has_line(card) and finding.low < finding.threshold <= finding.high:
+        low, high = outward(finding.low, finding.high)
+        points.append(("crosses", {"low": low, "high": high, "threshold": round(100 * finding.threshold)}))
     if finding.decision == "present":
         points.append(("without", {"n": of_hundred(1 - finding.probability)}))
     elif finding.decision == "absent":
@@ -197,18 +203,6 @@ def against(finding: Finding, card: ModelCard) -> list[tuple[str, dict[str, Any]
 def has_line(card: ModelCard) -> bool:
     """True when a threshold decides; among many answers the most probable one does."""
     return card.task.get("kind") not in ("multiclass", "ordinal")
-
-
-def _beside_the_line(finding: Finding) -> tuple[str, dict[str, Any]]:
-    """How near a finding is to the line it was decided at."""
-    distance = abs(finding.probability - finding.threshold)
-    between = finding.low < finding.threshold <= finding.high
-    numbers = {
-        "low": outward(finding.low, finding.high)[0],
-        "high": outward(finding.low, finding.high)[1],
-        "threshold": round(100 * finding.threshold),
-    }
-    return ("crosses" if between else "clear", {**numbers, "points": round(100 * distance)})
 
 
 def measured(card: ModelCard, label: str, name: str) -> tuple[float, float, float, int] | None:

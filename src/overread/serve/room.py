@@ -157,7 +157,7 @@ def standing(room: Room, entry: Entry, reader: str) -> tuple[Draft | None, str, 
     signatures = room.desk.signatures(entry.study)
     last = signatures[-1] if signatures else None
     if draft is None:
-        return None, reading.READING, last
+        return None, reading.VOID if last else reading.READING, last
     if last:
         return draft, reading.SIGNED if last.report == draft.report.fingerprint else reading.VOID, last
     opened = room.desk.reading(entry.study, reader) is not None

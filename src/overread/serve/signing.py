@@ -23,6 +23,7 @@ from overread.formats.filing import header
 from overread.serve.answers import CHANGED, SIGNED, STATES, checked, person
 from overread.serve.inbox import Draft, Inbox
 from overread.store.objects import write_atomically
+from overread.store.shelf import refuse_unrecorded
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Desk:
     Raises
     ------
     IntegrityError
-        If the journal was touched: nobody reads or signs on a journal that cannot be trusted.
+        If the journal was touched, or knows nothing of what lies signed on the shelf: nobody reads or signs on a
+        journal that cannot be trusted.
     """
 
     def __init__(self, inbox: Inbox, card: ModelCard, *, now: datetime) -> None:
@@ -76,6 +78,7 @@ class Desk:
         self._lock = threading.RLock()
         inbox.journal.recover(now=now)
         inbox.journal.verify()
+        refuse_unrecorded(inbox.shelf, inbox.journal.records())
         self._memory = _Memory()
         for record in inbox.journal.records():
             self._remember(record["kind"], record["record"], record["time"])

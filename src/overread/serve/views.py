@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 
 from overread.errors import OverreadError
 from overread.serve import guard, reading
-from overread.serve.answers import person, status_of
+from overread.serve.answers import SIGNED, person, status_of
 from overread.serve.inbox import Draft, Entry
 from overread.serve.room import (
     Room,
@@ -109,6 +109,8 @@ def _study_page(
         facts["next"] = (following.study, about(room, following)["who"]) if following else None
     if draft and done:  # only from here on does the page know the finding
         facts["opened"] = _opened(room, draft, done, version=len(facts["signatures"]) + 1)
+        mine = [row.moved_up for row in rows(room, reader)[0] if row.entry.study == entry.study]
+        facts["opened"].update(moved_up=sum(mine), because=reading.worst(draft.report))
     return page(request, "study.html", status=status, **facts)
 
 
@@ -236,7 +238,7 @@ async def sign(request: Request) -> Response:
         )
     except OverreadError as error:
         if status_of(error) == 409:
-            title = say("message.changed_title")
+            title = say("message.signed_title") if error.came == SIGNED else say("message.changed_title")
             return await run_in_threadpool(message, request, 409, title, str(error), link=f"/study/{entry.study}")
         return await run_in_threadpool(
             _study_page, request, entry, status=400, problem=str(error), given=without_token(form)

@@ -138,12 +138,7 @@ def make_draft(inbox: Inbox, entry: Entry, model: Model, *, now: datetime) -> Dr
         report, entry.content, now.isoformat(), f"{model.card.name} {model.card.version}", shown, notes=tuple(notes)
     )
     draft = add_evidence(inbox, draft, model, images, origins, now=now)
-    inbox.journal.append(
-        "report",
-        {"study": entry.study, "report": report.fingerprint, "card": report.card, "images": list(report.images)},
-        now=now,
-    )
-    inbox.keep(draft)
+    inbox.keep(draft, now=now)
     return draft
 
 
