@@ -1,10 +1,17 @@
 """``collect`` with two worker processes against one: wall time, in turn, on the same folders.
 
-"2" is at most two: small folders are read by one all the same. Synthetic folders (small pictures, CT slices, RLE-compressed CT slices, few large volumes) everywhere; real ones where they
-are on the machine. Each figure is the median of the ratios of neighbouring runs; start-up of the processes is included.
+"2" is at most two: small folders are read by one all the same. Synthetic folders (small pictures, CT slices, RLE-compressed
+CT slices, few large volumes) everywhere; real ones where they are on the machine. Each figure is the median of the ratios of
+neighbouring runs; start-up of the processes is included. Beside each stand two bounds:
+
+- *two halves*: two collectors of one process each, started at once, each with half of the folder and an archive of its own,
+  against one with all of it. They share nothing but the machine, so it is what its two cores have to give to this very work.
+- *by CPU*: the CPU seconds of one, over those that two spend on end (what only the parent can do, before and after the
+  reading) and half of all the others. Cores that are free would give that; a crowded machine hardly moves it.
 """
 
 import gzip
+import json
 import os
 import statistics
 import subprocess
@@ -20,10 +27,26 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from benchmarks.data import SHARED
 
 ROUNDS = 3
-_COLLECT = (
-    "import sys, time; from overread.steps.collect import collect; began = time.monotonic(); "
-    "collect(sys.argv[1], into=sys.argv[2], workers=int(sys.argv[3]), progress=False); print(time.monotonic() - began)"
-)
+_COLLECT = """
+import json, resource, sys, time
+from overread.steps import collect as step
+
+def cpu(who):
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
+
+def read(run, *given, **said):
+    before = cpu(resource.RUSAGE_SELF)
+    reads(run, *given, **said)
+    told["beside"] = cpu(resource.RUSAGE_SELF) - before
+
+told, reads, step._Run.read = {}, step._Run.read, read
+loaded, began = cpu(resource.RUSAGE_SELF), time.monotonic()
+step.collect(sys.argv[1], into=sys.argv[2], workers=int(sys.argv[3]), progress=False)
+told["wall"], parent = time.monotonic() - began, cpu(resource.RUSAGE_SELF) - loaded
+told["cpu"], told["alone"] = parent + cpu(resource.RUSAGE_CHILDREN), parent - told["beside"]
+print(json.dumps(told))
+"""
 _LOOP = (
     "import io, time; from PIL import Image; raw = io.BytesIO(); Image.effect_noise((224, 224), 40).save(raw, 'JPEG')\n"
     "end, n = time.monotonic() + 2, 0\n"
@@ -46,16 +69,10 @@ def measure(scale: float = 1.0) -> list[dict]:
             if (SHARED / name).is_dir():
                 sets[name] = SHARED / name
         for what, source in sets.items():
-            pairs = [_pair(source, root / "a", first=1 + n % 2) for n in range(ROUNDS)]
-            ratio = statistics.median(one / two for one, two in pairs)
-            one, two = (statistics.median(p[i] for p in pairs) for i in (0, 1))
-            figures.append(
-                {
-                    "what": f"collect, {what}",
-                    "value": f"{ratio:.2f} × ({one:.1f} s with 1 process, {two:.1f} s with 2)",
-                    "must": "≥ 1.7 ×",
-                }
-            )
+            halves = _halves(source, root / "halves")
+            rounds = [_round(source, halves, root, first=1 + n % 2) for n in range(ROUNDS)]
+            subprocess.run(["rm", "-rf", str(root / "halves")], check=True)
+            figures.append({"what": f"collect, {what}", "value": _told(rounds), "must": "≥ 1.7 ×"})
     figures.append(
         {
             "what": "two loops that decode pictures and share nothing, against one: what the machine has to give",
@@ -66,10 +83,39 @@ def measure(scale: float = 1.0) -> list[dict]:
     return figures
 
 
-def _pair(source: Path, into: Path, *, first: int) -> tuple[float, float]:
-    """Return the wall times with one process and with two, measured one after the other, ``first`` before."""
-    took = {workers: _wall(source, into, workers) for workers in (first, 3 - first)}
-    return took[1], took[2]
+def _round(source: Path, halves: list[Path], root: Path, *, first: int) -> tuple[dict, dict, float]:
+    """Measure one process and two, one after the other, ``first`` before; then the slower of two halves at once (s)."""
+    took = {workers: _collected([source], root, workers)[0] for workers in (first, 3 - first)}
+    return took[1], took[2], max(half["wall"] for half in _collected(halves, root, 1))
+
+
+def _told(rounds: list[tuple[dict, dict, float]]) -> str:
+    def middle(value) -> float:
+        return statistics.median(value(*each) for each in rounds)
+
+    ratio = middle(lambda one, two, halves: one["wall"] / two["wall"])
+    apart = middle(lambda one, two, halves: one["wall"] / halves)
+    bound = middle(lambda one, two, halves: one["cpu"] / (two["alone"] + (two["cpu"] - two["alone"]) / 2))
+    walls = [middle(lambda *each, i=i: each[i]["wall"]) for i in (0, 1)]
+    cpus = [middle(lambda *each, i=i: each[i]["cpu"]) for i in (0, 1)]
+    alone = middle(lambda one, two, halves: two["alone"])
+    return (
+        f"{ratio:.2f} × ({walls[0]:.1f} s with 1 process, {walls[1]:.1f} s with 2; two halves {apart:.2f} ×, by CPU "
+        f"{bound:.2f} ×: {cpus[0]:.2f} s of CPU, {cpus[1]:.2f} with 2, {alone:.2f} of them alone)"
+    )
+
+
+def _halves(source: Path, root: Path) -> list[Path]:
+    """Return two folders of links to half of the files each: every other series, or picture."""
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    whole = {path.parent for path in files if path.suffix.lower() not in (".jpeg", ".jpg", ".png", ".gz")}
+    turns: dict[Path, int] = {}
+    for path in files:
+        what = path.parent if path.parent in whole else path
+        link = root / "ab"[turns.setdefault(what, len(turns)) % 2] / path.relative_to(source)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    return [root / "a", root / "b"]
 
 
 def _ceiling() -> float:
@@ -82,11 +128,17 @@ def _ceiling() -> float:
     return done(2) / done(1)
 
 
-def _wall(source: Path, into: Path, workers: int) -> float:
-    command = [sys.executable, "-P", "-c", _COLLECT, str(source), str(into), str(workers)]
-    seconds = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    subprocess.run(["rm", "-rf", str(into), f"{into}.names"], check=True)
-    return seconds
+def _collected(sources: list[Path], root: Path, workers: int) -> list[dict]:
+    """Collect each source into an archive of its own, all at once."""
+    into = [root / f"into{n}" for n in range(len(sources))]
+    commands = [
+        [sys.executable, "-P", "-c", _COLLECT, str(source), str(there), str(workers)]
+        for source, there in zip(sources, into, strict=True)
+    ]
+    collectors = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    told = [json.loads(collector.communicate()[0]) for collector in collectors]
+    subprocess.run(["rm", "-rf", *(f"{there}{end}" for there in into for end in ("", ".names"))], check=True)
+    return told
 
 
 def _anatomy(rng: np.random.Generator, side: int) -> np.ndarray:

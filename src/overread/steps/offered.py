@@ -30,12 +30,16 @@ Looks = dict[str, tuple[int, int]]
 def _absolute(path: str) -> str:
     """Return ``os.path.abspath``; of a folder's ten thousand files it is asked once."""
     folder, name = os.path.split(path)
-    if not os.path.isabs(folder) or name in ("", os.curdir, os.pardir):
+    within = _within(folder)
+    if not within or name in ("", os.curdir, os.pardir):
         return os.path.abspath(path)
-    return os.path.join(_normal(folder), name)
+    return within + name
 
 
-_normal = functools.lru_cache(maxsize=64)(os.path.normpath)
+@functools.lru_cache(maxsize=64)
+def _within(folder: str) -> str:
+    """Return how the paths of an absolute folder's files begin; nothing where it is relative, for what it means may change."""
+    return os.path.join(os.path.normpath(folder), "") if os.path.isabs(folder) else ""
 
 
 def keys_of(job: Job) -> Iterator[tuple[str, Part]]:

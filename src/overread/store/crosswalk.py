@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,6 +192,36 @@ class Crosswalk:
                 yield Source(file, digest, image, _read_again(own), _read_again(said))
             last = rows[-1][:3]
 
+    def forget_lost(self, stored: Callable[[Iterable[str]], set[str]]) -> int:
+        """Forget what was read of files whose images the archive no longer has; they will be read anew.
+
+        An archive that was deleted, or put back from an older copy, beside its names: this book would believe for ever
+        that all is stored.
+
+        Parameters
+        ----------
+        stored : callable
+            Gives those of some hashes that the archive has.
+
+        Returns
+        -------
+        int
+            How many images were lost.
+        """
+        last, lost = 0, set()
+        with transact(self._db) as db:
+            while rows := db.execute(
+                f"SELECT id, image FROM sources WHERE id > ? ORDER BY id LIMIT {_AT_ONCE}", (last,)
+            ).fetchall():
+                there = stored({image for _, image in rows})
+                gone = [(number, image) for number, image in rows if image not in there]
+                lost.update(image for _, image in gone)
+                marks = [(number,) for number, _ in gone]
+                db.executemany("DELETE FROM offered WHERE key IN (SELECT key FROM members WHERE source = ?)", marks)
+                db.executemany("DELETE FROM sources WHERE id = ?", marks)
+                last = rows[-1][0]
+        return len(lost)
+
     def store(self, offered: Iterable[Offered], sources: Iterable[Source]) -> int:
         """Keep what some files were read as, all at once; what the same files were read as before is replaced.
 
@@ -220,7 +250,7 @@ class Crosswalk:
                 number = before.pop() if before else last + 1  # of two copies that were moved each is one of them
                 if number > last:
                     last = number
-                    own, said = canonical_json(source.own), canonical_json(source.said)
+                    own, said = canonical_json(source.own), canonical_json(source.said) if source.said else "{}"
                     new.append((number, source.file, source.base, source.digest, source.image, own, said))
                 else:
                     moved += 1
