@@ -326,12 +326,12 @@ def test_what_takes_long_shows_how_far_it_is(evaluated, monkeypatch, capsys):
 
     began: dict[str, list[float]] = {}
 
-    class Counted(progress.tqdm):
+    class Counted(progress._Bar):
         def close(self):
             began.setdefault(self.desc, []).append(self.n / self.total)
             super().close()
 
-    monkeypatch.setattr(progress, "tqdm", Counted)
+    monkeypatch.setattr(progress, "_Bar", Counted)
     monkeypatch.setattr(progress, "SILENT_S", 0.0)
     copy = evaluated[0].parent / "copy"
     shutil.copytree(evaluated[0], copy)

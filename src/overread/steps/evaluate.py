@@ -2,58 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from overread import __version__, engine
+from overread import __version__
 from overread.domain import ModelCard, Study, Task, fingerprint
 from overread.domain.canonical import plain
-from overread.errors import CohortError, RunError
-from overread.learn.gate import Rows
-from overread.learn.predict import Model
+from overread.errors import RunError
 from overread.learn.saliency import DEFAULT
 from overread.pages.plots import told
-from overread.stats import calibration as calibrating
-from overread.stats.exchangeability import one_each
 from overread.stats.splits import Split
-from overread.steps import corruptions, elsewhere, leakage, probes, shortcuts
+from overread.steps import elsewhere, leakage
 from overread.steps.asked import at_prevalence, check_questions, claims_against
 from overread.steps.beside import floors_of, shorten
 from overread.steps.covered import covered
 from overread.steps.gallery import gallery
 from overread.steps.heatmaps import judge, keep, panel_of
-from overread.steps.held_out import ALIKE
+from overread.steps.measured_on import Measured, other_archive, testing_cohort
+from overread.steps.measured_on import alike as alike_of
 from overread.steps.nearest import training_cases
 from overread.steps.progress import bar as moved_bar
-from overread.steps.progress import progress as bar
-from overread.steps.question import never_learned
 from overread.steps.question import truth as truth_of
 from overread.steps.reads import count as count_reads
-from overread.steps.reads import edited, model_of, own_to, seal_figures
+from overread.steps.reads import model_of, own_to, seal_figures
 from overread.steps.report import publish
-from overread.steps.run import archive_of, read_json, refuse_unsealed, write_json
-from overread.steps.scores import Question, Scores, read_scores
+from overread.steps.run import read_json, write_json
+from overread.steps.scores import Scores
 from overread.steps.seeds import seed_spread
 from overread.steps.subgroups import groups_of, told_of
+from overread.steps.trained import Trained, read_trained
 from overread.steps.ways import ways
 from overread.store.archive import Archive
-from overread.store.objects import ImageRecord, read_object
-
-GONE = "The training archive is not here: no cases are shown, and no subgroup could be looked at."
-
-NOT_ONE = (
-    "The other archive is too large to look for copies inside it, and not all its patients are known: copies count as "
-    "several cases, and the intervals may be too narrow."
-)
-
-_CHUNK = 64  # images that travel together to a host of a cluster, at most
 
 
 @dataclass(frozen=True)
@@ -170,56 +155,78 @@ def evaluate(
             expected="--on ARCHIVE: the scores of the testing cohort are in the run already",
             do="leave --cluster out",
         )
-    plan = read_json(run / "plan.json")
-    where = archive_of(run, plan)
-    task = Task(**{**plan["task"], "labels": tuple(plan["task"]["labels"])})
-    split = Split.from_json(read_json(run / "split.json"))
-    kept = read_json(run / "calibration.json")
-    fitted = calibrating.Calibration.from_json(kept["calibration"])
-    points = kept["operating_points"]
-    model = Model.load(run)
-    refuse_unsealed(run)
-    found = edited(run, needed=() if on is None else ("card.json",))
-    certificate = leakage.read_certificate(run, split)
-    scores = leakage.apart(certificate, read_scores(run / "scores.csv", task.labels))
-    names = (shortcuts.NAME, probes.NAME, corruptions.NAME, ALIKE)
-    looked, probed, worse, alike = (read_json(run / n) if (run / n).exists() else {} for n in names)
-    warnings = [*shortcuts.warnings(looked), *(probes.warnings(probed) if probed else [])]
+    trained = read_trained(run, needed=() if on is None else ("card.json",))
+    model, how = trained.model, trained.question
     with ExitStack() as stack:
-        home = stack.enter_context(Archive.open(where)) if where else None
+        home = stack.enter_context(Archive.open(trained.archive)) if trained.archive else None
         studies = {s.pseudonym: s for s in home.studies()} if home else {}
         if home:
-            _refuse_changed(split, studies)
+            _refuse_changed(trained.split, studies)
         if on is None:
-            archive, testing, there, rows = home, scores.of("testing"), studies, {}
-            warnings = [*split.warnings, *leakage.warnings(certificate), *warnings, *([] if home else [GONE])]
+            cases = testing_cohort(trained, home, studies)
         else:
             archive = stack.enter_context(Archive.open(on))
-            there = {s.pseudonym: s for s in archive.studies()}
-            (testing, rows), said = _read(archive, there, model, task, cluster, progress=progress), []
-            if any(patient is None for _, _, _, patient in testing.entries):
-                alone = leakage.find_copies(archive, progress=progress).near
-                testing = replace(testing, copies=alone or {})
-                said = [NOT_ONE] if alone is None else []
-            testing, certificate = elsewhere.measured_apart(
-                testing, split, run=run, archive=archive, home=home, labels=task.labels, progress=progress
-            )
-            first = [*elsewhere.warnings(leakage.told(certificate)), never_learned(list(there.values()), task)]
-            warnings = [w for w in (*first, *said, *(f"where it was trained: {w}" for w in warnings)) if w]
-        place, images = archive.path if archive else None, [entry[1] for entry in testing.entries]
-        reads = count_reads(run, place, images, model=model_of(run), own=on is None, now=now)
-        name = "." if on is None else f"on-{fingerprint(sorted(images))[:12]}"
-        said_of_edits = own_to(run, found, at=name, now=now)
-        how = Question(task, split, points, int(plan["seed"]), model.sets)
+            cases = other_archive(trained, archive, home=home, cluster=cluster, progress=progress)
+        place = cases.archive.path if cases.archive else None
+        reads = count_reads(run, place, cases.images, model=model_of(run), own=on is None, now=now)
+        name = "." if on is None else f"on-{fingerprint(sorted(cases.images))[:12]}"
+        edits = own_to(run, trained.edits, at=name, now=now)
         for other in seeds_from:
-            count_reads(Path(other), place, images, model=model_of(Path(other)), own=True, now=now)
-        spread = seed_spread(run, testing, how, [Path(other) for other in seeds_from]) if on is None else {}
-        probability = fitted.probabilities(testing.logits)
-        alike = alike if on is None else _alike(model, testing, rows)
-        warnings += [f"{alike['in_words'][0].upper()}{alike['in_words'][1:]}."] if alike.get("alarm") else []
-        groups = groups_of(testing, there, how.task) if archive else []
-        figures = (5 + len(groups)) * len(task.labels)
-        meter = stack.enter_context(moved_bar(total=figures, what="figures and intervals", show=progress))
+            count_reads(Path(other), place, cases.images, model=model_of(Path(other)), own=True, now=now)
+        spread = seed_spread(run, cases.testing, how, [Path(other) for other in seeds_from]) if on is None else {}
+        alike = trained.alike if on is None else alike_of(model, cases.testing, cases.rows)
+        figures = _figures(trained, cases, home, studies, progress=progress)
+        if home and on is None:
+            panel = panel_of(model, home, seed=how.seed)
+            model.heat_maps = keep(run, {DEFAULT: judge(model, panel, seed=how.seed, progress=progress)})
+        pictures = _pictures(trained, cases, home, studies, figures.probability, progress=progress)
+    common = at_prevalence(figures.labels, prevalence) if prevalence is not None else {}
+    claims = claims_against(figures.labels, published or {}, n=published_n)
+    own = on is None
+    measured = plain(
+        _measured(trained, cases, figures, spread=spread, alike=alike, common=common, claims=claims, own=own)
+    )
+    out = run / name
+    out.mkdir(exist_ok=True)
+    card = _card(run, measured) if own else model.card
+    alarm = (f"{alike['in_words'][0].upper()}{alike['in_words'][1:]}.",) if alike.get("alarm") else ()
+    page = {
+        **measured,
+        **_told(trained, cases, figures, studies if home else None, card),
+        "gallery": pictures,
+        "edited": edits,
+        "warnings": [*edits, *cases.warnings, *alarm, *reads.warnings(), *trained.fitted.notes],
+        "reads": reads.times,
+        "measured_before": str(reads),
+        "now": now.isoformat(timespec="seconds"),
+        "external": not own,
+    }
+    write_json(out / "metrics.json", measured)
+    publish(out, run, page, card)
+    seal_figures(run, out, now=now)
+    return Evaluation(run, measured, page, out / "report.html")
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """Every figure of the cases: of the model by label, of what stands beside it, of subgroups."""
+
+    probability: np.ndarray
+    labels: dict[str, Any]
+    floors: dict[str, Any]
+    beside: Mapping[str, Any]
+    subgroups: list[dict[str, Any]]
+
+
+def _figures(
+    trained: Trained, cases: Measured, home: Archive | None, studies: Mapping[str, Study], *, progress: bool
+) -> _Figures:
+    """Return the figures with their intervals, beside the floors."""
+    how, testing, fitted = trained.question, cases.testing, trained.fitted
+    probability = fitted.probabilities(testing.logits)
+    groups = groups_of(testing, cases.studies, how.task) if cases.archive else []
+    count = (5 + len(groups)) * len(how.task.labels)
+    with moved_bar(total=count, what="figures and intervals", show=progress) as meter:
         labels = how.figures(testing, probability, tick=meter.update)
         between = fitted.interval(testing.logits)
         why = how.why(testing, probability, between)
@@ -227,74 +234,103 @@ def evaluate(
             labels[label]["three_way"] = account
         for label, parts in ways(how, testing, probability, why).items():
             labels[label]["three_ways"] = parts
-        lower, beside = floors_of(
-            home, archive, studies, scores, testing, how, run, why=why, tick=meter.update, progress=progress
+        floors, beside = floors_of(
+            home,
+            cases.archive,
+            studies,
+            trained.scores,
+            testing,
+            how,
+            trained.run,
+            why=why,
+            tick=meter.update,
+            progress=progress,
         )
         subgroups = told_of(testing, probability, groups, how, why=why, tick=meter.update)
-        meter.close()
-        if home and on is None:
-            panel = panel_of(model, home, seed=how.seed)
-            model.heat_maps = keep(run, {DEFAULT: judge(model, panel, seed=how.seed, progress=progress)})
-        pictures = []
-        if archive:
-            cases = (archive, model, testing.entries, testing.truth, probability, task, points)
-            like = training_cases(model, home, split, studies, progress=progress) if home else None
-            pictures = gallery(*cases, copies=testing.copies, like=like, progress=progress)
-    measured = {
-        "unit": _unit(testing),
-        "labels": labels,
-        "split": {k: v for k, v in split.to_json().items() if k not in ("cohorts", "aside")},
-        "floors": lower,
-        "operating_points": {} if how.levels else points,
-        "calibration": {k: v for k, v in fitted.to_json().items() if k != "refits"},
-        "subgroups": subgroups,
-        "sets": covered(how, testing, probability),
+    return _Figures(probability, labels, floors, beside, subgroups)
+
+
+def _pictures(
+    trained: Trained,
+    cases: Measured,
+    home: Archive | None,
+    studies: Mapping[str, Study],
+    probability: np.ndarray,
+    *,
+    progress: bool,
+) -> list[dict[str, Any]]:
+    """Return the cases that are shown, each beside the training cases most like it; none where the archive is gone."""
+    if not cases.archive:
+        return []
+    model, testing = trained.model, cases.testing
+    shown = (cases.archive, model, testing.entries, testing.truth, probability, trained.task, trained.points)
+    like = training_cases(model, home, trained.split, studies, progress=progress) if home else None
+    return gallery(*shown, copies=testing.copies, like=like, progress=progress)
+
+
+def _measured(
+    trained: Trained,
+    cases: Measured,
+    figures: _Figures,
+    *,
+    spread: Mapping[str, Any],
+    alike: Mapping[str, Any],
+    common: Mapping[str, Any],
+    claims: Sequence[Mapping[str, Any]],
+    own: bool,
+) -> dict[str, Any]:
+    """Return what ``metrics.json`` holds."""
+    how, model = trained.question, trained.model
+    return {
+        "unit": _unit(cases.testing),
+        "labels": figures.labels,
+        "split": {k: v for k, v in trained.split.to_json().items() if k not in ("cohorts", "aside")},
+        "floors": figures.floors,
+        "operating_points": {} if how.levels else trained.points,
+        "calibration": {k: v for k, v in trained.fitted.to_json().items() if k != "refits"},
+        "subgroups": figures.subgroups,
+        "sets": covered(how, cases.testing, figures.probability),
         "seed_spread": spread,
         "exchangeability": alike,
-        "at_prevalence": at_prevalence(labels, prevalence) if prevalence is not None else {},
+        "at_prevalence": common,
         "heatmaps": model.heat_maps,
-        "claims": claims_against(labels, published or {}, n=published_n),
-        "leakage": leakage.told(certificate),
-        "with_overlaps": shorten(leakage.with_overlaps(scores, how, fitted)) if on is None else {},
-        "shortcuts": looked,
-        "probes": probed,
-        "corruptions": worse,
+        "claims": claims,
+        "leakage": leakage.told(cases.certificate),
+        "with_overlaps": shorten(leakage.with_overlaps(trained.scores, how, trained.fitted)) if own else {},
+        "shortcuts": trained.looked,
+        "probes": trained.probed,
+        "corruptions": trained.worse,
         "gate": model.gate.told() if model.gate else {},
-        "on": "testing cohort" if on is None else "another archive",
+        "on": "testing cohort" if own else "another archive",
         "overread": __version__,
     }
-    measured = plain(measured)
-    out = run if on is None else run / f"on-{fingerprint(sorted(e[1] for e in testing.entries))[:12]}"
-    out.mkdir(exist_ok=True)
-    card = _card(run, measured) if on is None else model.card
-    page = {
-        **measured,
-        "name": task.name if task.name in labels else task.labels[0],
+
+
+def _told(
+    trained: Trained, cases: Measured, figures: _Figures, studies: Mapping[str, Study] | None, card: ModelCard
+) -> dict[str, Any]:
+    """Return what the page shows besides the figures: the question, the network, who was in which cohort, the curves."""
+    task, split = trained.task, trained.split
+    return {
+        "name": task.name if task.name in figures.labels else task.labels[0],
         "task": plain(task),
-        "network": plan["network"],
+        "network": trained.plan["network"],
         "cohorts": card.cohorts,
         "card": plain(card),
         "card_fingerprint": card.fingerprint,
-        "strata": _strata(split, studies, task) if home else [],
-        "flow": _flow(studies, split, task) if home else {},
-        "strata_known": home is not None,
+        "strata": _strata(split, studies, task) if studies is not None else [],
+        "flow": _flow(studies, split, task) if studies is not None else {},
+        "strata_known": studies is not None,
         "curves": {
-            label: {"truth": testing.truth[:, j], "probability": probability[:, j], "beside": beside.get(label, {})}
+            label: {
+                "truth": cases.testing.truth[:, j],
+                "probability": figures.probability[:, j],
+                "beside": figures.beside.get(label, {}),
+            }
             for j, label in enumerate(task.labels)
         },
-        "gallery": pictures,
-        "edited": said_of_edits,
-        "warnings": [*said_of_edits, *warnings, *reads.warnings(), *fitted.notes],
-        "reads": reads.times,
-        "measured_before": str(reads),
-        "apart": leakage.clean(certificate) and not certificate.get("not_compared"),
-        "now": now.isoformat(timespec="seconds"),
-        "external": on is not None,
+        "apart": leakage.clean(cases.certificate) and not cases.certificate.get("not_compared"),
     }
-    write_json(out / "metrics.json", measured)
-    publish(out, run, page, card)
-    seal_figures(run, out, now=now)
-    return Evaluation(run, measured, page, out / "report.html")
 
 
 def _refuse_changed(split: Split, studies: Mapping[str, Study]) -> None:
@@ -306,58 +342,6 @@ def _refuse_changed(split: Split, studies: Mapping[str, Study]) -> None:
             expected="the archive the run was trained on",
             do="restore it, or train again",
         )
-
-
-def _read(
-    archive: Archive, studies: Mapping[str, Study], model: Model, task: Task, cluster: str | None, *, progress: bool
-) -> tuple[Scores, dict[str, Rows]]:
-    """Score every labelled study of another archive; return each image as the gate sees it, too, by its hash."""
-    known = truth_of(list(studies.values()), task)
-    rows = [
-        (("testing", image, study.pseudonym, study.patient), t)
-        for study, t in zip(studies.values(), known, strict=True)
-        if not np.isnan(t).all()
-        for image in study.images
-    ]
-    if not rows:
-        strange = never_learned(list(studies.values()), task)
-        raise CohortError(
-            f"no study of this archive has {'a level that the model knows of' if strange else 'the label'} {task.name!r}",
-            expected="the label the run was trained for" + (f": {', '.join(task.labels)}" if strange else ""),
-        )
-    hashes = [entry[1] for entry, _ in rows]
-    how = {"total": len(rows), "what": "reading", "unit": "images", "show": progress}
-    if cluster is None:
-        found = list(model.looked(archive.image(name) for name in bar(hashes, **how)))
-    else:
-        found = list(bar(_looked_elsewhere(archive, hashes, model, cluster), **how))
-    logits, unlike = np.array([z for z, _, _ in found]), tuple(why for _, why, _ in found)
-    seen = {entry[1]: row for (entry, _), (_, _, row) in zip(rows, found, strict=True) if row}
-    return Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits, unlike), seen
-
-
-def _looked_elsewhere(
-    archive: Archive, hashes: Sequence[str], model: Model, cluster: str
-) -> Iterator[tuple[np.ndarray, str, Rows]]:
-    """Yield what ``Model.looked`` does, from the hosts of a cluster."""
-    records = (archive.describe(name) for name in hashes)
-    how = {"cluster": cluster, "shared": (archive.objects, model.run), "chunk": _CHUNK}
-    for seen in engine.map(partial(look, model, archive.objects), records, **how):
-        if isinstance(seen, engine.Failure):
-            raise RunError(f"an image that cannot be read: {seen.reason}", do="look for it with `overread verify`")
-        yield seen
-
-
-def look(model: Model, objects: Path, record: ImageRecord) -> tuple[np.ndarray, str, Rows]:
-    """Score one stored image; in a worker process."""
-    return next(model.looked([read_object(objects, record)]))
-
-
-def _alike(model: Model, testing: Scores, rows: Mapping[str, Rows]) -> dict[str, Any]:
-    """Return whether the images of another archive come as the calibration cohort's did; empty where too few to say."""
-    each = one_each(testing.patients, [entry[1] for entry in testing.entries])
-    found = [rows[testing.entries[i][1]] for i in each if testing.entries[i][1] in rows]
-    return (model.gate.compared(found) if model.gate is not None else None) or {}
 
 
 def _strata(split: Split, studies: Mapping[str, Study], task: Task) -> list[dict[str, Any]]:

@@ -1,0 +1,149 @@
+"""What a run is measured on: its own testing cohort, or another archive, read now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overread import engine
+from overread.domain import Study, Task
+from overread.errors import CohortError, RunError
+from overread.learn.gate import Rows
+from overread.learn.predict import Model
+from overread.stats.exchangeability import one_each
+from overread.steps import elsewhere, leakage
+from overread.steps.progress import progress as bar
+from overread.steps.question import never_learned
+from overread.steps.question import truth as truth_of
+from overread.steps.scores import Scores
+from overread.steps.trained import Trained
+from overread.store.archive import Archive
+from overread.store.objects import ImageRecord, read_object
+
+GONE = "The training archive is not here: no cases are shown, and no subgroup could be looked at."
+
+NOT_ONE = (
+    "The other archive is too large to look for copies inside it, and not all its patients are known: copies count as "
+    "several cases, and the intervals may be too narrow."
+)
+
+_CHUNK = 64  # images that travel together to a host of a cluster, at most
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The cases that a run is measured on.
+
+    Parameters
+    ----------
+    archive : Archive or None
+        Where their images are; None where the training archive is not here.
+    studies : mapping of str to Study
+        Of that archive, by pseudonym.
+    testing : Scores
+    certificate : mapping
+        What they share with the training.
+    warnings : tuple of str
+    rows : mapping of str to Rows
+        Each image as the gate sees it, by its hash; of another archive only.
+    """
+
+    archive: Archive | None
+    studies: Mapping[str, Study]
+    testing: Scores
+    certificate: Mapping[str, Any]
+    warnings: tuple[str, ...]
+    rows: Mapping[str, Rows] = field(default_factory=dict)
+
+    @property
+    def images(self) -> list[str]:
+        """The hash of each image, in order."""
+        return [entry[1] for entry in self.testing.entries]
+
+
+def testing_cohort(trained: Trained, home: Archive | None, studies: Mapping[str, Study]) -> Measured:
+    """Return the run's own testing cohort, whose scores `train` kept."""
+    warnings = (*trained.split.warnings, *leakage.warnings(trained.certificate), *trained.warnings)
+    told = warnings if home else (*warnings, GONE)
+    return Measured(home, studies, trained.scores.of("testing"), trained.certificate, told)
+
+
+def other_archive(
+    trained: Trained, archive: Archive, *, home: Archive | None, cluster: str | None, progress: bool
+) -> Measured:
+    """Read another archive: all its labelled studies, apart from what the run was trained on."""
+    there = {s.pseudonym: s for s in archive.studies()}
+    (testing, rows), said = _read(archive, there, trained.model, trained.task, cluster, progress=progress), []
+    if any(patient is None for _, _, _, patient in testing.entries):
+        alone = leakage.find_copies(archive, progress=progress).near
+        testing = replace(testing, copies=alone or {})
+        said = [NOT_ONE] if alone is None else []
+    testing, certificate = elsewhere.measured_apart(
+        testing,
+        trained.split,
+        run=trained.run,
+        archive=archive,
+        home=home,
+        labels=trained.task.labels,
+        progress=progress,
+    )
+    first = [*elsewhere.warnings(leakage.told(certificate)), never_learned(list(there.values()), trained.task)]
+    warnings = (*first, *said, *(f"where it was trained: {w}" for w in trained.warnings))
+    return Measured(archive, there, testing, certificate, tuple(w for w in warnings if w), rows)
+
+
+def _read(
+    archive: Archive, studies: Mapping[str, Study], model: Model, task: Task, cluster: str | None, *, progress: bool
+) -> tuple[Scores, dict[str, Rows]]:
+    """Score every labelled study of another archive; return each image as the gate sees it, too, by its hash."""
+    known = truth_of(list(studies.values()), task)
+    rows = [
+        (("testing", image, study.pseudonym, study.patient), t)
+        for study, t in zip(studies.values(), known, strict=True)
+        if not np.isnan(t).all()
+        for image in study.images
+    ]
+    if not rows:
+        strange = never_learned(list(studies.values()), task)
+        raise CohortError(
+            f"no study of this archive has {'a level that the model knows of' if strange else 'the label'} {task.name!r}",
+            expected="the label the run was trained for" + (f": {', '.join(task.labels)}" if strange else ""),
+        )
+    hashes = [entry[1] for entry, _ in rows]
+    how = {"total": len(rows), "what": "reading", "unit": "images", "show": progress}
+    if cluster is None:
+        found = list(model.looked(archive.image(name) for name in bar(hashes, **how)))
+    else:
+        found = list(bar(_looked_elsewhere(archive, hashes, model, cluster), **how))
+    logits, unlike = np.array([z for z, _, _ in found]), tuple(why for _, why, _ in found)
+    seen = {entry[1]: row for (entry, _), (_, _, row) in zip(rows, found, strict=True) if row}
+    return Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits, unlike), seen
+
+
+def _looked_elsewhere(
+    archive: Archive, hashes: Sequence[str], model: Model, cluster: str
+) -> Iterator[tuple[np.ndarray, str, Rows]]:
+    """Yield what ``Model.looked`` does, from the hosts of a cluster."""
+    records = (archive.describe(name) for name in hashes)
+    how = {"cluster": cluster, "shared": (archive.objects, model.run), "chunk": _CHUNK}
+    for seen in engine.map(partial(look, model, archive.objects), records, **how):
+        if isinstance(seen, engine.Failure):
+            raise RunError(f"an image that cannot be read: {seen.reason}", do="look for it with `overread verify`")
+        yield seen
+
+
+def look(model: Model, objects: Path, record: ImageRecord) -> tuple[np.ndarray, str, Rows]:
+    """Score one stored image; in a worker process."""
+    return next(model.looked([read_object(objects, record)]))
+
+
+def alike(model: Model, testing: Scores, rows: Mapping[str, Rows]) -> dict[str, Any]:
+    """Return whether the images of another archive come as the calibration cohort's did; empty where too few to say."""
+    each = one_each(testing.patients, [entry[1] for entry in testing.entries])
+    found = [rows[testing.entries[i][1]] for i in each if testing.entries[i][1] in rows]
+    return (model.gate.compared(found) if model.gate is not None else None) or {}
