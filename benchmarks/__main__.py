@@ -35,6 +35,8 @@ NAMES = (
     "inference_speed",
     "training_speed",
     "input_pipeline",
+    "engine_overhead",
+    "scale",
 )
 OUT = Path("bench-out")
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+import shutil
 import socket
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -114,9 +116,10 @@ def _joined(cluster: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    own = tempfile.mkdtemp(prefix="ray") if cluster == "local" else None  # its logs may hold a file's name
     try:
         _ask_head(cluster)
-        ray.init(address=cluster, log_to_driver=False, logging_level="error", **here)
+        ray.init(address=cluster, log_to_driver=False, logging_level="error", _temp_dir=own, **here)
     except (ConnectionError, ValueError, RuntimeError, ImportError, OSError) as error:
         where = "no Ray cluster on this machine" if cluster == "auto" else f"no Ray cluster that answers at {cluster}"
         raise SourceError(
@@ -128,6 +131,8 @@ def _joined(cluster: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+        if own:
+            shutil.rmtree(own, ignore_errors=True)
 
 
 def _ask_head(cluster: str) -> None:
