@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 from benchmarks.dicom_traps import scene, writing
 from benchmarks.dicom_traps.scene import AXIAL, CORONAL, SAGITTAL, SHAPE
 from benchmarks.dicom_traps.truth import Case, Piece
-from benchmarks.dicom_traps.writing import CR, DX, ENHANCED_CT, MG, MG_RAW, NM, US_CINE, number, numbers
+from benchmarks.dicom_traps.writing import CR, DX, ENHANCED_CT, MG, MG_RAW, NM, TOMOSYNTHESIS, US_CINE, number, numbers
 
 _TURNED = r"(?i)flip|mirror|orientation|rotat|turned|left"
 
@@ -134,6 +134,40 @@ def enhanced_groups_short(folder: Path) -> Case:
     return _one(ds, folder, topic=topic, numbers=(r"\b11\b", r"\b12\b"))
 
 
+_TWICE = r"(?i)rescale|intercept|pixel spacing|contradict|shared|functional group|all frames|both"
+
+
+def enhanced_two_rescales(folder: Path) -> Case:
+    """What all frames share has the intercept -1,024, each frame's own description 0: lung or bone, and nobody can say which."""
+    affine = scene.placed()
+    ds = _enhanced("two rescales", [affine] * SHAPE[0], list(range(SHAPE[0])), list(scene.volume(affine)))
+    for group in ds.PerFrameFunctionalGroupsSequence:
+        item = Dataset()
+        item.RescaleSlope, item.RescaleIntercept, item.RescaleType = "1", "0", "HU"
+        group.PixelValueTransformationSequence = Sequence([item])
+    return _one(ds, folder, topic=_TWICE, numbers=(r"-1024\b", r"\b0\b", r"\b12\b"))
+
+
+def enhanced_two_spacings(folder: Path) -> Case:
+    """What all frames share has pixels of 0.8 × 0.7 mm, each frame's own description of 2.4 × 2.1: three times as large a lesion."""
+    affine = scene.placed()
+    ds = _enhanced("two spacings", [affine] * SHAPE[0], list(range(SHAPE[0])), list(scene.volume(affine)))
+    for group in ds.PerFrameFunctionalGroupsSequence:
+        measures = Dataset()
+        measures.PixelSpacing, measures.SliceThickness = ["2.4", "2.1"], "2.5"
+        group.PixelMeasuresSequence = Sequence([measures])
+    return _one(ds, folder, topic=_TWICE, numbers=(r"\b0\.8", r"\b2\.4", r"\b12\b"))
+
+
+def concatenation_part(folder: Path) -> Case:
+    """The first file of an object that was cut into several (their number may be left out): half of the chest, and it looks whole."""
+    affine = scene.placed()
+    ds = _enhanced("part", [affine] * 6, list(range(6)), list(scene.volume(affine)[:6]))
+    ds.ConcatenationUID, ds.InConcatenationNumber = writing.uid("concatenation"), 1
+    ds.ConcatenationFrameOffsetNumber, ds.SOPInstanceUIDOfConcatenationSource = 0, writing.uid("whole")
+    return _one(ds, folder, topic=r"(?i)concatenat|\bpart\b|missing|several files", numbers=(r"part 1\b",))
+
+
 def _frames() -> np.ndarray:
     """Six frames that differ: the film, darker and darker."""
     return np.stack([scene.film8() - 3 * n for n in range(6)])
@@ -226,6 +260,25 @@ def mammogram_flipped(folder: Path) -> Case:
     return _one(ds, folder, Piece(scene.film()), stored, topic=_TURNED, may_refuse=True)
 
 
+def tomosynthesis_flipped(folder: Path) -> Case:
+    """Four planes of a right breast, stored with the chest wall on the left: turned as a single film is, or a left one."""
+    planes = np.stack([scene.film() - 20 * n for n in range(4)])
+    ds = _mammogram("tomosynthesis", TOMOSYNTHESIS)
+    writing.pixels(ds, planes[:, :, ::-1])
+    ds.PatientOrientation = ["A", "FR"]
+    whole, stored = Piece(planes.astype(float)), Piece(planes[:, :, ::-1].astype(float), told=_TURNED)
+    return _one(ds, folder, whole, stored, topic=_TURNED, may_refuse=True)
+
+
+def for_processing_by_class(folder: Path) -> Case:
+    """Raw detector counts that only the kind of object (SOP Class) names so: the word FOR PROCESSING is left out."""
+    ds = _mammogram("raw by class", MG_RAW)
+    ds.ImageType = ["ORIGINAL", "PRIMARY"]
+    del ds.PresentationLUTShape, ds.PresentationIntentType
+    piece = Piece(scene.film(), attributes={"PresentationIntentType": "FOR PROCESSING"})
+    return _one(ds, folder, piece, topic=r"(?i)for processing|raw", may_refuse=True)
+
+
 def for_processing(folder: Path) -> Case:
     """Raw detector counts (FOR PROCESSING): to a network trained on finished mammograms they are another modality."""
     ds = _mammogram("raw", MG_RAW)
@@ -264,6 +317,9 @@ TRAPS = (
     enhanced_three_planes,
     enhanced_gap,
     enhanced_groups_short,
+    enhanced_two_rescales,
+    enhanced_two_spacings,
+    concatenation_part,
     cine_ultrasound,
     nuclear_views,
     imager_spacing,
@@ -273,7 +329,9 @@ TRAPS = (
     rotated_chest,
     mammogram_side,
     mammogram_flipped,
+    tomosynthesis_flipped,
     for_processing,
+    for_processing_by_class,
     processing_and_presentation,
     mammogram_background,
 )

@@ -159,6 +159,68 @@ def acquisitions_apart(folder: Path) -> Case:
     return series(folder, sets, true_volume(low), true_volume(high), topic=topic, numbers=(r"\d",), may_refuse=True)
 
 
+def _in_turn(folder: Path, name: str, keyword: str, *, brighter: float, **more: object) -> Case:
+    """Twelve even slices that take turns in a fact; the second, fourth, … are ``brighter``."""
+    affine = scene.placed()
+    sets = writing.slices(name, affine)
+    for k, ds in enumerate(sets):
+        setattr(ds, keyword, 1 + k % 2)
+        if k % 2:
+            writing.pixels(ds, scene.volume(affine)[k] + 1024 + brighter)
+    if not brighter:
+        return series(folder, sets, true_volume(affine))
+    return series(folder, sets, *_every_second(affine, brighter), topic=_DOUBLE, numbers=(r"\b2\b",), may_refuse=True)
+
+
+def _every_second(affine: np.ndarray, brighter: float) -> list[Piece]:
+    """The slices 1, 3, 5, … and 2, 4, 6, … of the grid, each a volume."""
+    apart = []
+    for first in (0, 1):
+        half = affine.copy()
+        half[:3, 3] += first * affine[:3, 0]
+        half[:3, 0] *= 2
+        apart.append(Piece(scene.volume(half, (6, *SHAPE[1:])) + first * brighter, half, units=("HU",)))
+    return apart
+
+
+def acquisitions_in_turn(folder: Path) -> Case:
+    """Before and after contrast, laid into one another slice by slice: evenly spaced, and every second slice is of another scan."""
+    return _in_turn(folder, "acquisitions in turn", "AcquisitionNumber", brighter=600)
+
+
+def temporal_in_turn(folder: Path) -> Case:
+    """Two points in time at alternating positions: evenly spaced, and no volume of one moment."""
+    return _in_turn(folder, "temporal in turn", "TemporalPositionIdentifier", brighter=600)
+
+
+def packages_of_one_scan(folder: Path) -> Case:
+    """One scan in two packages (odd and even slices, each with its acquisition number): taken apart, it has half of its slices."""
+    return _in_turn(folder, "packages", "AcquisitionNumber", brighter=0)
+
+
+def times_to_and_fro(folder: Path) -> Case:
+    """Three points in time that only instance numbers order, forward at one position and backward at the next: first and last are mixed."""
+    affine = scene.placed()
+    sets, truth = [], []
+    for t in range(3):
+        values = scene.volume(affine) + 600 * t
+        truth.append(Piece(values, affine))
+        for k, ds in enumerate(writing.slices("to and fro", affine)):
+            ds.SOPInstanceUID = writing.uid("to and fro", t, k)
+            ds.InstanceNumber = 3 * k + (t if k % 2 == 0 else 2 - t) + 1
+            sets.append(writing.pixels(ds, values[k] + 1024))
+    return series(folder, sets, *truth, topic=_DOUBLE, numbers=(r"\b3 volumes", r"\b1 and 3\b"), may_refuse=True)
+
+
+def patient_number_with_space(folder: Path) -> Case:
+    """A Patient ID with a space before it in every second file: by the Standard the same person, and one volume."""
+    affine = scene.placed()
+    sets = writing.slices("space", affine)
+    for ds in sets[1::2]:
+        ds.PatientID = " T1"
+    return series(folder, sets, true_volume(affine))
+
+
 def mixed_orientation(folder: Path) -> Case:
     """Axial, coronal and sagittal slices in one series (a survey): there is no volume."""
     sets = []
@@ -265,6 +327,11 @@ TRAPS = (
     echoes,
     diffusion,
     acquisitions_apart,
+    acquisitions_in_turn,
+    temporal_in_turn,
+    packages_of_one_scan,
+    times_to_and_fro,
+    patient_number_with_space,
     mixed_orientation,
     localizer_inside,
     mixed_matrix,
