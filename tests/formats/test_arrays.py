@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from overread.domain import code_of
 from overread.errors import UnreadableFile
 from overread.formats import arrays
 from overread.formats.door import Found, Refused, candidates, read_job, scan
@@ -138,3 +139,34 @@ def test_the_published_files_have_their_published_counts(shared_data: Path) -> N
             last = np.squeeze(found[-1].image.voxels)
             assert np.array_equal(last, file["test_images"][-1])
             assert found[-1].origin.facts["label"] == str(file["test_labels"][-1].item())
+
+
+def test_an_opaque_fourth_channel_is_dropped_and_any_other_is_refused_by_name(tmp_path: Path) -> None:
+    colours = np.random.default_rng(3).integers(0, 255, (3, 20, 24, 3)).astype(np.uint8)
+    alpha = np.full((3, 20, 24, 1), 255, np.uint8)
+    alpha[1, 5, 6:9] = 0
+    first, second, third = scan(npz(tmp_path / "a.npz", train_images=np.concatenate([colours, alpha], axis=-1)))
+    assert np.array_equal(first.image.voxels[0], colours[0])
+    assert [code_of(n) for n in first.image.notes] == ["alpha-dropped"]
+    assert np.array_equal(third.image.voxels[0], colours[2])
+    assert second.code == "unsupported-format"
+    assert "20 × 24 image of 4 channels" in second.reason and "in 3 pixels" in second.reason
+
+
+def test_one_channel_is_grey(tmp_path: Path) -> None:
+    grey = np.random.default_rng(3).integers(0, 255, (1, 20, 24, 1)).astype(np.uint8)
+    (found,) = scan(npz(tmp_path / "a.npz", train_images=grey))
+    assert np.array_equal(found.image.voxels, grey[..., 0])
+
+
+def test_numbers_that_32_bits_do_not_hold_are_told_or_refused(tmp_path: Path) -> None:
+    ramp = np.arange(80).reshape(1, 8, 10)
+    for values, said in ((ramp * (2**30 + 1), "37 bits"), (ramp / 3, "64-bit values")):
+        (found,) = scan(npz(tmp_path / "a.npz", train_images=values))
+        assert ["rounded"] == [code_of(n) for n in found.image.notes]
+        assert said in found.image.notes[0]
+    for values in (ramp * 2**30, ramp / 4):
+        (found,) = scan(npz(tmp_path / "a.npz", train_images=values))
+        assert found.image.notes == ()
+    (refused,) = scan(npz(tmp_path / "a.npz", train_images=ramp + 2**40))
+    assert refused.code == "unsupported-format"

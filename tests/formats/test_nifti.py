@@ -351,3 +351,18 @@ def test_what_stands_between_header_and_voxels_is_passed_over(size: int) -> None
     source = made()
     source.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * size))
     assert np.array_equal(read_nifti(source.to_bytes()).voxels, read_nifti(made().to_bytes()).voxels)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_whole_numbers_of_64_bits_are_exact_told_or_refused(dtype: type) -> None:
+    def deep(values: np.ndarray) -> nib.Nifti1Image:
+        return nib.Nifti1Image(values, np.eye(4), dtype=dtype)
+
+    values = VALUES.astype(dtype)
+    assert read_nifti(deep(values * 2**40).to_bytes()).notes == ()  # ten bits, far up
+    image = read_nifti(deep(values * (2**30 + 1)).to_bytes())
+    (note,) = image.notes
+    assert code_of(note) == "rounded" and "40 bits" in note
+    error = refused(deep(values + 2**40).to_bytes())
+    assert error.code == "unsupported-format"
+    assert "cannot tell apart" in str(error) and "1,099,511,628,765" in str(error)

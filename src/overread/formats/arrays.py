@@ -13,7 +13,15 @@ import numpy as np
 
 from overread.domain import Image, LabelValue, noted
 from overread.errors import UnreadableFile
-from overread.formats.limits import ZIP_FAULTS, check_bytes, check_size, finite, refusing, smallest_integer
+from overread.formats.limits import (
+    ZIP_FAULTS,
+    check_bytes,
+    check_size,
+    finite,
+    lost_in_single,
+    refusing,
+    smallest_integer,
+)
 
 SPLITS = ("train", "val", "test")
 _CHUNK = 256
@@ -165,7 +173,10 @@ def _rows(archive: zipfile.ZipFile, name: str, chunk: Chunk) -> np.ndarray:
 
 
 def _image(values: np.ndarray) -> Image:
-    """(h, w), (h, w, 3), (d, h, w) or (d, h, w, 3) → one Image. A last axis of 3 is colour."""
+    """(h, w), (h, w, 1 | 3 | 4), (d, h, w) or (d, h, w, 3) → one Image. A last axis of 3 is colour, of 4 colour and opaque alpha."""
+    notes: list[str] = []
+    if values.ndim == 3 and values.shape[-1] in (1, 4):
+        values, notes = _without_alpha(values)
     colour = values.ndim == 4 or (values.ndim == 3 and values.shape[-1] == 3)
     voxels = values[np.newaxis] if values.ndim - colour == 2 else values
     check_size(*voxels.shape[1:3])
@@ -180,9 +191,32 @@ def _image(values: np.ndarray) -> Image:
         voxels = smallest_integer(voxels)
     else:
         voxels = finite(voxels.astype(np.float32))
-    notes = (noted("constant", "every pixel has the same value"),) if voxels.min() == voxels.max() else ()
+    notes += lost_in_single(values, voxels[0] if voxels.ndim > values.ndim else voxels)
+    notes += [noted("constant", "every pixel has the same value")] if voxels.min() == voxels.max() else []
     attributes = {"format": "NPZ", "bits": str(values.dtype.itemsize * 8)}
-    return Image(np.ascontiguousarray(voxels), full_range=full_range, attributes=attributes, notes=notes)
+    return Image(np.ascontiguousarray(voxels), full_range=full_range, attributes=attributes, notes=tuple(notes))
+
+
+def _without_alpha(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return (h, w, 1) as grey, and (h, w, 4) as colour where its fourth channel hides nothing: four columns are no slice.
+
+    Raises
+    ------
+    UnreadableFile
+        ``unsupported-format`` where the fourth channel is something else (four measurements, a transparency that varies).
+    """
+    if values.shape[-1] == 1:
+        return values[..., 0], []
+    highest = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1.0
+    other = int((values[..., 3] != highest).sum())
+    if other:
+        raise UnreadableFile(
+            f"a {values.shape[0]} × {values.shape[1]} image of 4 channels, the fourth of which is not opaque in {other:,} pixels",
+            code="unsupported-format",
+            expected="1 or 3 channels, or a fourth that hides nothing",
+            do="save the three colours, or each measurement as an image of its own",
+        )
+    return values[..., :3], [noted("alpha-dropped", "the fourth colour channel (alpha) was dropped: opaque everywhere")]
 
 
 def _facts(label: np.ndarray) -> dict[str, LabelValue]:
@@ -196,6 +230,6 @@ def _unknown(came: str) -> UnreadableFile:
     return UnreadableFile(
         came,
         code="unknown-arrays",
-        expected="train_images, val_images, test_images of shape (n, rows, columns[, 3]) or (n, slices, rows, columns[, 3])",
+        expected="train_images, val_images, test_images of shape (n, rows, columns[, 1 | 3 | 4]) or (n, slices, rows, columns[, 3])",
         do="save the arrays under these names with numpy.savez",
     )

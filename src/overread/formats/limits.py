@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import math
 import struct
 import zipfile
 import zlib
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from overread.domain import noted
 from overread.errors import UnreadableFile
 
 SMALLEST = 8
@@ -210,6 +212,58 @@ def smallest_integer_or_float(values: np.ndarray, full_range: tuple[float, float
     if values.dtype.kind == "f" and np.any(values % 1):
         return values.astype(np.float32)
     return smallest_integer(values, *full_range)
+
+
+def lost_in_single(values: np.ndarray, single: np.ndarray, *, tolerance: float = 0.0) -> list[str]:
+    """Return the note on numbers that 32-bit floating point does not hold, none where it holds them all.
+
+    Parameters
+    ----------
+    values : ndarray
+        As they are, in 64 bits or whole numbers.
+    single : ndarray
+        What has become of them; where these are no 32-bit floats, nothing was lost.
+    tolerance : float
+        What is not worth a word.
+
+    Raises
+    ------
+    UnreadableFile
+        ``unsupported-format`` where different values have all become one.
+
+    Examples
+    --------
+    >>> lost_in_single(np.array([2**24]), np.array([2**24], np.float32))
+    []
+    >>> values = np.array([0, 2**24 + 1])
+    >>> lost_in_single(values, values.astype(np.float32))
+    ['rounded: values of 25 bits were rounded to 32-bit floats, which hold 24: by up to 1']
+    """
+    if single.dtype != np.float32 or _held(values, single, tolerance):
+        return []
+    lowest, highest = values.min(), values.max()
+    if lowest != highest and single.min() == single.max():
+        raise UnreadableFile(
+            f"values from {lowest:,} to {highest:,}, which 32-bit floats cannot tell apart",
+            code="unsupported-format",
+            expected="numbers whose differences are more than a sixteen-millionth of their size",
+            do="subtract what they have in common, and save them again",
+        )
+    if values.dtype.kind == "f" and not tolerance:
+        return [noted("rounded", "64-bit values were rounded to 32-bit floats")]
+    bits = math.frexp(float(max(abs(float(lowest)), abs(float(highest)))))[1]
+    said = f"values of {bits} bits were rounded to 32-bit floats, which hold 24: by up to {2.0 ** (bits - 25):g}"
+    return [noted("rounded", said)]
+
+
+def _held(values: np.ndarray, single: np.ndarray, tolerance: float) -> bool:
+    """True where no value is further than the tolerance from what has become of it."""
+    if values.dtype.kind == "f":
+        return bool(np.array_equal(values, single) if not tolerance else np.abs(values - single).max() <= tolerance)
+    size = np.where(values < 0, -values, values).astype(np.uint64) if values.dtype.kind == "i" else values
+    size = size.astype(np.uint64)
+    lowest_bit = np.maximum(size & (~size + np.uint64(1)), np.uint64(1))
+    return bool((size // lowest_bit < 1 << 24).all())  # 24 bits from the highest to the lowest that is set
 
 
 def one_channel(values: np.ndarray, *, tolerance: int) -> tuple[np.ndarray, str]:

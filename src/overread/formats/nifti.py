@@ -13,7 +13,7 @@ import numpy as np
 
 from overread.domain import Geometry, Image, noted
 from overread.errors import OverreadError, UnreadableFile
-from overread.formats.limits import FARTHEST_MM, check_bytes, check_size, finite, smallest_integer
+from overread.formats.limits import FARTHEST_MM, check_bytes, check_size, finite, lost_in_single, smallest_integer
 from overread.imaging import geometry
 
 _MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
@@ -293,12 +293,12 @@ def _values(image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:
         )
     values = finite(_four_axes(np.asarray(image.dataobj)))
     if values.dtype.kind in "iu":
-        return smallest_integer(values), []
+        whole = smallest_integer(values)
+        return whole, lost_in_single(values, whole)
     if np.abs(values).max(initial=0) < 2**31 and not np.any(values % 1):
         return smallest_integer(values), []
-    single = values.astype(np.float32)
-    exact = np.array_equal(single, values)
-    return finite(single), [] if exact else [noted("rounded", "64-bit values were rounded to 32-bit floats")]
+    single = finite(values.astype(np.float32))
+    return single, lost_in_single(values, single)
 
 
 def _four_axes(values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 from overread.domain import noted
 from overread.errors import UnreadableFile
 from overread.formats.groups import RESCALE, check_agreement, group_item
-from overread.formats.limits import smallest_integer, smallest_integer_or_float
+from overread.formats.limits import finite, lost_in_single, smallest_integer, smallest_integer_or_float
 from overread.formats.pixels import Header
 from overread.formats.planes import image_type, localizers
 
@@ -135,17 +135,30 @@ def _is_capture(ds: Header) -> bool:
     return not str(ds.get("RescaleType") or "").strip() or int(ds.get("BitsStored") or _HU_BITS) <= _HU_BITS
 
 
+_STEP_LOST = 0.1
+"""Rounding by more than this part of the step between two stored values is told."""
+
+
 def rescaled(
-    ds: Header, values: np.ndarray, slopes: np.ndarray, intercepts: np.ndarray
+    ds: Header, values: np.ndarray, slopes: np.ndarray, intercepts: np.ndarray, notes: list[str]
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
-    """Apply each frame's slope and intercept; whole numbers stay whole."""
+    """Apply each frame's slope and intercept; whole numbers stay whole, and what 32 bits cannot hold is told.
+
+    Raises
+    ------
+    UnreadableFile
+        ``unsupported-format`` where 32-bit floats could not tell any two values apart.
+    """
     plain_one = bool(np.all(slopes == slopes[0]) and np.all(intercepts == intercepts[0]))
     slope, intercept = float(slopes[0]), float(intercepts[0])
     if values.dtype.kind == "f":
         exact = values.astype(np.float64)
         if not (plain_one and slope == 1 and intercept == 0):
             exact = exact * slopes.reshape(-1, 1, 1) + intercepts.reshape(-1, 1, 1)
-        return exact.astype(np.float32), None
+        single = exact.astype(np.float32)
+        if values.dtype.itemsize > 4:
+            notes += lost_in_single(finite(exact), single)
+        return finite(single), None
     reached = int(values.min()), int(values.max())
     low, high = _range_reached(stored_range(ds), *reached)
     ends = np.concatenate([low * slopes + intercepts, high * slopes + intercepts])
@@ -154,7 +167,11 @@ def rescaled(
     if whole and values.dtype.itemsize <= 2:
         return _shifted(values, int(slope), int(intercept), full_range, reached), full_range
     scaled = values * slopes.reshape(-1, 1, 1) + intercepts.reshape(-1, 1, 1)  # float64: exact for every stored integer
-    return smallest_integer_or_float(scaled, full_range), full_range
+    out = smallest_integer_or_float(scaled, full_range)
+    worth = _STEP_LOST * float(np.abs(slopes).min())
+    if max(-full_range[0], full_range[1]) > worth * 2**24:  # else rounding cannot be as much: 24 bits are held
+        notes += lost_in_single(scaled, out, tolerance=worth)
+    return out, full_range
 
 
 def _range_reached(said: tuple[int, int], lowest: int, highest: int) -> tuple[int, int]:

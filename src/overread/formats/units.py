@@ -84,7 +84,7 @@ def physical(ds: Header) -> Pixels:
     if table:
         voxels, full_range, unit, padding = _looked_up(ds, values, table[0], padding)
     else:
-        voxels, full_range = rescaled(ds, values, slopes, intercepts)
+        voxels, full_range = rescaled(ds, values, slopes, intercepts, notes)
         padding = _moved(padding, slopes, intercepts)
     dark_is_high = ds.get("PhotometricInterpretation") == "MONOCHROME1"
     return Pixels(
