@@ -12,16 +12,18 @@ import time
 from pathlib import Path
 
 START = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--block"]
-SMALL = ["--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000", "--disable-usage-stats"]
+SMALL = ["--num-gpus=0", "--object-store-memory=80000000", "--disable-usage-stats"]
 
 
 class Hosts:
     """A head and those that join it; ended by their own numbers, never by name."""
 
-    def __init__(self, home: Path, *, path: str) -> None:
-        self.home, self.running = home, []
-        (home / "token").write_text(secrets.token_hex(32))
-        self.secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(home / "token")}
+    def __init__(self, home: Path, *, path: str = "", cpus: int = 1) -> None:
+        self.home, self.running, self.cpus = home, [], cpus
+        token = os.environ.get("RAY_AUTH_TOKEN_PATH") or str(home / "token")  # Ray reads its own once in a process
+        if not Path(token).exists():
+            Path(token).write_text(secrets.token_hex(32))
+        self.secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token}
         path = os.pathsep.join(filter(None, (path, os.environ.get("PYTHONPATH"))))
         self.env = {**os.environ, **self.secret, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
         with socket.socket() as free:
@@ -67,7 +69,7 @@ class Hosts:
         with log:
             self.running.append(
                 subprocess.Popen(
-                    [*before, *START, *words, *SMALL],
+                    [*before, *START, *words, *SMALL, f"--num-cpus={self.cpus}"],
                     env=self.env,
                     stdin=subprocess.DEVNULL,
                     stdout=log,

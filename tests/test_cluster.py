@@ -46,6 +46,11 @@ def ill(x):
     if x == 11: raise MemoryError
     if x == 13: os.kill(os.getpid(), signal.SIGKILL)
     return x
+def kill_the_ray_worker(x):
+    if x == 5:
+        between = open(f"/proc/{os.getppid()}/stat").read().rpartition(")")[2].split()[1]  # the forkserver's parent
+        os.kill(int(between), signal.SIGKILL)
+    return x
 def refuse(x):
     from overread.errors import LabelError
     if x == 7: raise LabelError("seven", expected="less", do="subtract")
@@ -143,6 +148,46 @@ def test_what_is_poisoned_is_named_and_the_rest_is_whole(hosts):
         11: "it needs more memory than there is",
         13: "the process that read it was killed, probably because the memory ran out",
     }
+
+
+def test_an_item_that_loses_four_workers_is_refused(hosts):
+    import told_elsewhere as tell
+
+    answers = list(on_cluster(tell.kill_the_ray_worker, range(12), cluster=hosts.address, chunk=4))
+    assert [a for a in answers if not isinstance(a, Failure)] == [x for x in range(12) if x != 5]
+    assert (answers[5].item, answers[5].reason) == (5, "the 4 workers of the cluster that read it were lost")
+
+
+def test_a_cluster_without_a_processor_is_refused_after_a_while(hosts, tmp_path):
+    bare = Hosts(tmp_path, cpus=0)
+    try:
+        with pytest.raises(SourceError, match="has had no processor for 1 s"):
+            list(on_cluster(abs, [1], cluster=bare.address, none_s=1))
+    finally:
+        bare.end()
+
+
+def test_a_collector_that_is_killed_goes_on_where_it_was(hosts, films, tmp_path):
+    (tmp_path / "a.names").mkdir(mode=0o700)
+    (tmp_path / "a.names" / "key").write_bytes(b"k" * 32)
+    script = (
+        "import sys\nfrom overread.steps.collect import collect\n"
+        "collect(sys.argv[1], into=sys.argv[2], labels_from_folders=True, progress=False, cluster=sys.argv[3])\n"
+    )
+    words = [sys.executable, "-c", script, str(films), str(tmp_path / "a"), hosts.address]
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
+    while not list(tmp_path.glob("a/objects/*/.*.tmp")) + list(tmp_path.glob("a/objects/*/*.npy")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    with Archive.open(tmp_path / "a") as archive:
+        archive.verify()
+    collected(films, tmp_path / "a", cluster=hosts.address)
+    collected(films, tmp_path / "whole", workers=1)
+    with Archive.open(tmp_path / "a") as archive, Archive.open(tmp_path / "whole") as whole:
+        assert list(archive.studies()) == list(whole.studies())
+        assert archive.verify() == whole.verify()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
