@@ -82,9 +82,10 @@ def test_slices_exchanged_between_any_two_volumes_are_found() -> None:
     assert refused.value.code == "duplicate-position"
 
 
-def test_three_hundred_time_points_are_compared_with_each_other() -> None:
+@pytest.mark.parametrize(("one", "other"), [(7, 8), (7, 292)])
+def test_of_many_moments_neighbours_are_compared_and_those_that_run_to_and_fro(one: int, other: int) -> None:
     volumes = [np.tile(HEAD, (4, 1, 1)) + RNG.normal(0, 9, (4, 24, 20)) + 500 * (k == 7) for k in range(300)]
     check_order(volumes)
-    volumes[7][2], volumes[250][2] = volumes[250][2].copy(), volumes[7][2].copy()
-    with pytest.raises(UnreadableFile, match="slices 2 and 3 of volumes 8 and 251"):
+    volumes[one][2], volumes[other][2] = volumes[other][2].copy(), volumes[one][2].copy()
+    with pytest.raises(UnreadableFile, match=f"slices 2 and 3 of volumes {one + 1} and {other + 1}"):
         check_order(volumes)

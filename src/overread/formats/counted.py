@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -18,20 +19,20 @@ Noise, motion and contrast that comes and goes leave the ratio near 1: neighbour
 """
 _PIXELS = 64
 """Rows and columns that are compared are thinned out to about this many."""
-_WORK = 1e9
-"""Pixels that are compared between volumes: a second or two."""
+_FEW = 8
+"""Volumes up to which each is compared with each: the phases of a contrast scan, not the moments of a functional one."""
 
 
 def check_order(volumes: Sequence[np.ndarray]) -> None:
-    """Refuse volumes of one place where slices of any two were exchanged.
+    """Refuse volumes of one place where slices of two were exchanged.
 
-    Each slice is compared with its neighbour in its own volume and in every other one; anatomy and contrast go on from
-    slice to slice, so the right neighbour is the more similar one.
+    Each slice is compared with its neighbour in its own volume and in another one (``_pairs``); anatomy and contrast go on
+    from slice to slice, so the right neighbour is the more similar one.
 
     Parameters
     ----------
     volumes : sequence of ndarray, (slices, rows, columns[, channels])
-        In their order; one of another length than the others is compared with those of its own.
+        In their order; they are compared with those of their own length.
 
     Raises
     ------
@@ -47,43 +48,46 @@ def check_order(volumes: Sequence[np.ndarray]) -> None:
     Traceback (most recent call last):
     overread.errors.UnreadableFile: 3 volumes at one place whose slices ... 2 and 3 of volumes 1 and 3 differ by 800 on average, and by 0 if exchanged; ...
     """
-    for shape in dict.fromkeys(v.shape for v in volumes):
-        alike = [n for n, v in enumerate(volumes) if v.shape == shape]
-        side = _side(len(alike), shape[0])
-        thin = [
-            volumes[n][:, :: max(1, shape[1] // side), :: max(1, shape[2] // side)].reshape(shape[0], -1) for n in alike
-        ]
-        for k in range(shape[0] - 1 if len(alike) > 1 else 0):
-            doubt = _exchanged([v[k] for v in thin], [v[k + 1] for v in thin])
-            if doubt is not None:
-                one, other, as_dealt, if_exchanged = doubt
-                raise UnreadableFile(
-                    f"{len(volumes)} volumes at one place whose slices nothing but their order tells apart, and the order "
-                    f"cannot be right: slices {k + 1} and {k + 2} of volumes {alike[one] + 1} and {alike[other] + 1} differ "
-                    f"by {as_dealt / 2:.3g} on average, and by {if_exchanged / 2:.3g} if exchanged",
-                    code="duplicate-position",
-                    expected="a fact that tells the volumes apart",
-                    do="export each time point, echo or diffusion step as its own series",
-                )
+    thin = [v[:, :: max(1, v.shape[1] // _PIXELS), :: max(1, v.shape[2] // _PIXELS)] for v in volumes]
+    for first, second in _pairs(len(thin)):
+        if thin[first].shape != thin[second].shape:
+            continue
+        one, other = thin[first].astype(np.float32), thin[second].astype(np.float32)
+        as_dealt = _apart(one[:-1], one[1:]) + _apart(other[:-1], other[1:])
+        exchanged = _apart(one[:-1], other[1:]) + _apart(other[:-1], one[1:])
+        doubted = np.flatnonzero(as_dealt > DOUBT * exchanged)
+        if len(doubted):
+            k = int(doubted[0])
+            raise UnreadableFile(
+                f"{len(volumes)} volumes at one place whose slices nothing but their order tells apart, and the order cannot "
+                f"be right: slices {k + 1} and {k + 2} of volumes {first + 1} and {second + 1} differ by {as_dealt[k] / 2:.3g} "
+                f"on average, and by {exchanged[k] / 2:.3g} if exchanged",
+                code="duplicate-position",
+                expected="a fact that tells the volumes apart",
+                do="export each time point, echo or diffusion step as its own series",
+            )
 
 
-def _side(volumes: int, slices: int) -> int:
-    """Return about how many rows and columns are compared: fewer of many volumes, for each is compared with each."""
-    return int(np.clip(np.sqrt(_WORK / (volumes**2 * slices)), 8, _PIXELS))
+def _pairs(count: int) -> list[tuple[int, int]]:
+    """The volumes that are compared: each with each; of many, those that follow one another, and the first with the last, and so on.
+
+    Among sixty moments of a patient who moves, some two fit better exchanged by chance (measured on a simulated head that
+    moves by 3 mm: a factor of 1.8 in all pairs, 1.2 to 1.6 in these).
+
+    Examples
+    --------
+    >>> _pairs(3), len(_pairs(8)), _pairs(10)[9:]
+    ([(0, 1), (0, 2), (1, 2)], 28, [(0, 9), (1, 8), (2, 7), (3, 6)])
+    """
+    if count <= _FEW:
+        return list(combinations(range(count), 2))
+    near = list(pairwise(range(count)))
+    return near + [(n, count - 1 - n) for n in range(count // 2) if count - 1 - n > n + 1]
 
 
-def _exchanged(below: list[np.ndarray], above: list[np.ndarray]) -> tuple[int, int, float, float] | None:
-    """The two volumes whose upper slices fit best if they are exchanged, with both differences; None where none do."""
-    from scipy.spatial.distance import cdist
-
-    apart = cdist(np.stack(below), np.stack(above), "cityblock") / below[0].size
-    own = np.diagonal(apart)
-    as_dealt, if_exchanged = own[:, None] + own, apart + apart.T
-    doubt = as_dealt - DOUBT * if_exchanged
-    one, other = (int(n) for n in np.unravel_index(doubt.argmax(), doubt.shape))
-    if doubt[one, other] <= 0:
-        return None
-    return one, other, float(as_dealt[one, other]), float(if_exchanged[one, other])
+def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Mean absolute difference of each slice of ``one`` from that of ``other``."""
+    return np.abs(one - other).reshape(len(one), -1).mean(axis=1)
 
 
 APART = 2.0
