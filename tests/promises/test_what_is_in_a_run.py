@@ -106,11 +106,11 @@ def page() -> str:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> list[Path]:
     """A yes-or-no run with a leaky split and all that can be asked of it, and one with levels; neither needs Keras."""
-    from small_run import NOW, fill, shown_to, small_run, spots
+    from small_run import NOW, fill, sealed_again, shown_to, small_run, spots
 
     from overread.steps import corruptions, leakage, probes, shortcuts
     from overread.steps.evaluate import evaluate
-    from overread.steps.run import read_json, seal, write_json
+    from overread.steps.run import write_json
 
     home = tmp_path_factory.mktemp("documented")
     pictures, there = spots(400, seed=1)
@@ -127,7 +127,7 @@ def runs(tmp_path_factory) -> list[Path]:
         write_json(run / corruptions.NAME, corruptions.corrupt(run, split, material, task, seed=0))
         write_json(run / probes.NAME, probes.probe(run, split, material, studies, archive, task, seed=0))
         write_json(run / shortcuts.NAME, shortcuts.look_for(archive, split, studies, task, seed=0))
-    seal(run, card=read_json(run / "manifest.json")["card"])
+    sealed_again(run)
     evaluate(run, prevalence=0.1, published={"auroc": 0.9}, now=NOW)
     evaluate(levels, now=NOW)
     with fill(home / "other", *(part[:80] for part in (pictures, labels)), others=True):

@@ -138,8 +138,15 @@ def small_run(
 
 
 def sealed_again(run: Path) -> None:
-    """Seal all that lies in a small run now, as ``train`` does when it has written the rest."""
-    seal(run, card=json.loads((run / "manifest.json").read_text())["card"])
+    """Seal all that lies in a small run now, as ``train`` does when it has written the rest: no testing was read yet."""
+    if (run / "testing-reads.jsonl").exists():
+        for name in ("testing-reads.jsonl", "testing-reads.jsonl.head", "metrics.json", "report.json", "heatmaps.json"):
+            (run / name).unlink(missing_ok=True)
+    card = json.loads((run / "card.json").read_text())
+    known = {k: v for k, v in card.items() if k in ModelCard.__dataclass_fields__}
+    card = ModelCard(**{**known, "hashes": seal(run), "limits": tuple(known["limits"]), "performance": {}})
+    write_json(run / "card.json", plain(card))
+    seal(run, card=card.fingerprint)
 
 
 def shown_to(run: Path, archive: Archive) -> tuple[splits.Split, Task, Material]:

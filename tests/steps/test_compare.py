@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, cohen_kappa_score, roc_auc_score
-from small_run import NOW, fill, small_run, spots
+from small_run import NOW, fill, sealed_again, small_run, spots
 
 from overread.cli import main
 from overread.errors import OverreadError, RunError
@@ -19,7 +19,7 @@ from overread.steps.asked import check_questions
 from overread.steps.compare import compare
 from overread.steps.evaluate import evaluate
 from overread.steps.reads import NAME as READS
-from overread.steps.run import read_json, seal
+from overread.steps.run import read_json
 from overread.steps.scores import read_scores
 from overread.store.journal import Journal
 
@@ -36,7 +36,7 @@ def noisier(run, out, *, noise, seed=0, outputs=("spot",)):
         for row in rows:
             moved = {f"logit:{name}": float(row[f"logit:{name}"]) + rng.normal(0, noise) for name in outputs}
             writer.writerow(row | {key: f"{value:.6f}" for key, value in moved.items()})
-    seal(out, card=read_json(out / "manifest.json")["card"])
+    sealed_again(out)
     return out
 
 

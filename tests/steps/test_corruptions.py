@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from small_run import NOW, fill, shown_to, small_run, spots
+from small_run import NOW, fill, sealed_again, shown_to, small_run, spots
 
 from overread.domain.canonical import plain
 from overread.imaging.worsen import KINDS, SEVERITIES
@@ -14,7 +14,7 @@ from overread.steps import corruptions
 from overread.steps.corruptions import NAME, corrupt
 from overread.steps.evaluate import evaluate
 from overread.steps.held_out import Material
-from overread.steps.run import read_json, seal, write_json
+from overread.steps.run import read_json, write_json
 from overread.store.archive import Archive
 
 
@@ -76,7 +76,7 @@ def test_the_report_shows_it_and_the_forty_items_know_of_it(made):
     run, _, _, _, found = made
     assert "no corrupted images were read" in evaluate(run, now=NOW).report.read_text()
     write_json(run / NAME, found)
-    seal(run, card=read_json(run / "manifest.json")["card"])
+    sealed_again(run)
     page = evaluate(run, now=NOW).report.read_text()
     assert 'id="worse"' in page and "no corrupted images were read" not in page
     assert f"8 kinds at 5 severities on {found['n']} images" in page

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 
 import numpy as np
 import pytest
-from small_run import NOW, fill, small_run, spots
+from small_run import NOW, fill, sealed_again, small_run, spots
 
 from overread.errors import RunError
 from overread.steps import elsewhere
@@ -69,6 +68,19 @@ def test_copies_stored_again_are_found_without_the_training_archive(gone, tmp_pa
     assert "50 of the 90 images of this archive were seen" in words(told) and "! 50 of the 90" in str(told)
 
 
+def test_a_patient_whom_a_copy_tells_to_be_learned_from_is_left_out_with_all_images(gone, tmp_path):
+    run, key = gone
+    new, there = spots(120, seed=9, contrast=60)
+    new[:20:4] = brighter(PICTURES[:20:4])  # one of the four pictures of the first five patients, under another name
+    path = other(tmp_path / "b", new, [{"spot": bool(t)} for t in there], key=key, others=True)
+    told = evaluate(run, on=path, now=NOW)
+    why = told.metrics["leakage"]["excluded"]["testing"]
+    assert sum(n for w, n in why.items() if w.startswith("a near copy of the picture stands in")) == 5
+    assert sum(n for w, n in why.items() if w.startswith("another picture of the same patient stands in")) == 15
+    assert told.metrics["unit"]["images"] == 100 and told.metrics["unit"]["patients"] == 25
+    assert "another picture of the same patient stands in" in words(told)
+
+
 def test_nothing_but_copies_is_measured_and_called_too_good(gone, tmp_path):
     run, key = gone
     told = evaluate(
@@ -85,9 +97,7 @@ def test_a_run_that_keeps_no_signatures_says_on_top_that_copies_were_not_looked_
     there = other(tmp_path / "b", brighter(PICTURES[:120]), LABELS[:120], key=key, others=True)
     with pytest.raises(RunError, match=r"no seen\.npz"):
         evaluate(run, on=there, now=NOW)  # it is sealed: it cannot be taken out unnoticed
-    sealed = read_json(run / "manifest.json")
-    del sealed["files"][elsewhere.NAME]
-    (run / "manifest.json").write_text(json.dumps(sealed))
+    sealed_again(run)
     told = evaluate(run, on=there, now=NOW)
     assert told.metrics["leakage"]["near_duplicates"] == "not looked for"
     assert told.page["warnings"][0].startswith("near copies of what the network learned from could not be looked for")

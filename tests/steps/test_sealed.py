@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from small_run import NOW, fill, small_run, spots
 
 from overread import cli
+from overread.domain import ModelCard
 from overread.errors import IntegrityError, RunError
 from overread.steps.compare import compare
 from overread.steps.evaluate import evaluate
@@ -50,14 +52,19 @@ def copy(done, tmp_path):
     return tmp_path / "run"
 
 
-def away(run: Path) -> None:
-    """Take the run away from its archive."""
-    plan = {**read_json(run / "plan.json"), "archive": "nowhere"}
-    write_json(run / "plan.json", plan)
-    import hashlib
+@pytest.fixture
+def away(done):
+    """Take the archive away, and put it back at the end."""
+    there, hidden = done.parent / "archive", done.parent / "hidden"
+    yield lambda: there.rename(hidden)
+    if hidden.exists():
+        hidden.rename(there)
 
+
+def resealed(run: Path, *names: str) -> None:
+    """Write the hashes of changed files into the manifest, as anybody can."""
     manifest = read_json(run / "manifest.json")
-    manifest["files"]["plan.json"] = hashlib.sha256((run / "plan.json").read_bytes()).hexdigest()
+    manifest["files"] |= {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in names}
     write_json(run / "manifest.json", manifest)
 
 
@@ -121,12 +128,12 @@ def test_figures_laid_into_a_copy_that_only_answers_are_refused(copy):
 # --- what is laid beside, and what decides "better than the simple models" ---------------------------------------------
 
 
-def test_an_edited_floor_is_refused_with_the_archive_and_without(copy):
+def test_an_edited_floor_is_refused_with_the_archive_and_without(copy, away):
     flatten_floor(copy)
     for verb in (verify, report, lambda run: evaluate(run, now=NOW)):
         with pytest.raises(IntegrityError, match=r"floor\.npz"):
             verb(copy)
-    away(copy)
+    away()
     with pytest.raises(IntegrityError, match=r"floor\.npz"):
         evaluate(copy, now=NOW)
 
@@ -149,8 +156,8 @@ def test_what_was_laid_beside_the_sealed_files_is_refused_by_every_command_that_
     assert (copy / READS).read_bytes() == reads  # and the testing cohort was not read
 
 
-def test_a_floor_without_a_seal_decides_nothing(copy):
-    away(copy)
+def test_a_floor_without_a_seal_decides_nothing(copy, away):
+    away()
     assert "auroc" in evaluate(copy, now=NOW).metrics["floors"]["logistic_thumbnails"]["spot"]  # the twin
     manifest = read_json(copy / "manifest.json")
     write_json(
@@ -163,6 +170,65 @@ def test_a_floor_without_a_seal_decides_nothing(copy):
     page = (copy / "report.html").read_text()
     assert "not known how many models were measured on this testing cohort" in page
     assert "1st model measured" not in page
+
+
+def forge(run: Path) -> None:
+    """Give every testing image a score that fits its truth."""
+    rows = [line.split(",") for line in (run / "scores.csv").read_text().splitlines()]
+    truth, logit = rows[0].index("truth:spot"), rows[0].index("logit:spot")
+    for row in rows[1:]:
+        row[logit] = ("6" if row[truth] == "1" else "-6") if row[0] == "testing" else row[logit]
+    (run / "scores.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+    resealed(run, "scores.csv")
+
+
+def older(run: Path) -> None:
+    """Leave what a version left that recorded no manifest in its journal: figures, and the read behind them."""
+    kept = [r for r in Journal(run / READS).records() if r["kind"] != "sealed"]
+    for path in run.glob(f"{READS}*"):
+        path.unlink()
+    for r in kept:
+        Journal(run / READS).append(r["kind"], r["record"], now=NOW)
+
+
+@pytest.mark.parametrize("how", ["journal", "an older journal", "nothing measured yet", "the card forged, too"])
+def test_forged_scores_with_their_new_hash_in_the_manifest_are_refused(copy, done, away, tmp_path, how):
+    if how == "an older journal":
+        older(copy)
+        verify(copy), evaluate(copy, now=NOW)  # the twin: it is read as before, and the manifest is recorded now
+        older(copy)
+    if how == "nothing measured yet":
+        for path in [*copy.glob(f"{READS}*"), *copy.glob("on-*/*.json"), copy / "metrics.json", copy / "report.json"]:
+            path.unlink()
+    forge(copy)
+    if how == "the card forged, too":
+        card = read_json(copy / "card.json")
+        card["hashes"]["scores.csv"] = read_json(copy / "manifest.json")["files"]["scores.csv"]
+        known = {k: v for k, v in card.items() if k in ModelCard.__dataclass_fields__}
+        fingerprint = ModelCard(**{**known, "limits": tuple(known["limits"])}).fingerprint
+        write_json(copy / "card.json", {**card, "fingerprint": fingerprint})
+        write_json(copy / "manifest.json", {**read_json(copy / "manifest.json"), "card": fingerprint})
+    away()
+    other = done.parent / "other"
+    verbs = {"evaluate": lambda: evaluate(copy, now=NOW), "on": lambda: evaluate(copy, on=other, now=NOW)}
+    verbs |= {"verify": lambda: verify(copy), "report": lambda: report(copy), "compare": lambda: compare(copy, done)}
+    verbs |= {"seeds": lambda: evaluate(done, seeds_from=[copy], now=NOW)}
+    for verb in verbs.values():
+        with pytest.raises(
+            (IntegrityError, RunError), match=r"scores\.csv|no report\.json|no record of the read"
+        ) as refused:
+            verb()
+    if how != "nothing measured yet":
+        assert "sealed anew" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["floor.npz", "heatmaps.json"])
+def test_what_was_sealed_after_training_cannot_be_sealed_anew_by_hand(copy, name):
+    flatten_floor(copy) if name == "floor.npz" else edit(copy / name)
+    resealed(copy, name)
+    for verb in (verify, report, lambda run: evaluate(run, now=NOW)):
+        with pytest.raises(IntegrityError, match=f"{re.escape(name)} was sealed anew"):
+            verb(copy)
 
 
 @pytest.mark.parametrize("name", ["shortcuts.json", "scores.simple-cnn.csv", "scores.seed-3.csv", "probes.json"])
@@ -235,7 +301,7 @@ def loose(run: Path, act) -> list[str]:
 sys.addaudithook(_watch)  # quiet while nothing is watched
 
 
-def test_all_that_a_command_reads_of_a_run_is_sealed_or_chained(copy, done, tmp_path):
+def test_all_that_a_command_reads_of_a_run_is_sealed_or_chained(copy, done, away, tmp_path):
     from PIL import Image
 
     Image.fromarray(spots(1, seed=5)[0][0]).save(tmp_path / "x.png")
@@ -248,6 +314,6 @@ def test_all_that_a_command_reads_of_a_run_is_sealed_or_chained(copy, done, tmp_
         "verify": lambda: verify(copy),
     }
     assert {verb: loose(copy, act) for verb, act in acts.items()} == {key: [] for key in acts}
-    away(copy)
+    away()
     assert loose(copy, lambda: evaluate(copy, now=NOW)) == []
     assert loose(copy, lambda: (report(copy), (copy / "card.md").read_text())) == ["card.md"]  # the twin

@@ -14,7 +14,7 @@ from small_run import NOW, fill, sealed_again, small_run, spots
 
 from overread.errors import RunError
 from overread.steps.evaluate import evaluate
-from overread.steps.run import seal, write_json
+from overread.steps.run import write_json
 from overread.steps.scores import read_scores
 from overread.store.archive import Archive
 
@@ -32,7 +32,7 @@ def another_seed(run, to, seed, **changed):
     shutil.copytree(run, to)
     shaken(run / "scores.csv", to / "scores.csv", seed)
     write_json(to / "plan.json", json.loads((run / "plan.json").read_text()) | {"seed": seed} | changed)
-    seal(to, card=json.loads((run / "manifest.json").read_text())["card"])
+    sealed_again(to)
     return to
 
 
@@ -101,7 +101,7 @@ def test_a_run_measured_on_other_images_is_refused(run, tmp_path):
     text = (other / "scores.csv").read_text().splitlines()
     kept = [line for i, line in enumerate(text) if not (line.startswith("testing") and i % 3 == 0)]
     (other / "scores.csv").write_text("\n".join(kept) + "\n")
-    seal(other, card=json.loads((other / "manifest.json").read_text())["card"])
+    sealed_again(other)
     with pytest.raises(RunError, match=r"not measured on 2\d of the 80 testing images"):
         evaluate(run, seeds_from=[other], now=NOW)
 
@@ -120,4 +120,8 @@ def test_several_levels_have_a_spread_of_their_own_and_another_archive_has_none(
     assert told["class"]["mean"] == pytest.approx(np.mean([told[f"class={v}"]["mean"] for v in "abc"]))
     with Archive.open(tmp_path / "archive"):
         other = evaluate(levels, on=tmp_path / "archive", now=NOW)
-    assert other.metrics["seed_spread"] == {}
+    assert other.metrics["seed_spread"] == {} and str(other).endswith(f"\nreport: {other.report}")
+    reads = (levels / "testing-reads.jsonl").read_bytes()
+    with pytest.raises(RunError, match="one of the two: the spread over seeds is told of the run's own testing cohort"):
+        evaluate(levels, on=tmp_path / "archive", seeds_from=[levels], now=NOW)
+    assert (levels / "testing-reads.jsonl").read_bytes() == reads  # nobody's testing cohort was counted as read

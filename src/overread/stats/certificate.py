@@ -24,6 +24,9 @@ WHY = (
 )
 """Why a case is left out, in words, in the order of :data:`Keys`."""
 
+THEIRS = "another picture of the same patient stands in {others}"
+"""Why a case is left out that has no copy itself: a copy tells that its patient was learned from."""
+
 
 @dataclass(frozen=True)
 class Copies:
@@ -118,6 +121,9 @@ def touched(
 ) -> dict[tuple[str, str], str]:
     """Return the entries that also stand in other cohorts, and why: by patient, study, picture or near copy.
 
+    A picture that stands in both tells that its patient does, under another name: all images of that patient (where
+    nobody is named, of that study) go with it.
+
     Returns
     -------
     dict of (image, study) to str
@@ -126,18 +132,26 @@ def touched(
     --------
     >>> touched([("a", "S3", "P1"), ("c", "S4", "P4")], {"training": [("x", "S1", "P1")]})
     {('a', 'S3'): 'the same patient stands in training'}
+    >>> touched([("x", "S3", "P3"), ("c", "S4", "P3")], {"training": [("x", "S1", "P1")]})[("c", "S4")]
+    'another picture of the same patient stands in training'
     """
+    entries = list(entries)
     held = {
         c: [{k[i] for k in (_keys(e, copies) for e in rows)} - {None} for i in range(4)] for c, rows in others.items()
     }
     found: dict[tuple[str, str], str] = {}
+    theirs: dict[str, set[str]] = {}
     for entry in entries:
         keys = _keys(entry, copies)
         for i, words in enumerate(WHY):
             where = [c for c in held if keys[i] in held[c][i]]
             if where:
                 found[entry[0], entry[1]] = words.format(others=" and ".join(where))
+                theirs.setdefault(entry[2] or entry[1], set()).update(where)
                 break
+    for image, study, patient in entries:
+        if where := [c for c in held if c in theirs.get(patient or study, ())]:
+            found.setdefault((image, study), THEIRS.format(others=" and ".join(where)))
     return found
 
 

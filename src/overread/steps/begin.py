@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,29 @@ def split_to_use(studies: Sequence[Study], labels: Sequence[str], asked: str | N
     answered = [s for s in studies if any(s.labels.get(n) is not None for n in labels)]
     carried = bool(answered) and all(SOURCE_SPLIT in s.splits for s in answered)
     return SOURCE_SPLIT if carried else None
+
+
+def splits_not_used(studies: Sequence[Study], labels: Sequence[str], asked: str | None) -> list[str]:
+    """Return, in words, which published splits the archive carries and nobody has spoken of.
+
+    Examples
+    --------
+    >>> cohort = [Study("S1", (), labels={"mass": True}, splits={"split": "train"}), Study("S2", (), labels={"mass": False})]
+    >>> splits_not_used(cohort, ["mass"], "none")
+    []
+    >>> print(*splits_not_used(cohort, ["mass"], None))  # doctest: +ELLIPSIS
+    The label table has a split column 'split' (1 of 2 studies), which is not used: ... --split-column none.
+    """
+    if asked is not None or split_to_use(studies, labels, None) is not None:
+        return []
+    answered = [s for s in studies if any(s.labels.get(n) is not None for n in labels)]
+    counts = Counter(name for s in answered for name in s.splits)
+    return [
+        f"The label table has a split column {name!r} ({n:,} of {len(answered):,} studies), which is not used: the cohorts "
+        "were drawn by chance, and figures published on that split cannot be laid beside these. To use it: --split-column "
+        f"{name}; to leave it: --split-column none."
+        for name, n in sorted(counts.items())
+    ]
 
 
 def prepare(out: Path, settings: dict[str, Any], *, resume: bool) -> None:

@@ -74,8 +74,8 @@ def measured_apart(
 ) -> tuple[Scores, dict[str, Any]]:
     """Return the images of another archive that the run has not learned from, and the certificate of that.
 
-    Patients, studies, pictures and near copies that also stand in training, tuning or calibration are left out. Where
-    almost nothing would be left, all stays, and the certificate says that it was learned from.
+    Patients, studies, pictures and near copies that also stand in training, tuning or calibration are left out, and all
+    other images of a patient whom a copy tells to have been learned from. Where almost nothing would be left, all stays, and the certificate says that it was learned from.
 
     Parameters
     ----------

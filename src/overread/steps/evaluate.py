@@ -24,7 +24,7 @@ from overread.steps.beside import floors_of, shorten
 from overread.steps.covered import covered
 from overread.steps.gallery import gallery
 from overread.steps.heatmaps import judge, keep, panel_of
-from overread.steps.measured_on import Measured, other_archive, testing_cohort
+from overread.steps.measured_on import Measured, other_archive, own_cohort
 from overread.steps.measured_on import alike as alike_of
 from overread.steps.nearest import training_cases
 from overread.steps.progress import bar as moved_bar
@@ -92,6 +92,7 @@ class Evaluation:
         lines += [f"! {alike['in_words']}"] if alike.get("alarm") else []
         lines += [f"! {said}" for said in self.page.get("edited", ())]
         lines += [f"! {warning}" for warning in elsewhere.warnings(self.metrics["leakage"])] if other else []
+        lines.append(f"report: {self.report}")
         return "\n".join(lines)
 
 
@@ -155,6 +156,12 @@ def evaluate(
             expected="--on ARCHIVE: the scores of the testing cohort are in the run already",
             do="leave --cluster out",
         )
+    if seeds_from and on is not None:
+        raise RunError(
+            "runs of other seeds, and another archive",
+            expected="one of the two: the spread over seeds is told of the run's own testing cohort",
+            do="leave out --on or --seeds-from",
+        )
     trained = read_trained(run, needed=() if on is None else ("card.json",))
     model, how = trained.model, trained.question
     with ExitStack() as stack:
@@ -163,7 +170,7 @@ def evaluate(
         if home:
             _refuse_changed(trained.split, studies)
         if on is None:
-            cases = testing_cohort(trained, home, studies)
+            cases = own_cohort(trained, home, studies)
         else:
             archive = stack.enter_context(Archive.open(on))
             cases = other_archive(trained, archive, home=home, cluster=cluster, progress=progress)

@@ -15,14 +15,14 @@ from overread.domain.canonical import plain
 from overread.errors import ExportError, RunError
 from overread.imaging import preprocess
 from overread.learn import saliency
-from overread.learn.predict import Model, sha256
+from overread.learn.predict import Model
 from overread.learn.saliency_tests import TWINS, learned, redrawn, trial
 from overread.stats import maps
 from overread.stats.resample import Who
 from overread.stats.splits import Split
 from overread.steps import leakage
 from overread.steps.progress import bar
-from overread.steps.run import read_json, write_json
+from overread.steps.run import as_json, read_json, seal_later
 from overread.steps.scores import Scores, read_scores
 from overread.store.archive import Archive
 
@@ -158,15 +158,10 @@ def keep(run: Path, verdicts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
     """Write verdicts into the run, beside those of other methods, and seal them; return all.
 
     A pointing game that was played before stays part of the verdict until it is played again.
-
-    At no moment does the manifest name a file that is not the one beside it.
     """
     manifest = read_json(run / "manifest.json")
     known = read_json(run / NAME) if NAME in manifest["files"] and (run / NAME).is_file() else {}
     every = {**known, **{m: maps.carried(v, known.get(m, {})) for m, v in plain(verdicts).items()}}
     if every != known:
-        files = {name: digest for name, digest in manifest["files"].items() if name != NAME}
-        write_json(run / "manifest.json", {**manifest, "files": files})
-        write_json(run / NAME, every)
-        write_json(run / "manifest.json", {**manifest, "files": {**files, NAME: sha256(run / NAME)}})
+        seal_later(run, NAME, as_json(every))
     return every

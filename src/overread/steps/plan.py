@@ -18,7 +18,7 @@ from overread.learn.plan_checks import check_together
 from overread.stats import splits
 from overread.stats.certificate import Copies
 from overread.steps import leakage
-from overread.steps.begin import Asked, check_options, split_to_use
+from overread.steps.begin import Asked, check_options, split_to_use, splits_not_used
 from overread.steps.plan_look import look
 from overread.steps.question import ask, columns, truth
 from overread.steps.run import write
@@ -152,6 +152,7 @@ def divide(store: Archive, *, label: str, kind: str, split_column: str | None, s
     column = split_to_use(studies, columns(task), split_column)
     copies = leakage.find_copies(store, progress=progress)
     split = splits.divide(studies, labels=columns(task), seed=seed, published=column, alike=copies.near)
+    split = replace(split, warnings=(*split.warnings, *splits_not_used(studies, columns(task), split_column)))
     certificate = leakage.certify(split, copies, studies=studies, labels=columns(task))
     leakage.refuse_too_little(certificate, split)
     return Divided(task, split, {s.pseudonym: s for s in studies}, copies, certificate, column, seed)

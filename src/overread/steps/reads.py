@@ -17,10 +17,10 @@ from overread import __version__
 from overread.domain import fingerprint
 from overread.errors import IntegrityError
 from overread.learn.predict import sha256
-from overread.steps.run import LEFT_OUT, archive_of, read_json
+from overread.steps.run import LEFT_OUT, READS, archive_of, read_json, record_manifest
 from overread.store.journal import Journal
 
-NAME = "testing-reads.jsonl"
+NAME = READS
 """The journal in a run's folder, and in an archive's."""
 
 FIGURES = ("metrics.json", "report.json")
@@ -127,6 +127,7 @@ def count(
     cohort = fingerprint(sorted(images))
     line = {"cohort": cohort, "images": len(images), "model": model, "by": by, "own": own, "overread": __version__}
     journal = _opened(run, now)
+    record_manifest(run, now=now)
     reads = [r for r in _reads(journal) if r["cohort"] == cohort]
     if archive is None:
         journal.append("read", {**line, "in_archive": False}, now=now)

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,17 @@ import numpy as np
 from overread.domain.canonical import plain
 from overread.errors import IntegrityError, RunError
 from overread.learn.predict import NEEDED, sha256
+from overread.store.journal import Journal
+
+READS = "testing-reads.jsonl"
+"""The journal of reads; it also holds what the manifest said when testing was first read (`steps.reads`)."""
 
 LATER = ("heatmaps.json", "floor.npz", "label_errors.json")
 """Files that are written, and sealed, after training; one that lies there without a seal is not read."""
+
+_SEALED = (*NEEDED, "gate.npz", "gradient.onnx", "heatmaps.json", "neighbours.npz", "split.json", "history.json")
+_SEALED += ("weights.keras", "scores.csv", "scores.simple-cnn.csv", "leakage.json", "shortcuts.json", "probes.json")
+_SEALED += ("corruptions.json", "exchangeability.json", "seen.npz")
 
 LEFT_OUT = "left_out"
 """In the manifest of a copy that only answers (`steps.export`): what stayed with the run it was made from."""
@@ -86,6 +95,12 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
+        if (path.parent / "unfinished").is_file():
+            raise RunError(
+                f"{path.parent} holds an unfinished training",
+                expected="a finished run",
+                do="finish it with `overread train … --resume`",
+            ) from None
         raise RunError(
             f"{path.parent} has no {path.name}", expected="a finished run", do="train one with `overread train`"
         ) from None
@@ -158,6 +173,7 @@ def seal_later(run: Path, name: str, content: str | bytes) -> None:
     if manifest["files"].get(name) == digest and (run / name).is_file() and sha256(run / name) == digest:
         return
     files = {k: v for k, v in manifest["files"].items() if k != name}
+    record_seal(run, name, digest)
     if name in manifest["files"]:
         write_json(run / "manifest.json", {**manifest, "files": files})
     write(run / name, data)
@@ -169,8 +185,26 @@ def is_sealed(run: Path, name: str) -> bool:
     return (run / "manifest.json").is_file() and name in read_json(run / "manifest.json")["files"]
 
 
+def record_seal(run: Path, name: str, digest: str) -> None:
+    """Write into the journal of reads what a file that is made after training will be, before it is sealed.
+
+    A run that was never read has no journal yet: the first read records the whole manifest.
+    """
+    journal = Journal(run / READS)
+    if _recorded(journal):
+        journal.append("sealed", {"files": {name: digest}}, now=datetime.now().astimezone())
+
+
+def record_manifest(run: Path, *, now: datetime) -> None:
+    """Write the whole manifest into the journal of reads, once, so that a new one beside changed files is found out."""
+    journal = Journal(run / READS)
+    if not _recorded(journal) and (run / "manifest.json").is_file():
+        manifest = read_json(run / "manifest.json")
+        journal.append("sealed", {"files": manifest["files"], "card": manifest["card"]}, now=now)
+
+
 def refuse_unsealed(run: Path) -> None:
-    """Refuse a run in which a file that would decide a figure was laid beside the sealed ones.
+    """Refuse a run in which a file that would decide a figure was laid beside the sealed ones, or sealed anew.
 
     Raises
     ------
@@ -183,14 +217,50 @@ def refuse_unsealed(run: Path) -> None:
             expected="only files that the run's manifest records",
             do="take it out, or restore the run from a copy you trust",
         )
+    _refuse_resealed(run)
+
+
+def _recorded(journal: Journal) -> list[dict[str, Any]]:
+    """Return what the journal says was sealed; empty where the whole manifest is not among it."""
+    records = [entry["record"] for entry in journal.records() if entry["kind"] == "sealed"]
+    return records if any("card" in record for record in records) else []
+
+
+def _refuse_resealed(run: Path) -> None:
+    """Refuse a manifest that names other files than those of the training, by the card and by the journal of reads.
+
+    Whoever changes a file can also write its new hash into the manifest. The card holds the hash, too, and the first
+    read of testing wrote the manifest into the journal.
+
+    Raises
+    ------
+    IntegrityError
+    """
+    manifest = read_json(run / "manifest.json")
+    files, records = manifest["files"], _recorded(Journal(run / READS))
+    left = manifest.get(LEFT_OUT, ())
+    known: dict[str, set[str]] = {}
+    for record in records:
+        for name, digest in record["files"].items():
+            known.setdefault(name, set()).add(digest)
+    trained = {k: v for k, v in read_json(run / "card.json").get("hashes", {}).items() if k in _SEALED or k in files}
+    wrong = [n for n, v in trained.items() if n not in LATER and files.get(n) != v and n not in left]
+    wrong += [n for n, v in files.items() if records and v not in known.get(n, ())]
+    wrong += [n for n in known if n not in files and n not in LATER]
+    wrong += ["card.json" for record in records if record.get("card", manifest["card"]) != manifest["card"]]
+    if wrong:
+        names = sorted(set(wrong))
+        raise IntegrityError(
+            f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} sealed anew: the manifest has another hash than the "
+            "card, or the journal of reads, recorded when the run was made",
+            expected="the files that were trained",
+            do="restore the run from a copy you trust, and find out who changed it",
+        )
 
 
 def _deciding(run: Path) -> list[str]:
     """Return which files of a run, of those that are there, decide an answer or a figure."""
-    names = (*NEEDED, "gate.npz", "gradient.onnx", "heatmaps.json", "neighbours.npz", "split.json", "history.json")
-    names += ("weights.keras", "scores.csv", "scores.simple-cnn.csv", "leakage.json", "shortcuts.json", "probes.json")
-    names += ("corruptions.json", "exchangeability.json", "seen.npz")
-    names += tuple(sorted(path.name for path in run.glob("scores.seed-*.csv")))
+    names = (*_SEALED, *sorted(path.name for path in run.glob("scores.seed-*.csv")))
     return [name for name in dict.fromkeys((*names, *LATER)) if (run / name).exists()]
 
 

@@ -23,7 +23,7 @@ from overread.steps.describe import card_of
 from overread.steps.fitting import BASELINE, BASELINE_SCORES, fit, keep, score_alone, train_baseline
 from overread.steps.held_out import calibrate, score
 from overread.steps.progress import say
-from overread.steps.run import Run, code_fingerprint, seal, write, write_json
+from overread.steps.run import Run, code_fingerprint, read_json, seal, write, write_json
 from overread.store.archive import Archive
 
 
@@ -198,7 +198,10 @@ def _split_told(split, archive: Path, *, also: Sequence[str]) -> str:
 
 
 def _told(out: Path, evaluation, seconds: float) -> str:
-    return f"{evaluation}\ntrained and evaluated in {seconds:.0f} s\nreport: {out / 'report.html'}"
+    trained = read_json(out / "card.json")["training"][
+        "seconds_in_all"
+    ]  # what the card says, which is older than the figures
+    return f"{evaluation}\ntrained in {trained:.0f} s, evaluated in {max(0, seconds - trained):.0f} s"
 
 
 def history(run: str | Path) -> Sequence[dict[str, float]]:

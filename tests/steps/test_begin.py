@@ -1,0 +1,40 @@
+"""A published split that nobody named is not passed over in silence, and an unfinished training is called so."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from small_run import spots
+
+from overread.domain import Image, Study
+from overread.errors import RunError
+from overread.steps.evaluate import evaluate
+from overread.steps.plan import divide
+from overread.steps.run import read_json
+from overread.store.archive import Archive
+
+
+@pytest.mark.parametrize(("asked", "told"), [(None, True), ("none", False), ("part", False)])
+def test_a_split_column_that_nobody_spoke_of_is_told_in_the_split(tmp_path, asked, told):
+    pictures, there = spots(160, seed=1)
+    with Archive.create(tmp_path / "archive") as archive:
+        for i, (picture, label) in enumerate(zip(pictures, there, strict=True)):
+            name = archive.put(Image(picture[None], full_range=(0, 255), attributes={"format": "PNG"}))
+            part = {"part": "train" if i < 120 else "test"}
+            archive.add(Study(f"S{i:012x}", (name,), patient=f"P{i:012x}", labels={"spot": bool(label)}, splits=part))
+        split = divide(archive, label="spot", kind="auto", split_column=asked, seed=0, progress=False).split
+    said = [w for w in split.warnings if "split column 'part' (160 of 160 studies), which is not used" in w]
+    assert len(said) == told
+    assert split.source.startswith("published") == (asked == "part")
+
+
+def test_evaluate_calls_an_unfinished_training_unfinished(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    with pytest.raises(RunError, match=r"has no plan\.json"):
+        evaluate(run)  # the twin
+    (run / "unfinished").write_text(json.dumps({}))
+    for act in (lambda: evaluate(run), lambda: read_json(run / "metrics.json")):
+        with pytest.raises(RunError, match=r"unfinished training.*--resume"):
+            act()
