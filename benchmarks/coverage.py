@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+from scipy import stats
 
 from benchmarks import made_studies as made
 from benchmarks.made_studies import Setting, Study
@@ -21,6 +22,7 @@ from overread.domain import Estimate
 from overread.stats import claims, metrics
 from overread.stats.decisions import predictive_values
 from overread.stats.resample import cases
+from overread.stats.shares import shares
 
 PATIENTS, PREVALENCES = (60, 200, 1000), (0.1, 0.3, 0.5)
 KINDS = {"one": "one image each", "patient": "1–6 images, finding by patient", "image": "1–6 images, finding by image"}
@@ -117,7 +119,25 @@ def measure(arguments: list[str] | None = None) -> list[dict[str, str]]:
     with ProcessPoolExecutor(given.processes) as pool:
         results = list(pool.map(_job, [(*job, given.seed) for job in jobs]))
     found = {(s, alone): told for (s, _, alone), told in zip(jobs, results, strict=True)}
-    return [*_table(found, asked, given.studies, given.seed), *_summary(found, asked, twins)]
+    return [*_table(found, asked, given.studies, given.seed), *_summary(found, asked, twins), *few_patients(given.seed)]
+
+
+def few_patients(seed: int, *, studies: int = 3000) -> list[dict[str, str]]:
+    """Return how often a share's interval holds the truth where few patients bear witness, with images that are much alike."""
+    rng, rows = np.random.default_rng(seed), []
+    for patients, (least, most), common in product((4, 6, 10, 18), ((10, 10), (1, 6), (1, 40)), (0.5, 0.99)):
+        rates = []
+        for share in (0.05, 0.2, 0.5):
+            of = rng.integers(least, most + 1, (patients, studies))
+            own, each = rng.normal(size=of.shape), rng.normal(size=(most, *of.shape))
+            ill = np.sqrt(common) * own + np.sqrt(1 - common) * each > stats.norm.isf(share)
+            told = shares((ill & (np.arange(most)[:, None, None] < of)).sum(0).astype(float), of.astype(float))
+            rates.append(f"{100 * np.mean((told.low <= share) & (share <= told.high)):.1f}")
+        what = (
+            f"a share of 0.05 | 0.2 | 0.5, {patients} patients of {least} to {most} images that correlate by {common}"
+        )
+        rows.append({"what": what, "value": " | ".join(rates)})
+    return rows
 
 
 def _job(job: tuple[Setting, int, bool, int]) -> dict[str, tuple[float, float, int]]:

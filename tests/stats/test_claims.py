@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from overread.domain import Estimate
 from overread.stats.claims import difference_auroc, false_claim, gap, paired_auroc, published_variance, spread
+from overread.stats.metrics import brief_gaps
 from overread.stats.ranking import auroc, delong
 from overread.stats.resample import cases
 from overread.stats.shares import wilson
@@ -144,3 +146,30 @@ def test_the_gap_between_two_groups_holds_the_truth_19_times_of_20():
         b = Estimate(j / 90, *wilson(j, 90), n=90, method="Wilson")
         held += gap(a, b).low <= 0.15 <= gap(a, b).high
     assert 0.93 <= held / 1000 <= 0.97
+
+
+def test_the_gap_in_auroc_of_two_groups_is_the_jackknifes_and_narrower_than_joined_ends():
+    """Oracle: the variance of DeLong, 1988, in each group; they share no patient, so the two are added."""
+    rng = np.random.default_rng(3)
+    truth = np.arange(160) % 2
+    p = expit(rng.normal(size=160) + 1.8 * truth - 0.9)
+    groups = (range(80), range(80, 160))
+    told = brief_gaps(truth, p, threshold=0.5, patients=None, groups=groups)["auroc"]
+    variance, each = 0.0, []
+    for rows in groups:
+        part = cases(truth[list(rows)], p[list(rows)], None)
+        ill, well = part.score[part.truth == 1], part.score[part.truth == 0]
+        wins = (ill[:, None] > well) + 0.5 * (ill[:, None] == well)
+        variance += wins.mean(1).var(ddof=1) / len(ill) + wins.mean(0).var(ddof=1) / len(well)
+        each.append(auroc(part))
+    half = 1.98 * np.sqrt(variance)
+    assert told.high - told.value == pytest.approx(half, rel=0.03) == told.value - told.low
+    joined = gap(*each)
+    assert joined.high - joined.low > 1.03 * (told.high - told.low) and "MOVER" in joined.method
+    assert told.method == "difference; jackknife over patients" and told.n_patients is None
+    few = brief_gaps(truth[:60], p[:60], threshold=0.5, patients=None, groups=(range(30), range(30, 60)))["auroc"]
+    assert few.method.endswith("less sure than 95 %")
+    same = brief_gaps(truth, p, threshold=0.5, patients=list(map(str, range(160))), groups=(range(80), range(80)))[
+        "auroc"
+    ]
+    assert same.value == 0 and same.low < 0 < same.high and "MOVER" in same.method  # no patient moves it: not ±0

@@ -77,3 +77,17 @@ def test_counted_counts_by_patient():
     c = cases([1, 1, 0], np.zeros(3), list("aab"))
     assert counted(c, c.truth == 1, c.truth == 0).tolist() == [[2, 0], [0, 1]]
     assert np.isnan(wilson(0, 0)).all()  # nothing is known of nothing
+
+
+@pytest.mark.parametrize("most", [10, 40])
+def test_copies_of_few_patients_hold_the_truth_as_often_as_those_patients_would(most):
+    """Nearly all-or-nothing patients, of one size or of 1 to 40 images; the twin, without the floor, is far too wide."""
+    rng = np.random.default_rng(0)
+    of = np.full((10, 4000), 10.0) if most == 10 else rng.integers(1, most + 1, (10, 4000)).astype(float)
+    own, each = rng.normal(size=of.shape), rng.normal(size=(most, *of.shape))
+    ill = np.sqrt(0.99) * own + np.sqrt(0.01) * each > 0
+    told = shares((ill & (np.arange(most)[:, None, None] < of)).sum(0).astype(float), of)
+    assert 0.94 < ((told.low <= 0.5) & (told.high >= 0.5)).mean() < 0.975
+    floor = (of.sum(0) ** 2 / (of**2).sum(0)) ** 2 / 10
+    some = (told.value > 0) & (told.value < 1)
+    assert (told.single >= floor - 1e-9)[some].all() and np.median(told.single[some]) < 10.0 + 1e-9

@@ -74,13 +74,15 @@ def shares(hits: np.ndarray, of: np.ndarray) -> Shares:
     -----
     Several images of one patient bear witness for fewer: Wilson's interval is taken on n / design effect, which is the
     variance between patients over that of as many single images, and never below 1. Where that
-    variance is itself a guess by few patients, fewer still. Drawing patients with replacement would miss shares near 1
+    variance is itself a guess by few patients, fewer still; but no fewer than if every patient's images were copies of
+    one another, for then nothing has to be guessed: (Σ of)² / Σ of² patients of one size (Kish), less by the same share
+    again for the chance of who is large. Drawing patients with replacement would miss shares near 1
     in one study of ten, as a sample without an error cannot tell of one.
 
     References
     ----------
     Korn and Graubard 1998, Survey Methodology 24:193 (design effect and Student's t in a proportion's interval); Rao
-    and Scott 1992, doi:10.2307/2532311.
+    and Scott 1992, doi:10.2307/2532311; Kish 1965, Survey Sampling (patients of unequal size).
     """
     n, patients = of.sum(0), (of > 0).sum(0)
     p = hits.sum(0) / n
@@ -88,7 +90,8 @@ def shares(hits: np.ndarray, of: np.ndarray) -> Shares:
         pull = (hits - p * of) / n
         effect = (pull**2).sum(0) * patients / (patients - 1) / (p * (1 - p) / n)
         single = n / effect * (Z / student(freedom(pull, patients))) ** 2
-    single = np.where(effect > 1, single, n.astype(float))
+    all_alike = (n**2 / (of**2).sum(0)) ** 2 / patients
+    single = np.where(effect > 1, np.maximum(single, all_alike), n.astype(float))
     single = np.where(
         (p == 0) | (p == 1), patients, single
     )  # no variance to be seen: patients bear witness, not images
@@ -113,7 +116,7 @@ def proportion(c: Cases, hit: np.ndarray, of: np.ndarray, *, nobody: str) -> Est
     >>> twice = cases([1] * 20, np.zeros(20), [f"P{i // 2}" for i in range(20)])
     >>> e = proportion(twice, np.arange(20) < 16, np.ones(20, bool), nobody="no cases")
     >>> print(e, "|", e.method)
-    0.800 (0.426–0.956) | Wilson on 20 images that count as 6.7 single ones
+    0.800 (0.490–0.943) | Wilson on 20 images that count as 10.0 single ones
     """
     part = c.subset(np.flatnonzero(of))
     if not of.any():
