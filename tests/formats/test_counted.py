@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
+import pydicom
 import pytest
 from series_of_slices import one_slice
 
@@ -63,6 +66,35 @@ def test_one_scan_whose_slices_take_turns_stays_one_volume(fact: str, told: bool
     notes = [n for n in one.image.notes if code_of(n) == "in-turn"]
     assert len(notes) == told
     assert all("kept as one volume" in n and "differ by" in n for n in notes)
+
+
+def enhanced(pixels: np.ndarray, moments: list[int]) -> bytes:
+    """One multi-frame object of slices 2 mm apart, each of a moment."""
+    ds = pydicom.dcmread(io.BytesIO(one_slice(np.zeros(3), np.eye(3), 1, pixels[0])))
+    ds.SOPClassUID, ds.NumberOfFrames = pydicom.uid.EnhancedMRImageStorage, len(pixels)
+    ds.PixelData = pixels.astype("<u2").tobytes()
+    shared, turn, size = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    turn.ImageOrientationPatient, size.PixelSpacing = [1, 0, 0, 0, 1, 0], [1, 1]
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [turn], [size]
+    ds.SharedFunctionalGroupsSequence, ds.PerFrameFunctionalGroupsSequence = [shared], []
+    for k, moment in enumerate(moments):
+        group, place, content = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+        place.ImagePositionPatient, content.TemporalPositionIndex = [0, 0, 2 * k], moment
+        group.PlanePositionSequence, group.FrameContentSequence = [place], [content]
+        ds.PerFrameFunctionalGroupsSequence.append(group)
+    out = io.BytesIO()
+    ds.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("brighter", "shapes"), [(2000, [(6, 24, 20)] * 2), (0, [(12, 24, 20)])])
+def test_frames_of_one_object_that_take_turns_are_asked_of_their_pixels(brighter: int, shapes: list) -> None:
+    pixels = anatomy(12)
+    pixels[1::2] += brighter
+    found = read_series([("a", enhanced(pixels, [1, 2] * 6))])
+    assert [f.image.voxels.shape for f in found] == shapes
+    assert all("in-turn" in map(code_of, f.image.notes) for f in found)
+    assert np.array_equal(found[0].image.voxels, pixels[:: len(shapes)].astype(np.uint16))
 
 
 def test_a_number_for_each_slice_or_for_each_slab_is_no_turn() -> None:
