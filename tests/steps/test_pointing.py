@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overread.errors import OverreadError
-from overread.steps.explain import Explained
+from overread.steps.explained import Explained
 from overread.steps.pointing import REACH, covered_share, hottest, pointing_game
 
 SIDE = 60

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import tee
@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from overread import engine
-from overread.domain.canonical import plain
 from overread.errors import NothingToDo, OverreadError, RunError
 from overread.formats import door
 from overread.formats.found import Origin
@@ -26,8 +25,9 @@ from overread.learn import saliency
 from overread.learn.predict import Model
 from overread.pages import overlay
 from overread.pages.astray import astray
-from overread.stats.maps import CAUTION, pointed
+from overread.stats.maps import pointed
 from overread.stats.resample import Nameless, Who
+from overread.steps.explained import Explained
 from overread.steps.heatmaps import headline, judge, keep, panel_of
 from overread.steps.pointing import pointing_game
 from overread.steps.progress import bar
@@ -39,46 +39,6 @@ from overread.store.objects import content_hash
 
 METHODS = ("grad-cam", "occlusion")
 """What is drawn when nothing is named."""
-
-
-@dataclass(frozen=True)
-class Explained:
-    """The maps that were written, one an image, label and method, and every file refused with its reason.
-
-    Parameters
-    ----------
-    out : Path
-    maps : tuple of dict
-    refused : tuple of (file, code, reason)
-    verdicts : dict of str to dict
-        By method: whether its maps passed their tests, and why not (`stats.maps.verdict`).
-    patients : dict of str to str, Nameless or None
-        By file: whose image it is, for intervals over patients. It holds identifiers, and is never written or shown.
-    """
-
-    out: Path
-    maps: tuple[dict[str, Any], ...]
-    refused: tuple[tuple[str, str, str], ...]
-    verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    patients: Mapping[str, Who] = field(default_factory=dict, repr=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the list of maps for ``--json``."""
-        return {
-            "maps": list(self.maps),
-            "refused": [{"file": f, "code": c, "reason": r} for f, c, r in self.refused],
-            "tests": plain(self.verdicts),
-            "caution": CAUTION,
-        }
-
-    def __str__(self) -> str:
-        lines = [f"{len(self.maps)} heat-maps in {self.out}; {len(self.refused)} files refused"]
-        lines += [f"  refused {f}: {why}" for f, _, why in self.refused[:10]]
-        for method in dict.fromkeys(told["method"] for told in self.maps):
-            words = saliency.failing(self.verdicts, method)
-            why = self.verdicts.get(method, {}).get("why", "Test it with --test.")
-            lines.append(f"  {method}: {f'{words}, shown in grey' if words else 'passed its tests'}. {why}")
-        return "\n".join([*lines, CAUTION])
 
 
 def explain(

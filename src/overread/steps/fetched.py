@@ -7,43 +7,11 @@ read. It stays there, so that the next run fetches only what is new.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from overread.errors import NothingToDo
-from overread.sources.brought import Missed
+from overread.steps.shelved import Fetched
 from overread.store.archive import Archive
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """What a remote source brought.
-
-    Parameters
-    ----------
-    root : Path
-        The folder below ``ARCHIVE.names/fetched`` that belongs to this source.
-    paths : tuple of Path
-        What collect is to walk: folders or files below ``root``. Only what is there whole.
-    notes : tuple of str
-        What the person should know, in words and without identifiers.
-    missed : tuple of Missed
-        What was asked for and refused, or is not there; collect lists it among what was refused.
-    named : tuple of str
-        The names of what was brought this time ("phil:2423"): what an earlier run said of them is no longer true.
-    studies : mapping of str to Path
-        Study Instance UIDs and accession numbers → the folder of the study, so that a label table may name studies so.
-        It is held while collect runs, and stored nowhere.
-    """
-
-    root: Path
-    paths: tuple[Path, ...]
-    notes: tuple[str, ...] = ()
-    missed: tuple[Missed, ...] = ()
-    named: tuple[str, ...] = ()
-    studies: Mapping[str, Path] = field(default_factory=dict, repr=False)
-
 
 Fetch = Callable[..., Fetched]
 """``fetch(word, shelf, *, show)``: the whole word as typed, the folder ``ARCHIVE.names/fetched``, and whether to draw a bar."""
@@ -113,16 +81,3 @@ def fetch(sources: Iterable[str | os.PathLike], into: Path, *, show: bool) -> li
             archive.shelf()  # refuses here what would be refused after hours of fetching
     shelf = Path(f"{into}.names") / "fetched"
     return [FETCH[source.partition(":")[0]](source, shelf, show=show) for source in remote]
-
-
-def private(folder: Path) -> Path:
-    """Make a folder, and those above it up to the names shelf, that only its owner can read."""
-    missing = [folder, *folder.parents]
-    for each in reversed(missing[: next((i for i, p in enumerate(missing) if p.is_dir()), 0)]):
-        each.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
-def none_found(what: str, *, do: str) -> NothingToDo:
-    """Return the refusal of a query that found nothing."""
-    return NothingToDo(f"the query finds no {what}", expected="at least one", do=do)

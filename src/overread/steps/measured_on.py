@@ -66,7 +66,7 @@ class Measured:
         return [entry[1] for entry in self.testing.entries]
 
 
-def testing_cohort(trained: Trained, home: Archive | None, studies: Mapping[str, Study]) -> Measured:
+def own_cohort(trained: Trained, home: Archive | None, studies: Mapping[str, Study]) -> Measured:
     """Return the run's own testing cohort, whose scores `train` kept."""
     warnings = (*trained.split.warnings, *leakage.warnings(trained.certificate), *trained.warnings)
     told = warnings if home else (*warnings, GONE)

@@ -15,8 +15,8 @@ from overread.errors import NothingToDo
 from overread.formats.deid import pseudonym
 from overread.formats.door import Job, Jobs, Part, Refused, candidates
 from overread.formats.found import Origin
-from overread.steps.fetched import Fetched
 from overread.steps.progress import bar as moved_bar
+from overread.steps.shelved import Fetched
 from overread.steps.written import read_and_write
 from overread.store.crosswalk import Offered, storable
 

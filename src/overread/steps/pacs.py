@@ -13,8 +13,8 @@ from overread.errors import SourceError
 from overread.sources.asked import Asked, Listed
 from overread.sources.keys import Keys
 from overread.sources.shelf import Taken, safe
-from overread.steps.fetched import Fetched, none_found, private
 from overread.steps.progress import bar
+from overread.steps.shelved import Fetched, none_found, private
 
 KINDS = ("dicomweb", "dimse", "dimses")
 _ASKED = tuple(f.name for f in fields(Asked))

@@ -13,15 +13,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from overread.errors import OverreadError
 from overread.stats.resample import Who
-
-if TYPE_CHECKING:
-    from overread.steps.explain import Explained
+from overread.steps.explained import Explained
 
 REACH = 1.5
 """A point counts as on the lesion within this many radii: maps are coarser than films."""

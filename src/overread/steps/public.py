@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from overread.sources.brought import Brought
-from overread.steps.fetched import private
 from overread.steps.progress import bar, progress
+from overread.steps.shelved import private
 from overread.store.journal import exclusive
 
 
