@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -297,10 +297,7 @@ def run_graph(
         logits, features = session.run(["logits", "features"], {"image": np.asarray(x)[None]})
         return logits[0].astype(np.float64), features[0]
 
-    inputs = iter(inputs)
-    with ThreadPoolExecutor(workers) as pool:
-        while some := list(islice(inputs, 16 * workers)):
-            yield from pool.map(one, some)
+    yield from _side_by_side(one, inputs, workers)
 
 
 def run_slopes(
@@ -313,10 +310,20 @@ def run_slopes(
     def one(x: np.ndarray) -> np.ndarray:
         return session.run(["slope"], {"image": np.asarray(x)[None], "direction": direction})[0][0]
 
+    yield from _side_by_side(one, inputs, workers)
+
+
+def _side_by_side(one: Callable[[np.ndarray], Any], inputs: Iterable[np.ndarray], workers: int) -> Iterator[Any]:
+    """Yield what becomes of each input, in order, a few at a time; one that comes alone needs no threads."""
     inputs = iter(inputs)
+    some = list(islice(inputs, 16 * workers))
+    if len(some) == 1:
+        yield one(some[0])
+        return
     with ThreadPoolExecutor(workers) as pool:
-        while some := list(islice(inputs, 16 * workers)):
+        while some:
             yield from pool.map(one, some)
+            some = list(islice(inputs, 16 * workers))
 
 
 def recipe_from_json(record: dict[str, Any]) -> Recipe:
