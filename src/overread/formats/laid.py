@@ -10,9 +10,8 @@ import numpy as np
 from overread.domain import noted
 from overread.errors import UnreadableFile
 from overread.formats.arrange import Part
-from overread.formats.limits import check_bytes
+from overread.formats.lean import upright
 from overread.formats.units import Pixels
-from overread.imaging import geometry
 
 
 @dataclass(frozen=True)
@@ -48,29 +47,13 @@ def stacked(put: Put, part: Part, *, tilt: float | None, image_type: Sequence[st
     """
     voxels, affine, notes = put.voxels, part.stack.affine, [*put.notes, *part.notes]
     if part.stack.lean_degrees:
-        rows, columns = voxels.shape[1:3]
-        check_bytes(_grown(voxels, affine) * voxels.itemsize)
-        aside = np.sin(np.radians(part.stack.lean_degrees)) * np.linalg.norm(affine[:3, 0])
-        voxels, affine = geometry.straighten(voxels, affine)
-        said = (
-            f"the stack leaned by {part.stack.lean_degrees:.1f}° (gantry tilt): every slice was shifted within its plane, "
-            f"{aside:.2f} mm further than the one before, with linear interpolation; rows × columns grew from "
-            f"{rows} × {columns} to {voxels.shape[1]} × {voxels.shape[2]}"
-        )
-        notes.append(noted("straightened", said))
+        voxels, affine, note = upright(voxels, affine, lean_degrees=part.stack.lean_degrees)
+        notes.append(note)
     else:
         notes += _tilt_contradicted(affine, tilt or 0.0, image_type)
     return replace(
         put, voxels=voxels, affine=affine, notes=tuple(notes), attributes={**put.attributes, **part.attributes}
     )
-
-
-def _grown(voxels: np.ndarray, affine: np.ndarray) -> int:
-    """At most how many numbers a stack has once it is straightened: tiny pixels and a long lean could be terabytes."""
-    step, row, column = affine[:3, :3].T
-    slices, rows, columns = voxels.shape[:3]
-    down, right = (abs(float(step @ way)) / float(way @ way) * slices + 1 for way in (row, column))
-    return int(slices * (rows + down) * (columns + right)) * int(np.prod(voxels.shape[3:], dtype=int))
 
 
 def _tilt_contradicted(affine: np.ndarray, tilt: float, image_type: Sequence[str]) -> list[str]:

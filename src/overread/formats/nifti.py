@@ -13,6 +13,7 @@ import numpy as np
 
 from overread.domain import Geometry, Image, noted
 from overread.errors import OverreadError, UnreadableFile
+from overread.formats.lean import leans, slice_axis, upright
 from overread.formats.limits import FARTHEST_MM, check_bytes, check_size, finite, lost_in_single, smallest_integer
 from overread.imaging import geometry
 
@@ -23,7 +24,7 @@ def read_volumes(raw: bytes) -> list[Image]:
     """Read the volumes of a NIfTI file, each as (slices, rows, columns), upright for an axial scan, with its place in LPS mm.
 
     The grid is turned and flipped by whole axes to slices → Superior, rows → Posterior, columns → Left; no value is
-    interpolated. A scale factor in the header is applied. NIfTI does not say what its numbers mean: unit "stored".
+    interpolated, except where slices lean (a tilted gantry in the sform): these are shifted within their planes. A scale factor in the header is applied. NIfTI does not say what its numbers mean: unit "stored".
     A file of four dimensions gives one image for each volume; its attribute "Volume" says which ("2 of 4").
 
     Where the header holds two geometries (qform and sform): if they point the axes the same way, the sform is taken and
@@ -38,7 +39,7 @@ def read_volumes(raw: bytes) -> list[Image]:
     Raises
     ------
     UnreadableFile
-        ``several-volumes`` (in more than four dimensions), ``conflicting-geometry``, ``not-finite``, ``too-small``,
+        ``several-volumes`` (in more than four dimensions), ``conflicting-geometry``, ``sheared``, ``gantry-tilt``, ``not-finite``, ``too-small``,
         ``too-large``, ``truncated``, ``unsupported-format``, ``malformed``.
 
     References
@@ -266,9 +267,38 @@ def _on_lps_grid(
             expected="three axes of more than 0 mm",
             do="convert it again",
         )
-    notes += _odd_sizes(affine, listed_mm)
+    before = affine
+    values, affine, said = _straight(values, affine, header)
+    notes += [*_odd_sizes(before, affine, listed_mm), *said]
     turned = [geometry.reorient(volume, affine) for volume in values]
     return [voxels for voxels, _ in turned], turned[0][1], None, notes
+
+
+def _straight(
+    volumes: np.ndarray, affine: np.ndarray, header: nib.Nifti1Header
+) -> tuple[np.ndarray | list[np.ndarray], np.ndarray, list[str]]:
+    """Make a leaning stack upright, as slices in files of their own are made; a grid that is no stack is refused.
+
+    An sform can hold what a tilted gantry did to the slices. Networks look at voxels, not at an affine: left as it is,
+    they would see slanted anatomy.
+
+    Parameters
+    ----------
+    volumes : ndarray, (t, slices, rows, columns[, 3])
+    affine : ndarray, (4, 4)
+        In LPS mm.
+    header : Nifti1Header
+        For the axis that it says slices lie along.
+    """
+    third = header.get_dim_info()[2]
+    axis = slice_axis(affine, volumes.shape[1:4], said=None if third is None else 2 - third)
+    order = (axis, *(a for a in range(3) if a != axis))
+    lean = leans(affine[:, [*order, 3]], volumes.shape[1 + axis])
+    if not lean:
+        return volumes, affine, []
+    stacks = [np.transpose(v, (*order, *range(3, v.ndim))) for v in volumes]
+    done = [upright(v, affine[:, [*order, 3]], lean_degrees=lean) for v in stacks]
+    return [voxels for voxels, *_ in done], done[0][1], [done[0][2]]
 
 
 def _lengths(affine: np.ndarray) -> str:
@@ -339,14 +369,19 @@ def _angle(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.degrees(np.arccos(np.clip((a * b).sum(axis=0) / lengths, -1, 1))).max())
 
 
-def _odd_sizes(affine: np.ndarray, listed_mm: np.ndarray) -> list[str]:
-    """Tell where voxel sizes are no patient's, or contradict the header's own list of them."""
-    notes, sizes = [], np.linalg.norm(affine[:3, :3], axis=0)
+def _odd_sizes(before: np.ndarray, affine: np.ndarray, listed_mm: np.ndarray) -> list[str]:
+    """Tell where voxel sizes are no patient's, or contradict the header's own list of them.
+
+    Of a stack that was straightened, the list may hold the distance from slice to slice, or along the lean.
+    """
+    notes, sizes = [], np.linalg.norm(before[:3, :3], axis=0)
     if sizes.min() < 0.02 or sizes.max() > 50:
-        said = f"voxels of {_lengths(affine)} mm: hardly a patient's; the unit of length may be wrong"
+        said = f"voxels of {_lengths(before)} mm: hardly a patient's; the unit of length may be wrong"
         notes.append(noted("odd-spacing", said))
-    if not np.allclose(listed_mm, sizes, rtol=0.01):
+    straight = np.sort(np.linalg.norm(affine[:3, :3], axis=0))
+    either = affine is not before and np.allclose(np.sort(listed_mm), straight, rtol=0.01)
+    if not either and not np.allclose(listed_mm, sizes, rtol=0.01):
         listed = " × ".join(f"{n:.3g}" for n in listed_mm)
-        said = f"voxels measure {_lengths(affine)} mm by their axes; the header lists {listed} mm"
+        said = f"voxels measure {_lengths(before)} mm by their axes; the header lists {listed} mm"
         notes.append(noted("spacing-contradicted", said))
     return notes
