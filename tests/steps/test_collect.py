@@ -48,6 +48,18 @@ def test_a_folder_with_a_label_table(films, tmp_path):
         assert words in text
 
 
+def test_an_archive_that_was_deleted_beside_its_names_is_made_again(films, tmp_path):
+    first = run(films, into=tmp_path / "a", labels=films / "labels.csv")
+    before = content(tmp_path / "a")
+    shutil.rmtree(tmp_path / "a")
+    again = run(films, into=tmp_path / "a", labels=films / "labels.csv")
+    assert (again.read, again.already, again.images, again.studies) == (9, 0, first.images, first.studies)
+    assert any("8 images that were known are no longer in the archive" in note for note in again.notes)
+    assert content(tmp_path / "a") == before
+    third = run(films, into=tmp_path / "a", labels=films / "labels.csv")  # the twin: what is there is not read again
+    assert (third.read, third.already) == (0, 9) and not any("no longer" in note for note in third.notes)
+
+
 def test_a_second_run_reads_nothing_and_changes_nothing(films, tmp_path, monkeypatch):
     run(films, into=tmp_path / "a", labels=films / "labels.csv")
     before = content(tmp_path / "a")

@@ -116,6 +116,11 @@ def collect(
         said.notes += [note for f in fetched for note in f.notes]
         with Archive.create(into) as archive, Crosswalk(archive.shelf()) as book:
             said.key = archive.key
+            lost = book.forget_lost(archive.stored)
+            if lost:
+                said.notes.append(
+                    f"{lost:,} images that were known are no longer in the archive: their files are read anew"
+                )
             run = _Run(archive, book, said, jobs)
             interrupted = False
             try:

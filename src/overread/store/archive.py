@@ -208,7 +208,7 @@ class Archive:
         studies, gone = list(studies), list(gone)
         with self._lock, transact(self._db) as db:
             db.executemany("DELETE FROM studies WHERE pseudonym = ?", [(name,) for name in gone])
-            stored = self._stored({name for study in studies for name in study.images})
+            stored = self.stored({name for study in studies for name in study.images})
             for study in studies:
                 known = len(stored.intersection(study.images))
                 if not study.images or known != len(study.images):
@@ -223,7 +223,7 @@ class Archive:
                 [row_of_study(study) for study in studies],
             )
 
-    def _stored(self, hashes: Iterable[str]) -> set[str]:
+    def stored(self, hashes: Iterable[str]) -> set[str]:
         """Return those of some hashes that are of stored images."""
         asked, found = sorted(hashes), set()
         for start in range(0, len(asked), _AT_ONCE):
