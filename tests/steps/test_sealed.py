@@ -20,6 +20,7 @@ from overread.errors import IntegrityError, RunError
 from overread.steps.compare import compare
 from overread.steps.evaluate import evaluate
 from overread.steps.predict import predict
+from overread.steps.printed import PAGES
 from overread.steps.reads import NAME as READS
 from overread.steps.reads import sealed_figures
 from overread.steps.report import report
@@ -105,6 +106,20 @@ def test_edited_figures_are_not_printed(copy, tmp_path, capsys, name):
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["report.html", "card.md", "card.xml", "on"])
+def test_an_edited_page_is_refused_by_verify_until_it_is_written_again(copy, name):
+    assert "not compared" not in str(verify(copy))  # the twin
+    place = next(copy.glob("on-*")) if name == "on" else copy
+    page = place / ("report.html" if name == "on" else name)
+    page.write_text(page.read_text().replace("0.", "0.9", 1))
+    with pytest.raises(IntegrityError, match=rf"{re.escape(page.name)} is not the page that was written"):
+        verify(copy)
+    report(place)
+    assert verify(copy).figures
+    older(copy, "page")
+    assert "report.html, card.md, card.xml, " in str(verify(copy)) and "not compared" in str(verify(copy))
+
+
 def test_the_page_of_another_archive_is_refused_when_edited_and_when_it_was_laid_there(copy):
     other = next(copy.glob("on-*"))
     assert report(other).report.is_file()
@@ -182,9 +197,9 @@ def forge(run: Path) -> None:
     resealed(run, "scores.csv")
 
 
-def older(run: Path) -> None:
-    """Leave what a version left that recorded no manifest in its journal: figures, and the read behind them."""
-    kept = [r for r in Journal(run / READS).records() if r["kind"] != "sealed"]
+def older(run: Path, unknown: str = "sealed") -> None:
+    """Leave what a version left that did not write one kind of record into its journal."""
+    kept = [r for r in Journal(run / READS).records() if r["kind"] != unknown]
     for path in run.glob(f"{READS}*"):
         path.unlink()
     for r in kept:
@@ -295,7 +310,12 @@ def loose(run: Path, act) -> list[str]:
     finally:
         WATCHED.clear()
     assert names & {"manifest.json"}, "nothing was seen to be read"
-    return sorted((names & there) - set(read_json(run / "manifest.json")["files"]) - set(sealed_figures(run)) - OWN)
+    pages = {
+        name for name in there if Path(name).name in PAGES
+    }  # compared with the journal, and nothing is read of them
+    return sorted(
+        (names & there) - set(read_json(run / "manifest.json")["files"]) - set(sealed_figures(run)) - pages - OWN
+    )
 
 
 sys.addaudithook(_watch)  # quiet while nothing is watched
@@ -316,4 +336,5 @@ def test_all_that_a_command_reads_of_a_run_is_sealed_or_chained(copy, done, away
     assert {verb: loose(copy, act) for verb, act in acts.items()} == {key: [] for key in acts}
     away()
     assert loose(copy, lambda: evaluate(copy, now=NOW)) == []
-    assert loose(copy, lambda: (report(copy), (copy / "card.md").read_text())) == ["card.md"]  # the twin
+    (copy / "loose.txt").write_text("0.99")
+    assert loose(copy, lambda: (report(copy), (copy / "loose.txt").read_text())) == ["loose.txt"]  # the twin

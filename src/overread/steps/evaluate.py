@@ -27,6 +27,7 @@ from overread.steps.heatmaps import judge, keep, panel_of
 from overread.steps.measured_on import Measured, other_archive, own_cohort
 from overread.steps.measured_on import alike as alike_of
 from overread.steps.nearest import training_cases
+from overread.steps.printed import seal_pages
 from overread.steps.progress import bar as moved_bar
 from overread.steps.question import truth as truth_of
 from overread.steps.reads import count as count_reads
@@ -211,6 +212,7 @@ def evaluate(
     write_json(out / "metrics.json", measured)
     publish(out, run, page, card)
     seal_figures(run, out, now=now)
+    seal_pages(run, out, now=now)
     return Evaluation(run, measured, page, out / "report.html")
 
 

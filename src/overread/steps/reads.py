@@ -209,8 +209,7 @@ def check(run: Path) -> Kept:
 
 def sealed_figures(run: Path) -> dict[str, str]:
     """Return the files of figures that the run's journal knows of, with the SHA-256 of each as it was last written."""
-    records = [r["record"]["files"] for r in Journal(run / NAME).records() if r["kind"] == "figures"]
-    return {name: digest for files in records for name, digest in files.items()}
+    return sealed_as(run, "figures")
 
 
 def edited(run: Path, *, needed: Sequence[str] = ()) -> dict[str, str]:
@@ -266,6 +265,12 @@ def nth(number: int) -> str:
     """
     teen = 10 < number % 100 < 14
     return f"{number:,}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+def sealed_as(run: Path, kind: str) -> dict[str, str]:
+    """Return the files of all records of one kind, each with the hash that it had last."""
+    records = [r["record"]["files"] for r in Journal(run / NAME).records() if r["kind"] == kind]
+    return {name: digest for files in records for name, digest in files.items()}
 
 
 def _opened(run: Path, now: datetime) -> Journal:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from overread.pages.card_xml import render_card_xml
 from overread.pages.report import fill, page_of
 from overread.steps import label_errors
 from overread.steps.answers import NAME, read_answers
+from overread.steps.printed import seal_pages
 from overread.steps.reads import sealed_figures
 from overread.steps.run import read_json, write, write_json
 from overread.steps.verify import check_run
@@ -164,6 +166,7 @@ def report(run: str | Path, *, pdf: str | Path | None = None, browser: str | Non
         record = read_json(home / "card.json")
         known = {k: v for k, v in record.items() if k in ModelCard.__dataclass_fields__}
         _write_card(home, ModelCard(**{**known, "limits": tuple(known["limits"])}), answers)
+    seal_pages(home, out, now=datetime.now().astimezone())
     printed = None
     if pdf and printer:
         printed = Path(pdf)

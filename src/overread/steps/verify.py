@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from overread.domain.canonical import plain
 from overread.errors import NothingToDo
 from overread.learn.predict import Model
 from overread.steps import reads
+from overread.steps.printed import check_pages
 from overread.steps.progress import bar
 from overread.steps.run import LATER, refuse_unsealed
 from overread.store import shelf
@@ -149,7 +150,7 @@ def verify(path: Path | str, *, progress: bool = True) -> Verified | VerifiedArc
     path = Path(path)
     path = path.parent if path.name == reads.NAME else path
     if (path / "manifest.json").is_file() or (path / "unfinished").is_file():
-        return check_run(path)
+        return _with_pages(path, check_run(path))
     if (path / "archive.sqlite").is_file():
         return _archive(path, show=progress)
     file = next((f for f in (path, *(path / place for place in PLACES)) if f.is_file()), None)
@@ -202,6 +203,11 @@ def counted_of(number: int, what: str) -> str:
     ('1 report', '1,200 reports')
     """
     return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _with_pages(path: Path, found: VerifiedRun) -> VerifiedRun:
+    """Return what was found of a run, its pages compared, too; `overread report` does not ask for that: it writes them anew."""
+    return replace(found, notes=(*found.notes, *check_pages(path)))
 
 
 def _archive(path: Path, *, show: bool) -> VerifiedArchive:
