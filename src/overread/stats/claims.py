@@ -135,7 +135,7 @@ def gap(
     *,
     alike: float = 0.0,
     patients: int | None = None,
-    pull: np.ndarray | None = None,
+    pulls: Sequence[np.ndarray] | None = None,
 ) -> Estimate:
     """Return the difference of one figure between two groups of cases (first − second).
 
@@ -150,8 +150,8 @@ def gap(
         How far the errors of the two go together, as `alike` finds it; 0 where the groups share no patient.
     patients : int, optional
         Patients in both groups together, where some are in both.
-    pull : ndarray, (patients,), optional
-        What the difference loses without each of them.
+    pulls : two ndarray, (patients,), optional
+        What each group's figure loses without each of them; 0 for a patient who is not in it.
 
     References
     ----------
@@ -171,8 +171,8 @@ def gap(
     elif patients is None:
         patients = first.n_patients + second.n_patients
     how, doubt = "both intervals combined (MOVER)", ""
-    if pull is not None and all(e.method.startswith("jackknife") for e in (first, second)):
-        ends = limits(float(value), pull)
+    if pulls is not None and all(e.method.startswith("jackknife") for e in (first, second)):
+        ends = limits(float(value), pulls[0] - pulls[1])
         if not np.isnan(ends[0]):
             low, high, how = max(-1.0, ends[0]), min(1.0, ends[1]), "jackknife over patients"
             few = any("less sure" in e.method for e in (first, second))

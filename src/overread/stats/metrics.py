@@ -184,7 +184,7 @@ def brief_gaps(
             *(figures[name] for figures in told),
             alike=alike(*(pull[name] for pull in pulls)),
             patients=len(np.union1d(*(patient[name] for patient in seen))),
-            pull=np.subtract(*(pull[name] for pull in pulls)) if name == "auroc" else None,
+            pulls=[pull[name] for pull in pulls] if name == "auroc" else None,
         )
         for name in pulls[0]
     }
