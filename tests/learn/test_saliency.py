@@ -146,7 +146,7 @@ def test_integrated_gradients_sum_to_the_rise_of_the_score():
 
 
 def slope_of(graph: bytes, x: np.ndarray, k: int = 0) -> np.ndarray:
-    from overread.learn.predict import run_slopes
+    from overread.learn.graph import run_slopes
 
     return next(run_slopes(open_graph(saliency_gradient.derive(graph)), [x], k))
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from overread.domain import Finding, Image
 from overread.errors import ExportError
-from overread.learn.predict import Model, open_graph
+from overread.learn.graph import open_graph
+from overread.learn.predict import Model
 
 WAYS = ("float16", "int8")
 """``float16``: weights take half the room, sums are made in full precision. ``int8``: weights and what flows between

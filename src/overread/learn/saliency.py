@@ -17,7 +17,8 @@ import scipy  # its filters load when they are first asked for: most answers ask
 from overread.domain import Image
 from overread.errors import RunError
 from overread.imaging import preprocess
-from overread.learn.predict import Model, run_graph, run_slopes
+from overread.learn.graph import run_graph, run_slopes
+from overread.learn.predict import Model
 
 Tick = Callable[[int], object]
 

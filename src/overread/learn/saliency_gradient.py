@@ -100,7 +100,7 @@ def check(gradient: bytes, exported, examples: np.ndarray) -> float:
     """
     import tensorflow as tf
 
-    from overread.learn.predict import open_graph
+    from overread.learn.graph import open_graph
 
     x = tf.constant(np.asarray(examples, np.float32))
     session, worst = open_graph(gradient), 0.0

@@ -10,7 +10,8 @@ from scipy import stats
 
 from overread.imaging import preprocess
 from overread.learn import saliency_redraw as redraw
-from overread.learn.predict import Model, open_graph, run_graph
+from overread.learn.graph import open_graph, run_graph
+from overread.learn.predict import Model
 from overread.learn.saliency import METHODS, Network, Tick, out_of_focus
 from overread.stats import maps
 

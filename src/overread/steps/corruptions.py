@@ -17,7 +17,7 @@ import numpy as np
 from overread.domain import Task
 from overread.imaging.worsen import KINDS, SEVERITIES, worsened
 from overread.learn import gate as gating
-from overread.learn.predict import open_graph, run_graph
+from overread.learn.graph import open_graph, run_graph
 from overread.stats.claims import difference_auroc
 from overread.stats.ranking import auroc
 from overread.stats.resample import cases

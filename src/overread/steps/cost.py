@@ -13,7 +13,7 @@ import numpy as np
 
 from overread.domain import Image, Recipe
 from overread.imaging import preprocess
-from overread.learn.predict import open_graph, run_graph
+from overread.learn.graph import open_graph, run_graph
 
 EURO_A_CORE_HOUR = 0.04
 """What an hour of one rented core costs; another price is a matter of one division, for the card holds the seconds."""

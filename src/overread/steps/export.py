@@ -14,7 +14,8 @@ from overread.domain.canonical import plain
 from overread.errors import ExportError, RunError
 from overread.imaging import preprocess
 from overread.learn import reduce
-from overread.learn.predict import NEEDED, Model, check_manifest, open_graph, run_graph, sha256
+from overread.learn.graph import open_graph, run_graph
+from overread.learn.predict import NEEDED, Model, check_manifest, sha256
 from overread.stats.splits import Split
 from overread.steps.progress import bar
 from overread.steps.run import LEFT_OUT, archive_of, read_json, write, write_json

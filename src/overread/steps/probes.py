@@ -16,7 +16,7 @@ import numpy as np
 from overread.domain import Estimate, Study, Task
 from overread.domain.canonical import plain
 from overread.imaging.frame import only_frame, shuffled, without_centre
-from overread.learn.predict import open_graph, run_graph
+from overread.learn.graph import open_graph, run_graph
 from overread.stats.probing import FEWEST, reveals
 from overread.stats.ranking import auroc
 from overread.stats.resample import Who, cases
