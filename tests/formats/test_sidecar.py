@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Pillow
 
 from overread.domain import code_of
-from overread.errors import LabelError
+from overread.errors import LabelError, UnreadableFile
 from overread.formats import sidecar
 from overread.formats.door import Found, Refused, read, scan
 from overread.steps.collect import collect
@@ -88,6 +88,33 @@ def test_a_tree_in_a_zip_reads_as_on_disk(tree: Path, tmp_path: Path) -> None:
         (r.origin.patient_id, r.origin.study_uid, r.origin.strata) for r in outside
     ]
     assert {r.code for r in scan(tmp_path / "a.zip") if isinstance(r, Refused)} == {"companion"}
+
+
+def test_what_is_derived_is_of_the_same_patient_and_a_segmentation_is_no_image(tree: Path) -> None:
+    derived = tree / "derivatives" / "pipeline"
+    volume(derived / "sub-01" / "anat" / "sub-01_desc-preproc_T1w.nii.gz", 7)
+    volume(derived / "sub-01" / "anat" / "sub-01_desc-brain_mask.nii.gz", 8)
+    (derived / "dataset_description.json").write_text('{"Name": "A pipeline", "BIDSVersion": "1.10.0"}')
+    results = list(scan(tree))
+    of_one = {r.origin.patient_id for r in results if isinstance(r, Found) and r.origin.patient_id.endswith("/sub-01")}
+    assert len(of_one) == 1 and sum(isinstance(r, Found) for r in results) == 4
+    (refused,) = [r for r in results if isinstance(r, Refused) and r.code == "unsupported-object"]
+    assert refused.file.endswith("_mask.nii.gz") and "_mask" in refused.reason
+    with pytest.raises(UnreadableFile, match="segmentation"):
+        read(derived / "sub-01" / "anat" / "sub-01_desc-brain_mask.nii.gz")
+
+
+def test_facts_are_inherited_from_above_and_the_nearer_ones_hold(tree: Path) -> None:
+    (tree / "T1w.json").write_text(json.dumps({"Manufacturer": "GE", "FlipAngle": 9, "EchoTime": 0.003}))
+    (tree / "sub-01" / "ses-a" / "sub-01_T1w.json").write_text(json.dumps({"EchoTime": 0.004}))
+    (tree / "sub-02_T1w.json").write_text(json.dumps({"FlipAngle": 20}))
+    one, _, two = read(tree)
+    assert [
+        (i.attributes["Manufacturer"], i.attributes["FlipAngle"], i.attributes["EchoTime"]) for i in (one, two)
+    ] == [
+        ("Siemens", "9", "0.004"),
+        ("Siemens", "20", "0.003"),
+    ]
 
 
 def test_patients_of_two_trees_are_never_one(tree: Path, tmp_path: Path) -> None:

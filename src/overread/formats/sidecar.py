@@ -9,11 +9,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import json
 import posixpath
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from overread.domain import noted
+from overread.errors import UnreadableFile
 from overread.formats.ages import age_band
 from overread.formats.facts import facts
 
@@ -43,6 +45,8 @@ _SUBJECT = re.compile(r"(?:^|/)(sub-[A-Za-z0-9]+)/(?:(ses-[A-Za-z0-9]+)/)?(?:[^/
 _COMPANIONS = (".json", ".tsv", ".bval", ".bvec")
 _OF_A_VOLUME = (".json", ".bval", ".bvec")  # not a table: it may hold anybody's labels
 _OF_A_TREE = ("dataset_description.json", "participants.tsv", "participants.json", "readme", "readme.md", "changes")
+_SEGMENTS = ("mask", "dseg", "probseg")
+_ENTITIES = 7  # of a name whose every combination is looked for
 _SEX = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
 
 Beside = Callable[[str], bytes | None]
@@ -111,7 +115,8 @@ def of_volume(name: str, label: str, beside: Beside) -> Told:
     """Return what the sidecar of a NIfTI volume, and the BIDS tree it lies in, say of it.
 
     In a tree such as ``sub-01/ses-02/anat/sub-01_ses-02_T1w.nii.gz`` the patient is ``sub-01`` of this data set, the study
-    ``ses-02``; sex and age band come from ``participants.tsv``.
+    ``ses-02``; sex and age band come from ``participants.tsv``. What lies in its ``derivatives`` is of the same patients.
+    Facts of the acquisition are inherited: those of a JSON file nearer to the volume hold before those of one above it.
 
     Parameters
     ----------
@@ -122,17 +127,25 @@ def of_volume(name: str, label: str, beside: Beside) -> Told:
     beside : callable
         Returns a small file of the same folder or archive by its name, or None.
 
+    Raises
+    ------
+    UnreadableFile
+        For a segmentation in such a tree (``_mask``, ``_dseg``, ``_probseg``): its voxels are somebody's answer.
+
     References
     ----------
-    Brain Imaging Data Structure 1.10, "Common principles", "Participants file"; doi:10.1038/sdata.2016.44.
+    Brain Imaging Data Structure 1.10, "Common principles" (the inheritance principle), "Participants file", "Imaging data
+    type derivatives"; doi:10.1038/sdata.2016.44.
     """
     name = name.replace("\\", "/")
     stem = re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE)
-    told = _facts(_object(beside(f"{stem}.json")) or {})
     found = _SUBJECT.search(name)
     if not found:
-        return told
+        return _facts(_object(beside(f"{stem}.json")) or {})
+    _refuse_segmentation(stem)
     root = name[: found.start(1)]
+    told = _facts(_inherited(root, stem, beside))
+    root = _raw(root, beside)
     tree = beside(f"{root}dataset_description.json")
     which = hashlib.sha256(tree).hexdigest()[:16] if tree else posixpath.basename(root.rstrip("/")) or label
     patient = f"{which}/{found[1]}"
@@ -140,6 +153,47 @@ def of_volume(name: str, label: str, beside: Beside) -> Told:
     return Told(
         told.modality, told.attributes, strata, told.notes, patient, f"{patient}/{found[2]}" if found[2] else patient
     )
+
+
+def _refuse_segmentation(stem: str) -> None:
+    suffix = stem.rpartition("_")[2].lower()
+    if suffix in _SEGMENTS:
+        raise UnreadableFile(
+            f"a segmentation: its name ends in _{suffix}, as those of a BIDS tree do",
+            code="unsupported-object",
+            expected="the image that was drawn on",
+            do="leave it out",
+        )
+
+
+def _raw(root: str, beside: Beside) -> str:
+    """Return the root of the tree that a pipeline's folder belongs to; ``root`` itself where it is no such folder."""
+    within = re.search(r"(?:^|/)derivatives/[^/]+/$", root)
+    outer = root[: within.start()] + "/" if within and within.start() else ""
+    return outer if within and beside(f"{outer}dataset_description.json") else root
+
+
+def _inherited(root: str, stem: str, beside: Beside) -> dict[str, Any]:
+    """Join the JSON files that speak of a volume, from the tree's root down to its own folder.
+
+    One applies when it ends in the same suffix and all it names besides (``task-rest``) is in the volume's name.
+    """
+    folder, own = posixpath.split(stem)
+    *entities, suffix = own.split("_")
+    below = folder[len(root) :].split("/")
+    said: dict[str, Any] = {}
+    for depth in range(len(below) + 1):
+        place = root + "".join(f"{part}/" for part in below[:depth])
+        for names in _fewer(entities):
+            said |= _object(beside(f"{place}{'_'.join((*names, suffix))}.json")) or {}
+    return said
+
+
+def _fewer(entities: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the choices among a name's parts, the fewest first; of a very long name only none, one, all but one, all."""
+    sizes = range(len(entities) + 1)
+    for size in sizes if len(entities) <= _ENTITIES else {0, 1, len(entities) - 1, len(entities)}:
+        yield from itertools.combinations(entities, size)
 
 
 def _public(raw: bytes | None) -> dict[str, Any] | None:
