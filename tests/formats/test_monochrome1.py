@@ -139,3 +139,35 @@ def test_padding_of_many_slopes_is_told_with_the_stored_value() -> None:
 def test_padding_of_one_slope_stays_an_attribute_of_the_volume() -> None:
     files = [a_slice(k, RescaleSlope=2, RescaleIntercept=0, PixelPaddingValue=30000) for k in range(3)]
     assert the_image(*files).attributes["PixelPadding"] == "5534\\5534"  # 65534 - 60000: turned over with the values
+
+
+def test_padding_that_only_some_slices_name_stays_and_says_how_many() -> None:
+    files = [a_slice(k, RescaleSlope=2, RescaleIntercept=0) for k in range(2, 5)]
+    files += [a_slice(k, RescaleSlope=2, RescaleIntercept=0, PixelPaddingValue=30000) for k in range(2)]
+    got = the_image(*files)
+    said = [n for n in got.notes if code_of(n) == "padding"]
+    assert said == [
+        "padding: pixels stored as 30000 in 2 of 5 slices are padding outside the field of view, not anatomy: kept"
+    ]
+    assert got.attributes["PixelPadding"] == "5534\\5534"
+
+
+def test_two_values_of_padding_are_both_told_and_rescales_are_not_blamed() -> None:
+    files = [a_slice(k, PixelPaddingValue=30000 if k < 2 else 20000) for k in range(5)]
+    got = the_image(*files)
+    said = [n for n in got.notes if code_of(n) == "padding"]
+    assert len(said) == 1
+    assert "pixels stored as 20000 in 3 and as 30000 in 2 of 5 slices are padding" in said[0]
+    assert "rescale" not in said[0]
+    assert "PixelPadding" not in got.attributes
+
+
+@pytest.mark.parametrize(
+    ("word", "shape"), [("MONOCHROME2", "INVERSE"), ("MONOCHROME2", "IDENTITY"), ("MONOCHROME1", "INVERSE")]
+)
+def test_a_shape_that_contradicts_the_photometric_word_is_told_and_moves_nothing(word: str, shape: str) -> None:
+    files = {"PhotometricInterpretation": word, "PresentationLUTShape": shape}
+    got = the_image(a_slice(modality="CR", **files))
+    want = the_image(a_slice(modality="CR", PhotometricInterpretation=word))
+    assert np.array_equal(got.voxels, want.voxels)
+    assert ("inverse-contradicted" in map(code_of, got.notes)) == ((word, shape) == ("MONOCHROME2", "INVERSE"))

@@ -189,6 +189,18 @@ def test_padding_is_kept_and_told_in_the_images_own_unit() -> None:
     assert np.array_equal(got.voxels[0], 4095 - RAMP)
 
 
+@pytest.mark.parametrize(("said", "vr"), [(0x0830, "US"), (0xF830, "US"), (-2000, "SS")])
+def test_padding_of_12_signed_bits_has_the_sign_of_its_12_bits(said: int, vr: str) -> None:
+    values = RAMP.astype(np.int16)
+    values[0] = -2000
+    ds = made(values, Modality="CT", BitsStored=12, HighBit=11)
+    ds.PixelData = (values.view(np.uint16) & 0x0FFF).astype("<u2").tobytes()
+    ds.add_new("PixelPaddingValue", vr, said)
+    got = both(ds)
+    assert got.padding == (-2000, -2000)
+    assert got.voxels.min() == -2000
+
+
 def test_padding_goes_through_the_modality_table_too() -> None:
     lut = Dataset()
     lut.add_new("LUTDescriptor", "US", [80, 0, 16])

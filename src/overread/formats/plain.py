@@ -15,7 +15,7 @@ from overread.formats.headers import scan
 _WORDS = ("SamplesPerPixel", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")  # fmt: skip
 _PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 _NUMBERS = ("NumberOfFrames", "RescaleSlope", "RescaleIntercept")
-_TEXTS = ("Modality", "PhotometricInterpretation", "RescaleType")
+_TEXTS = ("Modality", "PhotometricInterpretation", "RescaleType", "PresentationLUTShape")
 _NONE = (
     "ModalityLUTSequence", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", "ExtendedOffsetTable",
     "RedPaletteColorLookupTableDescriptor", "FloatPixelData", "DoubleFloatPixelData",

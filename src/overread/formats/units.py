@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,6 +88,11 @@ def physical(ds: Header) -> Pixels:
         voxels, full_range = rescaled(ds, values, slopes, intercepts, notes)
         padding = _moved(padding, slopes, intercepts)
     dark_is_high = ds.get("PhotometricInterpretation") == "MONOCHROME1"
+    if not dark_is_high and str(ds.get("PresentationLUTShape") or "").strip().upper() == "INVERSE":
+        said = (
+            "Presentation LUT Shape INVERSE shows low values bright, MONOCHROME2 shows them dark: the values were kept"
+        )
+        notes = [*notes, noted("inverse-contradicted", said)]
     return Pixels(
         finite(voxels),
         unit,
@@ -98,7 +104,7 @@ def physical(ds: Header) -> Pixels:
     )
 
 
-def finished(pixels: Pixels) -> Pixels:
+def finished(pixels: Pixels, *, padded: str = "") -> Pixels:
     """Turn MONOCHROME1 over into MONOCHROME2 within the full range of the whole image, and tell of that and of padding.
 
     Only a number without a meaning is turned over: HU, SUV, Bq/ml or an optical density stay what they are.
@@ -107,6 +113,8 @@ def finished(pixels: Pixels) -> Pixels:
     ----------
     pixels : Pixels
         All frames of one image, as ``physical`` returned them.
+    padded : str
+        Which pixels are padding, where slices differ in what their headers say of it.
 
     References
     ----------
@@ -127,9 +135,9 @@ def finished(pixels: Pixels) -> Pixels:
     elif pixels.dark_is_high:
         kept = f"the {pixels.unit}" if pixels.unit != "stored" else "the values, which have no range to turn over in,"
         notes.append(noted("shown-inverted", f"shown inverted by the header (MONOCHROME1); {kept} were kept"))
-    if padding is not None:
-        said = f"pixels of {_span(padding)} are padding outside the field of view, not anatomy: kept"
-        notes.append(noted("padding", said))
+    if padding is not None or padded:
+        which = padded or f"pixels of {_span(padding)}"
+        notes.append(noted("padding", f"{which} are padding outside the field of view, not anatomy: kept"))
     elif pixels.stored_padding is not None:
         said = (
             f"pixels stored as {_span(pixels.stored_padding)} are padding outside the field of view, not anatomy: kept"
@@ -148,9 +156,20 @@ def finished_together(parts: list[Pixels]) -> list[Pixels]:
     """
     ranges = [p.full_range for p in parts]
     full_range = None if None in ranges else (min(r[0] for r in ranges), max(r[1] for r in ranges))
-    padding = parts[0].padding if len({p.padding for p in parts}) == 1 else None
-    stored = next((p.stored_padding for p in parts if p.stored_padding is not None), None)
-    return [finished(replace(p, full_range=full_range, padding=padding, stored_padding=stored)) for p in parts]
+    told = [p for p in parts if p.stored_padding is not None]
+    padding = told[0].padding if len({p.padding for p in told}) == 1 else None
+    stored, padded = (told[0].stored_padding if told else None), _padded(told, len(parts))
+    together = {"full_range": full_range, "padding": padding, "stored_padding": stored}
+    return [finished(replace(p, **together), padded=padded) for p in parts]
+
+
+def _padded(told: list[Pixels], slices: int) -> str:
+    """Say which slices have which padding; nothing where all have the same."""
+    counts = Counter(p.stored_padding for p in told)
+    if not counts or counts.most_common(1)[0][1] == slices:
+        return ""
+    values = " and ".join(f"as {_span(stored)} in {count}" for stored, count in counts.most_common())
+    return f"pixels stored {values} of {slices} slices"
 
 
 def _span(ends: tuple[float, float]) -> str:
@@ -218,11 +237,12 @@ def _padding(ds: Header) -> tuple[float, float] | None:
     found = [ds.get(k) for k in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if not isinstance(found[0], (int, float)):
         return None
-    bits = int(ds.get("BitsAllocated"))
+    bits, stored = int(ds.get("BitsAllocated")), int(ds.get("BitsStored") or ds.get("BitsAllocated"))
     signed = ds.get("PixelRepresentation") == 1
     ends = [v for v in found if isinstance(v, (int, float))]
     if signed:
         ends = [v - (1 << bits) if v >= 1 << (bits - 1) else v for v in ends]
+        ends = [v - (1 << stored) if 1 << (stored - 1) <= v < 1 << stored else v for v in ends]
     else:
         ends = [v + (1 << 16) if v < 0 else v for v in ends]
     return float(min(ends)), float(max(ends))
