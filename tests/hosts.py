@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class Hosts:
             self.port = free.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         # a socket's path may have 107 characters, and pytest's folders are long
-        self.folder = Path("/tmp" if Path("/tmp").is_dir() else home, f"r{secrets.token_hex(3)}")
+        self.folder = Path(tempfile.gettempdir(), f"r{secrets.token_hex(3)}")
         head = ["--head", f"--port={self.port}", f"--temp-dir={self.folder}", "--include-dashboard=false"]
         self._start(head)
         self._until(self._answers, "the head does not answer")

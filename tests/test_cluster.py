@@ -212,7 +212,8 @@ def test_a_full_disk_is_named_and_the_same_command_goes_on(hosts, films, tmp_pat
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_predict_explain_and_evaluate_give_the_same_bytes(hosts, tmp_path):
+def test_predict_explain_and_evaluate_give_the_same_bytes(hosts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # names are told as they were given, and they were given from here
     from small_run import fill, small_run, spots
 
     from overread.steps.evaluate import evaluate
@@ -239,8 +240,8 @@ def test_predict_explain_and_evaluate_give_the_same_bytes(hosts, tmp_path):
         ("predicted", predict, {}),
         ("explained", explain, {"methods": ("grad-cam",)}),
     ):
-        verb(run, tmp_path / "new", out=tmp_path / name / "here", progress=False, **options)
-        verb(run, tmp_path / "new", out=tmp_path / name / "there", progress=False, cluster=hosts.address, **options)
+        verb(run, "new", out=tmp_path / name / "here", progress=False, **options)
+        verb(run, "new", out=tmp_path / name / "there", progress=False, cluster=hosts.address, **options)
         here, there = files(tmp_path / name / "here"), files(tmp_path / name / "there")
         assert here == there
         assert len(here) >= 2 and any(b"not-an-image" in v or b"7.png" in v for v in here.values())

@@ -43,8 +43,8 @@ def order():
     yield lambda fn, **changed: replace(
         Order(pickle.dumps(fn), hosted.code(), os.getcwd(), (), patience_s=20.0), **changed
     )
-    for fn in list(hosted._beside):
-        hosted._end(fn, died=False)
+    for what in list(hosted._beside):
+        hosted._end(what, died=False)
 
 
 def test_items_are_answered_in_order_by_one_process(order):
@@ -54,6 +54,14 @@ def test_items_are_answered_in_order_by_one_process(order):
     assert list(hosted._beside.values()) == [worker]  # it is kept
     do(order(abs), [4])
     assert len(hosted._beside) == 1 and worker not in hosted._beside.values()  # one function at a time
+
+
+def test_paths_are_meant_from_where_the_command_was_given(order, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a.png").write_bytes(b"")
+    there = order(os.path.exists, folder=str(tmp_path / "here"))
+    assert [do(o, ["a.png"])[0][1] for o in (there, order(os.path.exists, folder=str(tmp_path)), there)] == [1, 0, 1]
 
 
 def test_a_refusal_is_an_answer(order):

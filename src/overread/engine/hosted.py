@@ -97,25 +97,26 @@ def _alone(order: Order, item: Any) -> Answer:
     return how
 
 
-_beside: dict[bytes, Worker] = {}  # the one process of this Ray worker, by the function that it does
+_beside: dict[tuple[bytes, str], Worker] = {}  # the one process of this Ray worker, by what it does and where
 
 
 def _ask(order: Order, items: Sequence[Any]) -> tuple[list[Answer], Answer]:
     """Return the answers to the first items, all unless the process died; and then how the next one went."""
     answers: list[Answer] = []
-    worker = _worker(order.fn)
+    what = (order.fn, order.folder)
+    worker = _worker(what)
     worker.give([Entry(i, item) for i, item in enumerate(items)])
     while len(answers) < len(items):
         if not worker.pipe.poll(order.patience_s):
             worker.process.kill()
-            _end(order.fn)
+            _end(what)
             return answers, (FAILED, f"it was not done in {_long(order.patience_s)}, and was stopped", 0.0)
         if not worker.started:
             _started(worker)
             continue
         some = worker.answers()
         if not some:
-            reason = _end(order.fn)
+            reason = _end(what)
             return answers, ("memory" if "memory" in reason else FAILED, reason, 0.0)
         answers += some
     return answers, ("done", None, 0.0)
@@ -132,16 +133,18 @@ def _started(worker: Worker) -> None:
     worker.started = True
 
 
-def _worker(fn: bytes) -> Worker:
-    if fn not in _beside:
+def _worker(what: tuple[bytes, str]) -> Worker:
+    if what not in _beside:
         for other in list(_beside):
             _end(other, died=False)
-        _beside[fn] = Worker(pickle.loads(fn))
-    return _beside[fn]
+        fn, folder = what
+        os.chdir(folder)  # where it starts, it stays
+        _beside[what] = Worker(pickle.loads(fn))
+    return _beside[what]
 
 
-def _end(fn: bytes, *, died: bool = True) -> str:
-    return _beside.pop(fn).end(died=died)
+def _end(what: tuple[bytes, str], *, died: bool = True) -> str:
+    return _beside.pop(what).end(died=died)
 
 
 def _long(seconds: float) -> str:
@@ -168,7 +171,6 @@ def _fit(order: Order) -> None:
                 expected="the images, the archive and this folder under the same paths on all hosts",
                 do="mount them there, or leave that host out",
             )
-    os.chdir(order.folder)
     _checked.add(order)
 
 
