@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -34,6 +35,7 @@ GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 Header = Dataset | dict[str, object]
 """A data set, or what ``plain.plain`` found of one."""
 
+_uid = functools.lru_cache(maxsize=64)(uid.UID)  # it is looked at letter by letter each time one is made
 _YBR = ("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
 
 
@@ -66,7 +68,7 @@ def decode(ds: Header) -> tuple[np.ndarray, list[str]]:
     present = [k for k in KEYWORDS if k in ds]
     if not present:
         raise UnreadableFile("a DICOM object without pixels", code="no-pixels", expected="an image", do="leave it out")
-    syntax, notes = transfer_syntax(ds) if isinstance(ds, Dataset) else (uid.UID(ds["TransferSyntaxUID"]), [])
+    syntax, notes = transfer_syntax(ds) if isinstance(ds, Dataset) else (_uid(ds["TransferSyntaxUID"]), [])
     shape = _shape(ds)
     check_size(*shape[1:3])
     check_bytes(math.prod(shape) * max(2, int(ds.get("BitsAllocated")) // 8))
