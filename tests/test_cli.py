@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from small_hospital import write_run
 
 from overread import cli
 
@@ -87,6 +88,29 @@ def test_bad_input_is_refused_in_one_line_and_exit_1(words, tmp_path, capsys):
     lines = [line for line in captured.err.splitlines() if line.startswith("overread: ")]
     assert len(lines) == 1
     assert "Traceback" not in captured.err
+
+
+def test_nothing_that_could_be_read_is_told_in_full_and_exits_1(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for n in range(5):
+        (tmp_path / "in" / f"{n}.png").write_text("no picture")
+    assert cli.main(["deidentify", str(tmp_path / "in"), "--into", str(tmp_path / "out"), "--quiet"]) == 1
+    told = capsys.readouterr().out
+    assert "0 images written" in told and "5 × " in told and "and 2 more; --json lists all" in told
+    write_run(tmp_path / "run")
+    assert (
+        cli.main(["predict", str(tmp_path / "run"), str(tmp_path / "in"), "--out", str(tmp_path / "p"), "--quiet"]) == 1
+    )
+    assert "no image could be read; 5 refused" in capsys.readouterr().out
+    assert (tmp_path / "p" / "predictions.csv").read_text().count("refused") == 5
+
+
+def test_an_output_folder_that_is_a_file_is_refused_in_one_line(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for out in ("file", "file/below"):
+        assert cli.main(["phantom", "--patients", "1", "--out", str(tmp_path / out), "--quiet"]) == 1
+        told = capsys.readouterr().err
+        assert "expected a folder" in told and "name another" in told and told.count("\n") == 1
 
 
 def test_a_crash_of_our_own_exits_3_and_says_whose_fault_it_is(tmp_path, capsys, monkeypatch):

@@ -168,6 +168,13 @@ def test_a_pattern_on_the_path_names_the_patient(films, tmp_path):
     assert with_table.patients == 4
 
 
+def test_a_pattern_that_finds_nobody_in_a_path_is_told(films, tmp_path):
+    done = run(films, into=tmp_path / "a", patient="^(never)")
+    assert any("found nobody in 9 of 9 paths" in note for note in done.notes) and done.patients == 0
+    found = run(films, into=tmp_path / "b", patient=r"([^/]+)$")  # the twin
+    assert not any("found nobody" in note for note in found.notes)
+
+
 @pytest.mark.parametrize("pattern", ["p[", "p.", "who"])
 def test_a_pattern_that_names_nobody_is_refused(films, tmp_path, pattern):
     with pytest.raises(LabelError, match="pattern"):

@@ -68,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if result is not None:
             json_wanted = getattr(options, "json", False)
             print(json.dumps(result.to_json(), indent=1, ensure_ascii=False) if json_wanted else result, flush=True)
+            if getattr(result, "came_to_nothing", False):  # told in full above; a script must notice
+                return 1
     except OverreadError as refusal:
         return _refuse(str(refusal))
     except KeyboardInterrupt:

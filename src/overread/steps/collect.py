@@ -370,7 +370,7 @@ class _Run:
             patients=len({study.patient for study in studies} - {None}),
             studies_without_patient=unknown,
             labels=label_counts(studies),
-            notes=(*self.said.notes, *self.said.contradictions(), *notes, *self._doubts()),
+            notes=(*self.said.notes, *self.said.contradictions(), *self.said.unfound(), *notes, *self._doubts()),
             seconds=seconds,
         )
 

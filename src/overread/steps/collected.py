@@ -66,13 +66,10 @@ class Collected:
         return plain({**self.__dict__, "archive": str(self.archive)})
 
     def __str__(self) -> str:
-        codes = Counter(r["code"] for r in self.refused)
         refused = [r for r in self.refused if r["code"] not in PASSED_OVER]
-        told = [counted(self.read, "read"), counted(self.already, "there already"), counted(len(refused), "refused")]
-        told += [counted(codes[code], words) for code, words in PASSED_OVER.items() if codes[code]]
         lines = [
             f"Collected into {self.archive} in {self.seconds:.0f} s",
-            f"  files      {', '.join(told)}",
+            files_line([counted(self.read, "read"), counted(self.already, "there already")], self.refused),
             f"  images     {self.images:,} stored"
             + (f", {duplicates_told(self.duplicates)}" if self.duplicates else ""),
             f"  studies    {self.studies:,}",
@@ -126,6 +123,32 @@ def patients_told(known: int, studies_without: int, *, several: int | None = Non
     return f"{counts}; {studies_without:,} studies do not say whose they are: {warning}"
 
 
+def cut_short(unclaimed: int) -> list[str]:
+    """Tell, where there is something to tell, that images belong to no study yet.
+
+    Examples
+    --------
+    >>> cut_short(0), cut_short(4309)
+    ([], ['4,309 images belong to no study: a collection was cut short; run the same overread collect again'])
+    """
+    told = "belong to no study: a collection was cut short; run the same overread collect again"
+    return [f"{unclaimed:,} images {told}"] if unclaimed else []
+
+
+def files_line(read: Iterable[str], refused: Iterable[Mapping[str, str]]) -> str:
+    """Say how many files were read, refused, or are no fault of an image; together all that were offered.
+
+    Examples
+    --------
+    >>> files_line(["9 read"], [{"code": "companion"}, {"code": "truncated"}])
+    '  files      9 read, 1 refused, 1 read with their images'
+    """
+    codes = Counter(r["code"] for r in refused)
+    faults = sum(n for code, n in codes.items() if code not in PASSED_OVER)
+    apart = [counted(codes[code], words) for code, words in PASSED_OVER.items() if codes[code]]
+    return f"  files      {', '.join([*read, counted(faults, 'refused'), *apart])}"
+
+
 def label_lines(labels: Mapping[str, Any]) -> list[str]:
     """Return one line a label."""
     lines = []
@@ -158,7 +181,9 @@ def telling(refused: Iterable[Mapping[str, str]]) -> str:
     return reason if len(faults) == 1 else f"{count:,} × {code}: {reason}"
 
 
-def refused_lines(refused: Iterable[Mapping[str, str]], *, title: str = "refused") -> list[str]:
+def refused_lines(
+    refused: Iterable[Mapping[str, str]], *, title: str = "refused", all_in: str = "overread inspect --json lists all"
+) -> list[str]:
     """Return what was refused, by reason, naming the first few files of each."""
     by_code: dict[str, list[Mapping[str, str]]] = {}
     for entry in refused:
@@ -169,5 +194,5 @@ def refused_lines(refused: Iterable[Mapping[str, str]], *, title: str = "refused
         lines.append(f"  {title:<10} {len(entries):,} × {code}: {such}{entries[0]['reason']}")
         lines += [f"             {entry['file']}" for entry in entries[:_NAMED]]
         if len(entries) > _NAMED:
-            lines.append(f"             … and {len(entries) - _NAMED:,} more; overread inspect --json lists all")
+            lines.append(f"             … and {len(entries) - _NAMED:,} more; {all_in}")
     return lines

@@ -11,6 +11,7 @@ from typing import Any
 
 from overread.errors import IdentityRefused, NothingToDo, UnreadableFile
 from overread.formats.clean_copy import clean_copy
+from overread.steps.collected import refused_lines
 from overread.steps.progress import progress as bar
 from overread.store.objects import write_atomically
 
@@ -55,9 +56,14 @@ class Deidentified:
         lines = [
             f"{self.written} images written, {self.already} already there, {len(self.refused)} files refused; "
             f"{self.patients} patients, {self.studies} studies, {self.series} series",
-            *(f"refused {f}: {r}" for f, _, r in self.refused),
+            *refused_lines(self.to_json()["refused"], all_in="--json lists all"),
         ]
         return "\n".join(lines)
+
+    @property
+    def came_to_nothing(self) -> bool:
+        """True when no file could be made safe."""
+        return not self.written and not self.already
 
 
 def deidentify(

@@ -43,6 +43,11 @@ class Explained:
             "caution": CAUTION,
         }
 
+    @property
+    def came_to_nothing(self) -> bool:
+        """True when no map could be drawn."""
+        return not self.maps
+
     def __str__(self) -> str:
         lines = [f"{len(self.maps)} heat-maps in {self.out}; {len(self.refused)} files refused"]
         lines += [f"  refused {f}: {why}" for f, _, why in self.refused[:10]]

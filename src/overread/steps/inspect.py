@@ -11,7 +11,7 @@ from typing import Any
 from overread.domain import Study
 from overread.imaging.likeness import Pair
 from overread.pages.contact import contact_sheet
-from overread.steps.collected import PASSED_OVER, Collected, label_counts
+from overread.steps.collected import PASSED_OVER, Collected, cut_short, label_counts
 from overread.steps.inspect_page import answers, credit_line, size, write_page
 from overread.steps.inspected import Inspection
 from overread.steps.looks import looks
@@ -80,7 +80,8 @@ def _inspect(archive: Archive, page: Path | None, *, show: bool) -> Inspection:
         **_of_likeness(records, seen),
         duplicates=duplicates,
         files=files,
-        warnings=_warnings(studies, people["labels"], records, people["studies_without_patient"])
+        warnings=(*cut_short(archive.unclaimed()),)
+        + _warnings(studies, people["labels"], records, people["studies_without_patient"])
         + _warnings_seen(seen, records, studies),
         contact_sheet=_contact(archive, studies, records, show=show),
         page=str(page or archive.path / "archive.html"),

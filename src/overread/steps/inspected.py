@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from overread.domain.canonical import plain
-from overread.steps.collected import PASSED_OVER, duplicates_told, label_lines, patients_told, refused_lines
+from overread.steps.collected import PASSED_OVER, duplicates_told, files_line, label_lines, patients_told, refused_lines
 from overread.steps.verdicts import NOTED
 
 _CODES = 12  # lines of notes that are printed
@@ -99,15 +99,15 @@ class Inspection:
             f"  studies    {self.studies:,}",
             "  patients   "
             + patients_told(self.patients, self.studies_without_patient, several=self.patients_with_several_images),
-            f"  modality   {_counts(self.modalities)}",
-            f"  format     {_counts(self.formats)}",
-            f"  size       {_counts(self.sizes)}",
+            *([f"  modality   {_counts(self.modalities)}"] if self.modalities else []),
+            *([f"  format     {_counts(self.formats)}"] if self.formats else []),
+            *([f"  size       {_counts(self.sizes)}"] if self.sizes else []),
             *(f"  values     {unit}: {r['low']:g} to {r['high']:g}" for unit, r in self.intensities.items()),
             f"  duplicates {duplicates_told(self.duplicates)}",
             *label_lines(self.labels),
             *(f"  split      {name}: {_counts(values)}" for name, values in self.splits.items()),
             *(f"  stratum    {name}: {_counts(values)}" for name, values in self.strata.items()),
-            f"  files      {self.files['read']:,} read, {len(refused):,} refused",
+            files_line([f"{self.files['read']:,} read"], self.files["refused"]),
             *refused_lines(refused),
             *self._code_lines(),
             *(f"  warning    {warning}" for warning in self.warnings),

@@ -80,13 +80,19 @@ class Predictions:
             "batch": plain(self.batch),
         }
 
+    @property
+    def came_to_nothing(self) -> bool:
+        """True when no image could be read; each file and its reason stand in the table nevertheless."""
+        return not self.reads
+
     def __str__(self) -> str:
         counts: dict[str, int] = {}
         for r in self.reads:
             for f in r.findings:
                 counts[f.decision] = counts.get(f.decision, 0) + 1
         told = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
-        lines = [f"{len(self.reads)} images read ({told}); {len(self.refused)} refused"]
+        read = f"{len(self.reads)} images read ({told})" if self.reads else "no image could be read"
+        lines = [f"{read}; {len(self.refused)} refused"]
         lines += [f"  refused {f}: {why}" for f, _, why in self.refused[:10]]
         if len(self.refused) > 10:
             lines.append(f"  … and {len(self.refused) - 10} more in {self.out / 'predictions.csv'}")

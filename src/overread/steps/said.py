@@ -35,6 +35,7 @@ class Said:
         self.pattern: re.Pattern | None = None
         self.notes: list[str] = []
         self._contradicted: set[str] = set()
+        self._asked = self._found = 0  # by the pattern
         self.roots = [str(s) for s in sources]
         if labels is not None:
             self.table, self.pattern = _table_and_pattern(labels, patient)
@@ -58,9 +59,19 @@ class Said:
             words |= self._rows(list(rows.values()))
         if self.folders and (name := self.folders.of(files[0])) is not None:
             words["folder"] = storable(name)
-        if self.pattern and (found := self.pattern.search(files[0].replace(os.sep, "/"))) and found[1]:
-            words["patient"] = pseudonym("P", storable(found[1]), key=self.key)
+        if self.pattern:
+            found = self.pattern.search(files[0].replace(os.sep, "/"))
+            self._asked += 1
+            if found and found[1]:
+                self._found += 1
+                words["patient"] = pseudonym("P", storable(found[1]), key=self.key)
         return words
+
+    def unfound(self) -> list[str]:
+        """Tell of how many images the patient pattern found nobody in the path."""
+        missed = self._asked - self._found
+        told = f"the patient pattern found nobody in {missed:,} of {self._asked:,} paths"
+        return [f"{told}: write it so that its first group is the patient"] if missed else []
 
     def contradictions(self) -> list[str]:
         """Tell how many images were read from several files of which the table says different things."""

@@ -11,6 +11,7 @@ from overread.domain.canonical import plain
 from overread.errors import NothingToDo
 from overread.learn.predict import Model
 from overread.steps import reads
+from overread.steps.collected import cut_short
 from overread.steps.printed import check_pages
 from overread.steps.progress import bar
 from overread.steps.run import LATER, refuse_unsealed
@@ -68,11 +69,14 @@ class VerifiedArchive:
         All of whose images are there.
     reads : int
         How often a model was measured on images of it.
+    unclaimed : int
+        Images of no study: a collection was cut short.
     """
 
     images: int
     studies: int
     reads: int = 0
+    unclaimed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the account as plain JSON values."""
@@ -80,10 +84,11 @@ class VerifiedArchive:
 
     def __str__(self) -> str:
         measured = f"; {self.reads:,} measurements of models on it, whole and in order" if self.reads else ""
-        return (
-            f"{self.images:,} images unchanged, every byte by its hash; {self.studies:,} studies with all their images"
-            f"{measured}"
-        )
+        lines = [
+            f"{counted_of(self.images, 'image')} unchanged, every byte by its hash; "
+            f"{self.studies:,} studies with all their images{measured}"
+        ]
+        return "\n".join([*lines, *cut_short(self.unclaimed)])
 
 
 @dataclass(frozen=True)
@@ -216,4 +221,4 @@ def _archive(path: Path, *, show: bool) -> VerifiedArchive:
     with Archive.open(path) as archive:
         images, studies = archive.count()
         with bar(total=images, what="checking every byte", unit="images", show=show) as checked:
-            return VerifiedArchive(archive.verify(tick=checked.update), studies, times)
+            return VerifiedArchive(archive.verify(tick=checked.update), studies, times, archive.unclaimed())

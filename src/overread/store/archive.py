@@ -197,6 +197,11 @@ class Archive:
         """Return how many images and how many studies there are."""
         return self._rows("SELECT (SELECT count(*) FROM images), (SELECT count(*) FROM studies)")[0]
 
+    def unclaimed(self) -> int:
+        """Return how many images belong to no study: above 0 after a collection that was cut short."""
+        query = "SELECT count(*) FROM images WHERE hash NOT IN (SELECT value FROM studies, json_each(studies.images))"
+        return self._rows(query)[0][0]
+
     # -- studies ------------------------------------------------------------------------------------------------
 
     def add(self, study: Study) -> None:
