@@ -6,7 +6,7 @@ import pytest
 
 from overread.domain.human import HUMAN, blanks
 from overread.pages import checklist_words as words
-from overread.pages.checklist import ITEMS, rows_of
+from overread.pages.checklist import ITEMS, row_of, rows_of
 
 
 def test_there_are_forty_in_order_and_each_can_be_answered_by_somebody():
@@ -89,3 +89,21 @@ def test_the_gate_is_answered_by_patient(gate, said):
     task = {"kind": "binary", "labels": ["spot"]}
     known = {"name": "spot", "task": task, "labels": {"spot": {"three_way": account}}, "gate": gate}
     assert said in words.gate(known)
+
+
+@pytest.mark.parametrize(
+    ("hashes", "said"),
+    [
+        ("model.onnx code lock environment", "SHA-256 of weights, code, lock file"),
+        ("model.onnx code environment", "SHA-256 of weights, code, installed versions; no lock file"),
+        ("model.onnx environment", "not measured: no SHA-256 of code in the card"),
+        ("model.onnx code", "not measured: no SHA-256 of lock file or installed versions in the card"),
+        ("split", "not measured: no SHA-256 of weights and of code and of lock file or installed versions"),
+    ],
+)
+def test_half_of_the_hashes_is_no_answer(hashes, said):
+    card = {"name": "spot", "version": "1", "hashes": dict.fromkeys(hashes.split(), "ab")}
+    known = words.identity({"card": card})
+    assert said in known
+    state = row_of(ITEMS[0], known, {}).state
+    assert state == ("not measured" if said.startswith("not") else "answered")

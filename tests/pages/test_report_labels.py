@@ -6,7 +6,7 @@ import pytest
 
 from overread.pages.plots import told
 from overread.pages.report import headline
-from overread.pages.report_headline import hardly
+from overread.pages.report_headline import _calls, hardly
 from overread.pages.report_labels import alarms, elsewhere, natural, odds, promise, sets_told
 
 
@@ -198,3 +198,24 @@ def test_a_level_no_better_than_chance_is_named_with_its_label():
     task = {"name": "grade", "labels": ["grade=1", "grade=2"]}
     e |= {"name": "grade", "task": task, "labels": labels, "operating_points": {}}
     assert alarms(e) == ["No better than chance on these images: grade at level 2."]
+
+
+def test_one_figure_has_one_interval_in_whole_numbers_wherever_it_stands():
+    nothing = figure(None, None, None, n=0)
+    figures = {
+        "sensitivity": nothing,
+        "specificity": figure(0.125, 0.0667, 0.2213, n=72),
+        "ppv": nothing,
+        "npv": nothing,
+    }
+    assert natural(figures) == ["Of 100 images without it, about 12 are cleared (6 to 23)."]
+    assert "cleared 12 % (6 % to 23 %) of the 72 without" in _calls(figures, "mass").replace("\xa0", " ")
+
+
+def test_no_thousand_of_a_thousand_where_one_may_be_missed():
+    npv, ppv = {"value": 0.9998, "low": 0.9867, "high": 0.99999}, {"value": 0.31, "low": 0.2, "high": 0.44}
+    said = elsewhere({"prevalence": 0.05, "ppv": ppv, "npv": npv})
+    assert "of 100 that it calls, about 31 (20 to 44) truly have it" in said[0]
+    assert "of 1,000 that it clears, more than 999 (986 to 1,000) are free of it" in said[0]
+    certain = elsewhere({"prevalence": 0.05, "ppv": ppv, "npv": {**npv, "value": 1.0, "high": 1.0}})
+    assert "about 1,000 (986 to 1,000) are free" in certain[0]  # the twin: none was missed

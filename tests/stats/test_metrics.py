@@ -87,7 +87,7 @@ def test_binary_figures_equal_scikit_learn():
     tn, fp, fn, tp = sk.confusion_matrix(truth, call).ravel()
     assert (f["confusion"]["tp"], f["confusion"]["fp"], f["confusion"]["fn"], f["confusion"]["tn"]) == (tp, fp, fn, tn)
     assert f["sensitivity"].n == truth.sum() and f["sensitivity"].method == "Wilson"
-    assert f["auroc"].method.startswith("jackknife over patients (logit")
+    assert f["auroc"].method.startswith("jackknife over images (logit")
     assert all(e.low <= e.value <= e.high for e in f.values() if not isinstance(e, dict))
 
 

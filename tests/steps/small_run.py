@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.linear_model import LogisticRegression
 
-from overread.domain import Image, ModelCard, Recipe, Step, Study, Task
+from overread.domain import Image, ModelCard, Recipe, Step, Study, Task, fingerprint
 from overread.domain.canonical import plain
 from overread.imaging import preprocess
 from overread.learn.predict import Model, open_graph, run_graph
@@ -20,7 +20,7 @@ from overread.steps.elsewhere import keep_seen
 from overread.steps.held_out import Material, calibrate, score
 from overread.steps.leakage import certify
 from overread.steps.question import ask, columns, truth
-from overread.steps.run import seal, write_json
+from overread.steps.run import code_fingerprint, environment, seal, write_json
 from overread.store.archive import Archive
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -127,7 +127,8 @@ def small_run(
         for c, e in split.cohorts.items()
     }
     card = ModelCard(
-        name=f"{label} (small)", version="1", task=plain(task), recipe=plain(recipe), hashes=hashes, cohorts=told,
+        name=f"{label} (small)", version="1", task=plain(task), recipe=plain(recipe), cohorts=told,
+        hashes={**hashes, "code": code_fingerprint(), "environment": fingerprint(environment())},
         network={"name": "small", "input_shape": (28, 28, 1), "parameters": int(kernel.size + bias.size)},
         training={"plan": {"seed": 0}, "versions": {"onnx": onnx.__version__}}, operating_points=points,
         calibration={"method": kept["calibration"]["method"]}, limits=tuple(split.warnings),
@@ -144,7 +145,9 @@ def sealed_again(run: Path) -> None:
             (run / name).unlink(missing_ok=True)
     card = json.loads((run / "card.json").read_text())
     known = {k: v for k, v in card.items() if k in ModelCard.__dataclass_fields__}
-    card = ModelCard(**{**known, "hashes": seal(run), "limits": tuple(known["limits"]), "performance": {}})
+    card = ModelCard(
+        **{**known, "hashes": {**known["hashes"], **seal(run)}, "limits": tuple(known["limits"]), "performance": {}}
+    )
     write_json(run / "card.json", plain(card))
     seal(run, card=card.fingerprint)
 

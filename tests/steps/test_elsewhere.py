@@ -158,6 +158,12 @@ def test_the_certificate_in_a_report_on_another_archive_is_of_that_archive(gone,
     assert "no near copy of one, of this archive stands in what the run learned from" in page
     assert "testing images also stand in" not in page and "training and testing" not in page
     assert "Measured are all 60 images of the other archive that have an answer: nothing of it was divided." in page
+    assert (
+        "the 1st model measured on these images of the other archive" in page and "measured on this testing" not in page
+    )
+    last = read_json(told.report.parent / "report.json")["page"]["cohorts"][-1]
+    assert (last["name"], last["images"], last["patients"]) == ("other archive", "60", "15")
+    assert last["labels"] == [f"{there.sum():,}"] and "The last row is what the figures below are of." in page
     assert "In more than one cohort:" not in page and "The four cohorts that the run was trained with." in page
 
 

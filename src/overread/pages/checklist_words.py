@@ -29,9 +29,21 @@ def _levels(e: E) -> bool:
 
 
 def identity(e: E) -> str:
-    have = [name for name in ("model.onnx", "weights.keras", "code", "lock", "split") if name in e["card"]["hashes"]]
+    """Say which hashes the card holds; half of what is asked is not an answer.
+
+    An installed package has no lock file: the hash over the versions of the libraries that decide a figure stands for it.
+    """
+    names = {"model.onnx": "weights", "code": "code", "lock": "lock file", "environment": "installed versions"}
+    have = {name: told for name, told in names.items() if name in e["card"]["hashes"]}
+    who = f"{e['card']['name']}, version {e['card']['version']}"
+    lacking = [told for name, told in names.items() if name not in have and name in ("model.onnx", "code")]
+    lacking += [] if {"lock", "environment"} & set(have) else ["lock file or installed versions"]
+    if lacking:
+        return f"{UNMEASURED}no SHA-256 of {' and of '.join(lacking)} in the card of {who}"
+    if "lock" in have:
+        have.pop("environment", None)
     absent = "" if "lock" in have else "; no lock file: overread was installed as a package"
-    return f"{e['card']['name']}, version {e['card']['version']}; SHA-256 of {', '.join(have)}{absent}"
+    return f"{who}; SHA-256 of {', '.join(have.values())}{absent}"
 
 
 def sources(e: E) -> str:

@@ -236,6 +236,18 @@ def _cohorts(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "labels": [f"{c['true']:,}" + (f" ({c['unknown']:,} unknown)" if c["unknown"] else "") for c in counts],
             }
         )
+    if evaluation["external"]:
+        unit = evaluation["unit"]
+        there = [evaluation["labels"].get(label, {}).get("sensitivity") for label in evaluation["task"]["labels"]]
+        rows.append(
+            {
+                "name": "other archive",
+                "use": "measure, in this report",
+                "patients": f"{unit['patients']:,}" if unit["patients"] is not None else "unknown",
+                "images": f"{unit['images']:,}",
+                "labels": [f"{e['n']:,}" if e else "–" for e in there],
+            }
+        )
     return rows
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from overread.pages.plots import percent
 from overread.pages.report_words import FLOORS
+from overread.stats.frequency import outward
 
 E = Mapping[str, Any]
 
@@ -128,7 +129,10 @@ def _share(e: E, of: str) -> str:
     """Return a share with its interval and the number of images that it is a share of."""
     if e["value"] is None:
         return f"none (there is no image {of})" if of != "images" else "none (there is no image)"
-    span = f" ({percent(e['low'])} to {percent(e['high'])})" if e["low"] is not None else ""
+    span = ""
+    if e["low"] is not None:
+        low, high = outward(e["low"], e["high"])  # as in every interval of whole numbers: no narrower than it is
+        span = f" ({percent(low / 100)} to {percent(high / 100)})"
     return f"{percent(e['value'])}{span} of the {e['n']:,} {of}"
 
 

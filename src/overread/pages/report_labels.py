@@ -201,12 +201,14 @@ def elsewhere(stated: E | None) -> list[str]:
 
     def of(e: E, many: int) -> str:
         low, high = outward(min(e["low"], 1.0), min(e["high"], 1.0), of=many)
-        return f"{min(e['value'], 1.0) * many:,.0f} ({low:,} to {high:,})"
+        value = min(e["value"], 1.0) * many
+        sure = many - 0.5 <= value < many  # rounded, it would be a certainty that nobody has
+        return f"{f'more than {many - 1:,}' if sure else f'about {value:,.0f}'} ({low:,} to {high:,})"
 
     share = 100 * stated["prevalence"]
     return [
-        f"Where {share:g} of 100 have it: of 100 that it calls, about {of(stated['ppv'], 100)} truly have it; of 1,000 "
-        f"that it clears, about {of(stated['npv'], 1000)} are free of it."
+        f"Where {share:g} of 100 have it: of 100 that it calls, {of(stated['ppv'], 100)} truly have it; of 1,000 "
+        f"that it clears, {of(stated['npv'], 1000)} are free of it."
     ]
 
 

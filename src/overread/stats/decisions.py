@@ -225,7 +225,7 @@ def decision_curve(c: Cases, *, thresholds: np.ndarray = ODDS) -> dict[str, Any]
         "best_to": float(t[best[1]]) if best else None,
         "n": len(c.truth),
         "n_patients": c.patients if c.known else None,
-        "method": "Wilson on patients, combined by MOVER",
+        "method": c.in_words("Wilson on patients, combined by MOVER"),
     }
 
 

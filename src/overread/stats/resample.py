@@ -10,6 +10,7 @@ study, pictures that are copies of one another), or None: that image is then a p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,23 @@ class Cases:
     def estimate(self, value: float, low: float, high: float, method: str) -> Estimate:
         """Return a figure over these cases as an `Estimate`."""
         n_patients = self.patients if self.known else None
-        return Estimate(float(value), float(low), float(high), n=len(self.truth), n_patients=n_patients, method=method)
+        told = self.in_words(method)
+        return Estimate(float(value), float(low), float(high), n=len(self.truth), n_patients=n_patients, method=told)
+
+    def in_words(self, method: str) -> str:
+        """Return how an interval was found, with what stands in for a patient told as what it is.
+
+        Examples
+        --------
+        >>> cases([1, 0], np.zeros(2)).in_words("Wilson on 2 patients")
+        'Wilson on 2 images'
+        >>> one = Nameless("S1")
+        >>> cases([1, 0, 0], np.zeros(3), [one, one, Nameless("S2")]).in_words("Wilson on 2 patients")
+        'Wilson on 2 patients or studies'
+        """
+        return (
+            method if self.known else re.sub(r"\bpatients\b", "images" if self.alone else "patients or studies", method)
+        )
 
     def undefined(self, why: str) -> Estimate:
         """Return a figure that these cases do not define, with the reason."""

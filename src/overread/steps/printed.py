@@ -18,7 +18,8 @@ def seal_pages(run: Path, out: Path, *, now: datetime) -> None:
     """Write the hashes of the pages that people read into the run's journal, each time they are written."""
     pages = [out / name for name in PAGES if (out / name).is_file()]
     files = {page.relative_to(run).as_posix(): sha256(page) for page in pages}
-    Journal(run / NAME).append("page", {"files": files}, now=now.astimezone())
+    if {name: digest for name, digest in sealed_as(run, "page").items() if name in files} != files:
+        Journal(run / NAME).append("page", {"files": files}, now=now.astimezone())
 
 
 def check_pages(run: Path) -> tuple[str, ...]:

@@ -43,22 +43,26 @@ class Reads:
         archive, in which all are counted, is not here.
     notes : tuple of str
         Why the count may be too low.
+    own : bool
+        False where the images are another archive's.
     """
 
     times: int
     place: int | None
     models: int | None
     notes: tuple[str, ...] = ()
+    own: bool = True
 
     def __str__(self) -> str:
+        of = "this testing cohort" if self.own else "these images of the other archive"
         if self.place is None or self.models is None:
-            return "not known how many models were measured on this testing cohort, as its archive is not here"
+            return f"not known how many models were measured on {of}, as its archive is not here"
         by_now = f", of {self.models:,} by now" if self.models > self.place else ""
-        return f"the {nth(self.place)} model measured on this testing cohort{by_now}"
+        return f"the {nth(self.place)} model measured on {of}{by_now}"
 
     def warnings(self) -> list[str]:
-        """Return what a reader of the figures must know: the best of several on one cohort is flattered."""
-        told = f"This is {self}: the best of several measured on one cohort looks better than it is."
+        """Return what a reader of the figures must know: the best of several on the same images is flattered."""
+        told = f"This is {self}: the best of several measured on the same images looks better than it is."
         return [*([told] if self.models and self.models > 1 else []), *self.notes]
 
 
@@ -132,7 +136,7 @@ def count(
     if archive is None:
         journal.append("read", {**line, "in_archive": False}, now=now)
         absent = "The archive is not here: other models measured on this cohort are not counted."
-        return Reads(len(reads) + 1, None, None, (absent,))
+        return Reads(len(reads) + 1, None, None, (absent,), own)
     there, notes = Journal(archive / NAME), []
     try:
         there.append("read", line, now=now)
@@ -144,7 +148,7 @@ def count(
     rows = [r for r in _reads(there) if r["cohort"] == cohort]
     notes += _differing([*reads, line], rows, model)
     order = list(dict.fromkeys([*(r["model"] for r in rows), model]))
-    return Reads(len(reads) + 1, order.index(model) + 1, len(order), tuple(notes))
+    return Reads(len(reads) + 1, order.index(model) + 1, len(order), tuple(notes), own)
 
 
 def seal_figures(run: Path, out: Path, *, now: datetime) -> None:
