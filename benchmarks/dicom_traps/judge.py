@@ -149,6 +149,8 @@ def disagreement(seen: Seen, piece: Piece, warnings: Sequence[str] = ()) -> str:
 def _values_fault(seen: Seen, piece: Piece) -> str:
     truth = np.asarray(piece.values, float)
     array, affine = _arranged(seen)
+    if piece.upright and affine is not None and _lean(affine) > 1:
+        return f"slanted: by its own affine its slices lean by {_lean(affine):.0f}°"
     if piece.affine is not None and affine is not None:
         points = scene.points(piece.affine, truth.shape)
         found, fault = _at(array, affine, points)
@@ -163,6 +165,13 @@ def _values_fault(seen: Seen, piece: Piece) -> str:
     if fault and truth.ndim == 3 and truth.shape[-1] != 3 and not piece.unplaced:  # no place stated: from either end
         return fault if _differ(array[::-1], piece, relative=seen.relative) else ""
     return fault
+
+
+def _lean(affine: np.ndarray) -> float:
+    """The largest angle, in degrees, by which two axes are off perpendicular."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    off = np.abs(axes.T @ axes - np.eye(3)).max()
+    return float(np.degrees(np.arcsin(min(1.0, off))))
 
 
 def _shape(shape: Sequence[int]) -> str:

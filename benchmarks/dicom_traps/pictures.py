@@ -235,6 +235,44 @@ def nifti_not_a_number(folder: Path) -> Case:
     return Case(path, "NIfTI", ((kept,),), topic=r"(?i)nan|finite|infinite", numbers=(r"\b15\b",), may_refuse=True)
 
 
+def nifti_leaning(folder: Path) -> Case:
+    """A gantry's tilt of 15° in the sform alone: the array is slanted anatomy, and a network sees arrays."""
+    affine = scene.placed(step=np.array([0.0, 2.5 * np.tan(np.radians(15)), 2.5]))
+    values = scene.hu(scene.points(affine, scene.SHAPE), lesion=False)  # without edges, so that it may be made upright
+    path = _nifti(folder / "v.nii.gz", affine, values=values, codes=(1, 0)).path
+    border = np.zeros(scene.SHAPE, bool)
+    border[:, [0, -1]] = True  # a stack that was made upright has nothing to interpolate with there
+    straight = Piece(values, affine, tolerance=2, padding=(border, np.inf), upright=True)
+    return Case(path, "NIfTI", ((straight,),), topic=r"(?i)tilt|shear|ortho|lean|perpendicular", may_refuse=True)
+
+
+def nifti_sheared(folder: Path) -> Case:
+    """Axes that are nowhere perpendicular (an affine registration in the header): no box of voxels is what it seems."""
+    affine = scene.placed() @ np.array([[1, 0.1, 0.3, 0], [0.2, 1, 0.3, 0], [0.1, 0.4, 1, 0], [0, 0, 0, 1]])
+    case = _nifti(folder / "v.nii.gz", affine, codes=(1, 0))
+    topic = r"(?i)tilt|shear|ortho|perpendicular"
+    return Case(case.path, case.kind, (), topic=topic, numbers=(r"\d+\.\d°",))
+
+
+def nifti_voxels_in_header(folder: Path) -> Case:
+    """vox_offset is 0, as some programs leave it: the header's own bytes are read as the first voxels, all others shifted."""
+    case = _nifti(folder / "v.nii", scene.placed())
+    _patch(case.path, (108, "<f4", 0.0))
+    return Case(case.path, case.kind, case.answers, topic=r"(?i)vox.?offset|byte|header", may_refuse=True)
+
+
+def nifti_64_bits(folder: Path) -> Case:
+    """Whole numbers beyond 2 to the 40th: as 32-bit floats they all become one."""
+    affine = scene.placed()
+    values = scene.volume(affine) + 2.0**40
+    ras = _FLIP @ affine[:, [2, 1, 0, 3]]
+    image = nib.Nifti1Image(values.transpose(2, 1, 0).astype(np.int64), ras, dtype=np.int64)
+    nib.save(image, folder / "v.nii.gz")
+    exact = Piece(values, affine, tolerance=0.2 - 1e-6 * 2.0**40)  # the judge allows a millionth
+    topic = r"(?i)round|precision|float|64|bits"
+    return Case(folder / "v.nii.gz", "NIfTI", ((exact,),), topic=topic, may_refuse=True)
+
+
 TRAPS = (
     png_16_bit,
     png_named_jpg,
@@ -255,4 +293,8 @@ TRAPS = (
     nifti_four_dimensions,
     nifti_truncated,
     nifti_not_a_number,
+    nifti_leaning,
+    nifti_sheared,
+    nifti_voxels_in_header,
+    nifti_64_bits,
 )

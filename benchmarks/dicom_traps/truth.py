@@ -36,6 +36,8 @@ class Piece:
         A pattern that one of the reader's notes or warnings must match, else these values are not enough.
     attributes : mapping of str to str
         Facts that a reader which returns facts must return so.
+    upright : bool
+        The array itself must be straight: one whose stated axes lean is slanted anatomy to a network, which sees no affine.
     """
 
     values: np.ndarray
@@ -48,6 +50,7 @@ class Piece:
     padding: tuple[np.ndarray, float] | None = None
     told: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
+    upright: bool = False
 
 
 @dataclass(frozen=True)

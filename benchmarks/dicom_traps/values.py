@@ -10,7 +10,7 @@ from pydicom.sequence import Sequence
 
 from benchmarks.dicom_traps import scene, writing
 from benchmarks.dicom_traps.truth import Case, Piece
-from benchmarks.dicom_traps.writing import CAPTURE, CR, MR, PARAMETRIC, PET, SIGNED
+from benchmarks.dicom_traps.writing import CAPTURE, CR, DX, MR, PARAMETRIC, PET, SIGNED
 
 SMALL = (1, scene.ROWS, scene.COLUMNS)
 HU_UNITS = ("HU",)
@@ -216,17 +216,15 @@ def _pet(name: str) -> tuple[Dataset, np.ndarray]:
     return ds, scene.film() * 10.0
 
 
+def _suv(activity: np.ndarray, waited: float) -> Piece:
+    suv = activity * 70_000 / (370e6 * 0.5 ** (waited / 6586.2))
+    return Piece(suv, tolerance=1e-4 * float(suv.max()), units=("SUVbw", "SUV"))
+
+
 def pet_suv(folder: Path) -> Case:
     """Bq/mL depends on dose and weight; SUV needs the dose decayed to the scan: forgetting that is a third too low."""
     ds, activity = _pet("pet")
-    suv = activity * 70_000 / (370e6 * 0.5 ** (3600 / 6586.2))
-    return _case(
-        ds,
-        folder,
-        Piece(suv, tolerance=1e-3 * float(suv.max()), units=("SUVbw", "SUV")),
-        Piece(activity, units=("Bq/mL", "BQML")),
-        topic="(?i)suv|pet",
-    )
+    return _case(ds, folder, _suv(activity, 3600), Piece(activity, units=("Bq/mL", "BQML")), topic="(?i)suv|pet")
 
 
 def pet_without_weight(folder: Path) -> Case:
@@ -234,6 +232,31 @@ def pet_without_weight(folder: Path) -> Case:
     ds, activity = _pet("pet no weight")
     ds.PatientWeight = ""
     return _case(ds, folder, Piece(activity, units=("Bq/mL", "BQML", "stored")), topic="(?i)weight", may_refuse=True)
+
+
+def pet_injected_late(folder: Path) -> Case:
+    """A dynamic scan begins 15 s before the injection: "injected the day before" makes every uptake 8,900 times too high."""
+    ds, activity = _pet("pet dynamic")
+    ds.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartTime = "101515"
+    return _case(ds, folder, _suv(activity, -15), Piece(activity, units=("Bq/mL", "BQML")), topic="(?i)suv|pet|inject")
+
+
+def pet_time_zone(folder: Path) -> Case:
+    """Injected at 8:45 UTC, scanned at 10:15 in a zone an hour east of it: half an hour, not an hour and a half."""
+    ds, activity = _pet("pet zone")
+    ds.TimezoneOffsetFromUTC = "+0100"
+    drug = ds.RadiopharmaceuticalInformationSequence[0]
+    del drug.RadiopharmaceuticalStartTime
+    drug.RadiopharmaceuticalStartDateTime = "20200102084500+0000"
+    return _case(ds, folder, _suv(activity, 1800), Piece(activity, units=("Bq/mL", "BQML")), topic="(?i)suv|pet|zone")
+
+
+def pet_half_life_in_minutes(folder: Path) -> Case:
+    """A half life of 109.77 "seconds" is that of fluorine-18 in minutes: decayed by it, uptake is 270 times too high."""
+    ds, activity = _pet("pet minutes")
+    drug = ds.RadiopharmaceuticalInformationSequence[0]
+    drug.RadiopharmaceuticalStartTime, drug.RadionuclideHalfLife = "100000", "109.77"
+    return _case(ds, folder, Piece(activity, units=("Bq/mL", "BQML")), topic="(?i)half.?life", may_refuse=True)
 
 
 def pet_counts(folder: Path) -> Case:
@@ -284,6 +307,47 @@ def ct_localizer_units(folder: Path) -> Case:
     return _case(ds, folder, Piece(_slice(), units=("stored",)), topic="(?i)locali[sz]er|scout", may_refuse=True)
 
 
+def screenshot_of_ct(folder: Path) -> Case:
+    """A screenshot of a CT slice keeps the modality and a rescale of 0 and 1: grey levels 0 to 255 are no HU."""
+    ds = writing.plain("screenshot", CAPTURE, "CT", scene.film8(), bits=8, allocated=8)
+    ds.ImageType, ds.ConversionType = ["DERIVED", "SECONDARY", "SCREEN SAVE"], "WSD"
+    ds.RescaleSlope, ds.RescaleIntercept = "1", "0"
+    piece = Piece(scene.film8(), units=("stored",))
+    return _case(ds, folder, piece, topic="(?i)capture|screen|HU|hounsfield", may_refuse=True)
+
+
+def padding_12_signed_bits(folder: Path) -> Case:
+    """Padding of -2,000 in 12 signed bits, written as 2,096: taken as it stands, nothing is padding."""
+    values = _slice()
+    r, c = np.mgrid[: values.shape[0], : values.shape[1]]
+    outside = (r - 20) ** 2 + (c - 24) ** 2 > 19**2
+    ds = writing.ct("padding 12", values)
+    ds.RescaleIntercept, ds.PixelRepresentation = "0", 1
+    writing.put(ds, (np.where(outside, -2000, values).astype(np.int32) & 0x0FFF).astype("<u2").tobytes())
+    ds.add_new(0x00280120, "US", 0x0830)
+    facts = {"PixelPadding": "-2000\\-2000"}
+    return _case(ds, folder, Piece(values, padding=(outside, -1000.0), units=HU_UNITS, attributes=facts))
+
+
+def presentation_shape_inverse(folder: Path) -> Case:
+    """MONOCHROME2 says low is dark, Presentation LUT Shape says low is bright: one word is wrong, and nobody knows which."""
+    ds = writing.plain("shape inverse", DX, "DX", scene.film())
+    ds.PresentationLUTShape = "INVERSE"
+    topic = r"(?i)presentation lut|inverse|monochrome"
+    return _case(ds, folder, Piece(scene.film(), told=topic), topic=topic, may_refuse=True)
+
+
+def bits_32_rounded(folder: Path) -> Case:
+    """Whole numbers of 32 bits times 1.5: 32-bit floats hold 24 bits, and neighbours become one without a word."""
+    stored = 2.0**24 + 1 + scene.film()
+    ds = writing.plain("32 bits rounded", CAPTURE, "OT", stored, bits=32, allocated=32)
+    ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = "1.5", "0", "US"
+    strict = 0.3 - 1e-6 * float(stored.max() * 1.5)  # the judge allows a millionth
+    exact = Piece(stored * 1.5, tolerance=strict)
+    near = Piece(stored * 1.5, tolerance=2.0, told="(?i)round|precision")
+    return _case(ds, folder, exact, near, topic="(?i)round|precision|32|bits", may_refuse=True)
+
+
 TRAPS = (
     monochrome1_film,
     monochrome1_signed,
@@ -307,9 +371,16 @@ TRAPS = (
     modality_lut,
     pet_suv,
     pet_without_weight,
+    pet_injected_late,
+    pet_time_zone,
+    pet_half_life_in_minutes,
     pet_counts,
     mr_scale,
     icon_first,
     overlay_plane,
     ct_localizer_units,
+    screenshot_of_ct,
+    padding_12_signed_bits,
+    presentation_shape_inverse,
+    bits_32_rounded,
 )

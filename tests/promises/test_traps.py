@@ -132,6 +132,20 @@ def test_twin_a_vague_refusal_is_a_crash_and_a_legal_file_may_not_be_refused(tra
     assert judge(Answer(error="NotImplementedError: not supported"), traps["oblique"].case)[0] == NEEDLESS
 
 
+def test_twin_a_slanted_array_is_wrong_though_its_affine_is_right(traps):
+    trap = traps["nifti-leaning"]
+    assert judge(Answer((_seen(trap),)), trap.case)[0] == SILENT
+    assert judge(Answer((_seen(trap),), warnings=("the sform is sheared",)), trap.case)[0] == WARNED
+
+
+def test_twin_rounded_numbers_are_wrong_unless_it_is_told(traps):
+    trap = traps["bits-32-rounded"]
+    rounded = trap.case.answers[0][0].values.astype(np.float32)
+    assert judge(Answer((_seen(trap),)), trap.case)[0] == RIGHT
+    assert judge(Answer((_seen(trap, array=rounded),)), trap.case)[0] == SILENT
+    assert judge(Answer((_seen(trap, array=rounded, notes=("rounded",)),)), trap.case)[0] == RIGHT
+
+
 def test_twin_an_invented_millimetre_is_wrong(traps):
     trap = traps["film-without-spacing"]
     assert judge(Answer((_seen(trap, spacing_mm={"y": 1.0, "x": 1.0}),)), trap.case)[0] == SILENT
