@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import shutil
+import warnings
 import zipfile
 from pathlib import Path
 
 import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.fileset import FileSet
 from pydicom.sequence import Sequence
 
+from overread.domain import code_of
 from overread.formats import dicomdir
 from overread.formats.door import Found, Refused, read, scan
 
@@ -67,6 +71,91 @@ def test_a_file_that_is_missing_from_the_disc_is_named(disc: Path) -> None:
     gone.unlink()
     missing = [r for r in scan(disc) if isinstance(r, Refused) and r.code == "missing-from-disc"]
     assert [r.file for r in missing] == [f"{disc / 'DICOMDIR'}!{gone.relative_to(disc).as_posix()}"]
+
+
+def _notes(source: Path) -> list[list[str]]:
+    """What each volume says of files that were lost."""
+    found = [r for r in scan(source) if isinstance(r, Found)]
+    return [[n for n in f.image.notes if code_of(n) == "files-lost"] for f in found]
+
+
+@pytest.fixture
+def two_series(shared_data: Path, tmp_path: Path) -> tuple[Path, list[Path]]:
+    """A disc with two series in one folder, its directory pydicom's, and the files of each, in their order."""
+    folder, files, names = shared_data / "dicom_series" / "hitachi" / "anatomical" / "001", FileSet(), {}
+    for series in ("1.2.3.1", "1.2.3.2"):
+        slices = sorted(map(pydicom.dcmread, folder.iterdir()), key=lambda ds: list(ds.ImagePositionPatient))
+        for n, ds in enumerate(slices):
+            ds.StudyDate, ds.StudyTime, ds.StudyID = "20200101", "10", "1"
+            ds.SeriesInstanceUID, ds.SOPInstanceUID = series, f"{series}.{n}"
+            ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+            ds.SeriesNumber, ds.InstanceNumber = int(series[-1]), n + 1
+            files.add(ds)
+            names[ds.SOPInstanceUID] = series
+    files.write(tmp_path / "two")
+    of = {str(i.SOPInstanceUID): Path(i.path) for i in FileSet(tmp_path / "two" / "DICOMDIR")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # a FileSet leaves its temporary folder to the collector
+        del files
+        gc.collect()
+    return tmp_path / "two", [of[uid] for uid in sorted(names)]
+
+
+@pytest.mark.parametrize("gone", [(0,), (3,)])
+def test_a_volume_whose_slice_is_missing_from_the_disc_says_so_and_no_other_does(
+    two_series: tuple[Path, list[Path]], gone: tuple[int, ...]
+) -> None:
+    disc, files = two_series
+    assert _notes(disc) == [[], []]
+    for n in gone:
+        files[n].rename(disc.parent / f"{n}")
+    for source in (disc, disc / "DICOMDIR"):
+        (note,) = (n for notes in _notes(source) for n in notes)
+        assert f"{len(gone)} more file" in note and "may be cut short" in note
+        first = next(r for r in scan(source) if isinstance(r, Found) and r.origin.series_uid == "1.2.3.1")
+        assert note in first.image.notes
+
+
+def test_a_slice_missing_from_a_disc_in_a_zip_is_told_of_too(
+    two_series: tuple[Path, list[Path]], tmp_path: Path
+) -> None:
+    disc, files = two_series
+    with zipfile.ZipFile(tmp_path / "disc.zip", "w") as archive:
+        for file in sorted(f for f in disc.rglob("*") if f.is_file() and f != files[0]):
+            archive.write(file, file.relative_to(disc))
+    assert sorted(map(len, _notes(tmp_path / "disc.zip"))) == [0, 1]
+
+
+def test_a_file_copied_under_another_name_is_not_missing_from_its_volume(two_series: tuple[Path, list[Path]]) -> None:
+    disc, files = two_series
+    for n, file in enumerate(files):
+        file.rename(disc / f"flat{n}.dcm")
+    assert len([r for r in scan(disc) if isinstance(r, Refused) and r.code == "missing-from-disc"]) == 8
+    assert _notes(disc) == [[], []]
+
+
+def test_where_the_directory_names_no_series_the_folder_hears_of_what_is_missing(disc: Path) -> None:
+    (disc / "DICOM" / "ST1" / "IM0").unlink()
+    for source in (disc, disc / "DICOMDIR"):
+        ((note,),) = _notes(source)
+        assert "1 more file beside it" in note
+
+
+def test_records_that_point_at_each_other_end() -> None:
+    ds = pydicom.dcmread(io.BytesIO(directory(["A", "1"], ["A", "2"])))
+    ds.OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity = 0
+    for record in ds.DirectoryRecordSequence:
+        record.OffsetOfTheNextDirectoryRecord = record.OffsetOfReferencedLowerLevelDirectoryEntity = 0
+    ds.DirectoryRecordSequence[0].SeriesInstanceUID = "1.2"
+    buffer = io.BytesIO()
+    ds.save_as(buffer)
+    places = [record.seq_item_tell for record in pydicom.dcmread(io.BytesIO(buffer.getvalue())).DirectoryRecordSequence]
+    ds.OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity = places[0]
+    ds.DirectoryRecordSequence[0].OffsetOfReferencedLowerLevelDirectoryEntity = places[1]
+    ds.DirectoryRecordSequence[1].OffsetOfTheNextDirectoryRecord = places[0]
+    buffer = io.BytesIO()
+    ds.save_as(buffer)
+    assert [named.series for named in dicomdir.named_files(buffer.getvalue())] == ["", "1.2"]
 
 
 def test_a_file_that_the_directory_does_not_name_is_still_offered(disc: Path, shared_data: Path) -> None:

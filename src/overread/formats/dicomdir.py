@@ -7,7 +7,9 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from overread.errors import UnreadableFile
@@ -19,6 +21,14 @@ _CLASS_TAG = b"\x02\0\x02\0UI"
 _MOST = 64 << 20  # bytes: some 100,000 records
 
 
+class Named(NamedTuple):
+    """A file that a record names: the parts of its path, and of which series it is which image ("" where nothing says so)."""
+
+    parts: tuple[str, ...]
+    series: str = ""
+    instance: str = ""
+
+
 def is_directory(head: bytes) -> bool:
     """True for a Media Storage Directory, by its meta header."""
     at = head.find(_CLASS_TAG, 128, 1024)
@@ -27,8 +37,8 @@ def is_directory(head: bytes) -> bool:
     )
 
 
-def named_files(raw: bytes) -> list[tuple[str, ...]]:
-    """Return the files that the records name, each as the parts of its path from the DICOMDIR's folder, in their order.
+def named_files(raw: bytes) -> list[Named]:
+    """Return the files that the records name, their paths from the DICOMDIR's folder, in the records' order.
 
     Raises
     ------
@@ -37,7 +47,7 @@ def named_files(raw: bytes) -> list[tuple[str, ...]]:
 
     References
     ----------
-    DICOM PS3.3 F.3.2.2 (Referenced File ID), PS3.10 8.2 (File IDs).
+    DICOM PS3.3 F.2.2 (the records are a tree), F.3.2.2 (Referenced File ID), PS3.10 8.2 (File IDs).
     """
     if len(raw) > _MOST:
         raise UnreadableFile(
@@ -46,8 +56,32 @@ def named_files(raw: bytes) -> list[tuple[str, ...]]:
     with warnings.catch_warnings(), refusing("a damaged DICOMDIR"):
         warnings.simplefilter("ignore")
         ds = read_dataset(io.BytesIO(raw))
-        ids = [record.get("ReferencedFileID") for record in ds.get("DirectoryRecordSequence") or ()]
-        return list(dict.fromkeys(_parts(value) for value in ids if value))
+        records = list(ds.get("DirectoryRecordSequence") or ())
+        above = _series_of(ds, records)
+        named: dict[tuple[str, ...], Named] = {}
+        for at, record in enumerate(records):
+            if value := record.get("ReferencedFileID"):
+                instance = str(record.get("ReferencedSOPInstanceUIDInFile") or "").strip(" \0")
+                named.setdefault(_parts(value), Named(_parts(value), above.get(at, ""), instance))
+        return list(named.values())
+
+
+def _series_of(ds: Dataset, records: list[Dataset]) -> dict[int, str]:
+    """Return the series of each record that lies below one. The tree is in byte offsets, whatever the records' order."""
+    at_byte = {record.seq_item_tell: at for at, record in enumerate(records)}
+    left = [(int(ds.get("OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity") or 0), "")]
+    series: dict[int, str] = {}
+    while left:
+        byte, above = left.pop()
+        at = at_byte.get(byte)
+        if at is None or at in series:  # the end of a branch, or a ring
+            continue
+        record = records[at]
+        series[at] = above
+        below = str(record.get("SeriesInstanceUID") or "").strip(" \0") or above
+        left.append((int(record.get("OffsetOfTheNextDirectoryRecord") or 0), above))
+        left.append((int(record.get("OffsetOfReferencedLowerLevelDirectoryEntity") or 0), below))
+    return series
 
 
 def _parts(value: object) -> tuple[str, ...]:
@@ -55,13 +89,13 @@ def _parts(value: object) -> tuple[str, ...]:
 
 
 def located(
-    named: Iterable[tuple[str, ...]], find: Callable[[tuple[str, ...]], str | None]
+    named: Iterable[Named], find: Callable[[tuple[str, ...]], str | None]
 ) -> Iterator[tuple[str, str | UnreadableFile]]:
     """Find each named file; a name that leads elsewhere is refused before it is looked for.
 
     Parameters
     ----------
-    named : iterable of tuple of str
+    named : iterable of Named
     find : callable
         ``on_disk(folder)`` or ``in_archive(names)``.
 
@@ -72,7 +106,7 @@ def located(
     file : str or UnreadableFile
         Where it is; else ``unsafe-name`` (CVE-2026-32711 was such a name) or ``missing-from-disc``.
     """
-    for parts in named:
+    for parts, *_ in named:
         name = "/".join(parts)
         if any(p in ("", ".", "..") or set(p) & set("/\\:\0") for p in parts):
             yield (

@@ -101,7 +101,7 @@ def _read_job(job: Job) -> list[Found | Refused]:
         return _read_array(job)
     if job.kind == "dicom":
         files = ((part.name, raw) for part, raw, _ in contents(job.parts))
-        return series.read_series(files, lost=job.lost)
+        return series.read_series(files, lost=job.lost, missing=job.missing)
     return [one for part, raw, beside in contents(job.parts) for one in _read_one(part, raw, beside)]
 
 

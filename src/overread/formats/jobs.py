@@ -56,6 +56,8 @@ class Job:
         For "refused": what the walk alone could tell.
     lost : int
         For "dicom": files of the same folders that could not be read, and do not say which series they are of.
+    missing : tuple of str
+        For "dicom": images (SOP Instance UIDs) of this series that a disc's directory names and that are not on the disc.
     """
 
     kind: str
@@ -63,6 +65,7 @@ class Job:
     chunk: Chunk | None = None
     refusal: Refused | None = None
     lost: int = 0
+    missing: tuple[str, ...] = ()
 
 
 class Jobs:
@@ -90,11 +93,12 @@ class Jobs:
                 PRIMARY KEY (job, n)) WITHOUT ROWID;
             CREATE TABLE series (key BLOB PRIMARY KEY, job INTEGER) WITHOUT ROWID;
             CREATE TABLE lost (folder BLOB PRIMARY KEY, files INTEGER) WITHOUT ROWID;
+            CREATE TABLE missing (series BLOB, instance BLOB, PRIMARY KEY (series, instance)) WITHOUT ROWID;
             BEGIN;
             """
         )
         self._rows: list[tuple] = []
-        self._count = self.parts = self.ignored = self._lost = 0
+        self._count = self.parts = self.ignored = self._lost = self._missing = 0
         self._together = ("", 0, 0, 0)  # archive, members, bytes and number of the last job of pictures
 
     def __len__(self) -> int:
@@ -105,11 +109,11 @@ class Jobs:
         gathered: list[tuple] = []
         for row in self._stored():
             if gathered and (row[0] != gathered[0][0] or (row[2] == "ignored" and len(gathered) == _AT_ONCE)):
-                yield self._doubted(_job(gathered))
+                yield self._doubted(_job(gathered), gathered[0][0])
                 gathered = []
             gathered.append(row)
         if gathered:
-            yield self._doubted(_job(gathered))
+            yield self._doubted(_job(gathered), gathered[0][0])
 
     def close(self) -> None:
         """Delete the list."""
@@ -154,9 +158,23 @@ class Jobs:
             (_blob(part.path) if rest else _folder(part),),
         )
 
-    def _doubted(self, job: Job) -> Job:
-        """Tell the job of a series how many files were lost beside it."""
-        if not self._lost or job.kind != "dicom":
+    def miss(self, series: str, instance: str) -> None:
+        """Remember an image of a series (by their UIDs) that a disc's directory names and that is not on the disc."""
+        if not self._missing:
+            self._db.execute("CREATE INDEX series_by_job ON series (job)")
+        self._missing += 1
+        self._db.execute("INSERT OR IGNORE INTO missing VALUES (?, ?)", (_blob(series), _blob(instance)))
+
+    def _doubted(self, job: Job, number: int) -> Job:
+        """Tell the job of a series how many files were lost beside it, and which of it are missing."""
+        if job.kind != "dicom":
+            return job
+        if self._missing:
+            row = self._db.execute("SELECT key FROM series WHERE job = ?", (number,)).fetchone()
+            series = row[0].rpartition(b"\0")[2] if row else None
+            asked = self._db.execute("SELECT instance FROM missing WHERE series = ? ORDER BY instance", (series,))
+            job = replace(job, missing=tuple(_text(instance) for (instance,) in asked))
+        if not self._lost:
             return job
         ask = "SELECT files FROM lost WHERE folder = ?"
         places = {_folder(part) for part in job.parts} | {_blob(part.path) for part in job.parts if part.member}

@@ -81,7 +81,10 @@ def _zip_member(whole: Part, member: zipfile.ZipInfo, archive: zipfile.ZipFile, 
 def read_directory(
     part: Part, raw: bytes, find: Callable[[tuple[str, ...]], str | None], harvest: Harvest
 ) -> Iterator[str]:
-    """Account for a disc's DICOMDIR and for what it names and is not there; yield what is there."""
+    """Account for a disc's DICOMDIR and for what it names and is not there; yield what is there.
+
+    A series hears of its files that are not there; where nothing says of which series they are, those of the folder do.
+    """
     try:
         named = dicomdir.named_files(raw)
     except UnreadableFile as error:
@@ -89,11 +92,20 @@ def read_directory(
         return
     told = f"the directory of a disc; the {len(named):,} files that it names were looked for"
     harvest.jobs.refuse(part, code="directory", reason=told)
-    for name, file in dicomdir.located(named, find):
-        if isinstance(file, UnreadableFile):
-            harvest.jobs.refuse(Part(f"{part.name}!{name}", part.path, name), file.code, str(file))
-        else:
+    beside: dict[tuple[str, ...], str] = {}  # folder as the record has it → a file that lies there
+    gone: list[dicomdir.Named] = []
+    for record, (name, file) in zip(named, dicomdir.located(named, find), strict=True):
+        if not isinstance(file, UnreadableFile):
+            beside.setdefault(record.parts[:-1], file)
             yield file
+            continue
+        harvest.jobs.refuse(Part(f"{part.name}!{name}", part.path, name), file.code, str(file))
+        gone += [record] if file.code == "missing-from-disc" else []
+    for record in gone:
+        if record.series:
+            harvest.jobs.miss(record.series, record.instance or "/".join(record.parts))
+        elif file := beside.get(record.parts[:-1]):
+            harvest.jobs.lose(Part(file, part.path, file) if part.member else Part(file, file))
 
 
 def beside_in_zip(archive: zipfile.ZipFile) -> Beside:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,7 +42,9 @@ class _File:
     raw: bytes = b""
 
 
-def read_series(files: Iterable[tuple[str, bytes | UnreadableFile]], *, lost: int = 0) -> list[Found | Refused]:
+def read_series(
+    files: Iterable[tuple[str, bytes | UnreadableFile]], *, lost: int = 0, missing: Sequence[str] = ()
+) -> list[Found | Refused]:
     """Read the files of one series; every file is in at least one of the results, and in one only unless it holds several volumes.
 
     Localizers, frames that do not say where they lie, and pictures (CR, DX, MG, US, …) become one image each; an
@@ -54,6 +56,9 @@ def read_series(files: Iterable[tuple[str, bytes | UnreadableFile]], *, lost: in
         The error says why a file of the series could not be fetched from its disk or archive.
     lost : int
         Files beside these that could not be read, and do not say which series they are of.
+    missing : sequence of str
+        SOP Instance UIDs of this series that the directory of its disc names, and of which no file was found there; one
+        that is among ``files`` all the same (copied flat, under another name) is not missing.
 
     Returns
     -------
@@ -63,6 +68,7 @@ def read_series(files: Iterable[tuple[str, bytes | UnreadableFile]], *, lost: in
     out: list[Found | Refused] = []
     slices: list[_File] = []
     seen: set[str] = set()
+    gone = set(missing)
     adrift = 0
     for name, raw in files:
         try:
@@ -72,6 +78,7 @@ def read_series(files: Iterable[tuple[str, bytes | UnreadableFile]], *, lost: in
             if file.digest in seen:
                 raise UnreadableFile("the same file a second time in its series", code="copy", do="leave it out")
             seen.add(file.digest)
+            gone -= {str(file.ds.get("SOPInstanceUID") or "").strip(" \0")} if gone else set()
             if _is_slice(file):
                 check_place(file.planes[0].position, file.planes[0].pixel_spacing)
                 slices.append(file)
@@ -80,7 +87,17 @@ def read_series(files: Iterable[tuple[str, bytes | UnreadableFile]], *, lost: in
                 out += _tried(_alone, file)
         except UnreadableFile as error:
             out.append(Refused(name, error.code, str(error)))
-    return out + [_doubted(result, out, lost, adrift) for result in _classic(slices)]
+    doubted = [_doubted(result, out, lost, adrift) for result in _classic(slices)]
+    return out + [_incomplete(result, len(gone)) for result in doubted]
+
+
+def _incomplete(result: Found | Refused, gone: int) -> Found | Refused:
+    """Say on a volume how many files of its series its disc should hold, and does not."""
+    if isinstance(result, Refused) or not gone:
+        return result
+    some = "1 more file of this series is" if gone == 1 else f"{gone} more files of this series are"
+    said = f"{some} named by the DICOMDIR of the disc and not on it; the volume may be cut short"
+    return _with(result, noted("files-lost", said))
 
 
 def _doubted(result: Found | Refused, others: list[Found | Refused], beside: int, adrift: int) -> Found | Refused:
