@@ -80,9 +80,11 @@ def _inspect(archive: Archive, page: Path | None, *, show: bool) -> Inspection:
         **_of_likeness(records, seen),
         duplicates=duplicates,
         files=files,
-        warnings=(*cut_short(archive.unclaimed()),)
-        + _warnings(studies, people["labels"], records, people["studies_without_patient"])
-        + _warnings_seen(seen, records, studies),
+        warnings=(
+            *cut_short(archive.unclaimed()),
+            *_warnings(studies, people["labels"], records, people["studies_without_patient"]),
+            *_warnings_seen(seen, records, studies),
+        ),
         contact_sheet=_contact(archive, studies, records, show=show),
         page=str(page or archive.path / "archive.html"),
     )

@@ -173,6 +173,7 @@ def _take_up_or_draw(
     if resume and own.exists():
         prepare(out, settings, resume=True)
         return planned.taken_up(own, store, divided, progress=progress)
+    say(resume and progress, f"there is nothing to resume in {out}: a new training begins")
     if asked.plan is not None:
         drawn = planned.taken_up(asked.plan, store, divided, progress=progress)
     else:
