@@ -181,7 +181,7 @@ def test_a_fault_of_ours_costs_one_series_and_is_told_as_ours(tmp_path, monkeypa
 
     from overread.formats import series
 
-    def stumble(files, *, lost=()):
+    def stumble(files, **told):
         raise IndexError("list index out of range")
 
     Pillow.new("L", (20, 20), 7).save(tmp_path / "a.png")
