@@ -162,6 +162,20 @@ def test_a_study_without_its_images_is_refused_and_nothing_of_the_step_is_kept(a
     assert list(archive.studies()) == []
 
 
+def test_an_image_that_no_study_has_any_longer_is_kept_and_not_counted(archive):
+    old, new = archive.put(CT), archive.put(replace(CT, unit="raw"))
+    archive.add(Study("S1", (old,)))
+    assert (archive.count(), archive.unclaimed()) == ((2, 1), 1)  # the twin: one that no study has yet is counted
+    archive.change([Study("S1", (new,))])
+    assert (archive.count(), archive.unclaimed(), [r.hash for r in archive.images()]) == ((1, 1), 0, [new])
+    assert archive.image(old).unit == "HU" and archive.verify() == 2
+    archive.change([Study("S2", (old,))], gone=["S1"])  # another study has it again
+    assert [r.hash for r in archive.images()] == [old]
+    archive.change([Study("S3", (old,))])
+    archive.change([], gone=["S2"])
+    assert [r.hash for r in archive.images()] == [old]  # one of the two still has it
+
+
 def test_many_studies_stream_in_pages(archive):
     name = archive.put(CT)
     archive.change(Study(f"S{i:05}", (name,)) for i in range(2500))

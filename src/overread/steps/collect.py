@@ -29,6 +29,7 @@ from overread.steps.offered import (
     Looks,
     absolute,
     entry,
+    is_healed,
     is_known,
     keys_of,
     looked_at,
@@ -159,6 +160,7 @@ class _Offer(NamedTuple):
     job: Job
     keys: list[tuple[str, Part]]
     stats: Looks
+    again: bool = False  # some of its series was read before
 
 
 class _Run:
@@ -224,9 +226,11 @@ class _Run:
         """Yield what has to be read of each job: all of a series, only the new ones of other files."""
         for some in self._offers():
             known = self.book.known([key for offer in some for key, _ in offer.keys])
-            for job, keys, stats in some:
+            for job, keys, stats, _ in some:
                 self.looked_at += 1
-                new = [(key, part) for key, part in keys if not is_known(known.get(key), stats.get(part.path))]
+                before = {key: known[key] for key, _ in keys if key in known}
+                healed = is_healed(job, before) and self.book.all_here([key for key, _ in keys])
+                new = [(k, part) for k, part in keys if healed or not is_known(before.get(k), stats.get(part.path))]
                 if new and job.kind not in ("dicom", "array") and len(new) < len(keys):
                     job = replace(job, parts=tuple(part for _, part in new))
                 if self.said.any:
@@ -235,7 +239,8 @@ class _Run:
                     if len(self.said_again) >= _QUEUED:
                         self._say_again()
                 if new:
-                    self.handed_out.append(_Offer(job, new if len(new) == len(job.parts) else keys, stats))
+                    again = job.kind == "dicom" and any(known.code is None for known in before.values())
+                    self.handed_out.append(_Offer(job, new if len(new) == len(job.parts) else keys, stats, again))
                     yield job
                 else:
                     moving.update()
@@ -284,11 +289,14 @@ class _Run:
         offered: list[Offered] = []
         sources: list[Source] = []
         rows: list[tuple] = []
+        anew: list[tuple] = []
         for offer, results in settled:
             if isinstance(results, engine.Failure):
                 results = [Refused(part.name, code="reader-died", reason=results.reason) for part in offer.job.parts]
-            self._sort(offer, results, offered, sources, rows)
+            self._sort(offer, results, offered, sources, anew if offer.again else rows)
         self.archive.record_rows(rows)
+        if anew:
+            self.archive.record_rows(anew, anew=True)
         self.moved += self.book.store(offered, sources)
 
     def _sort(
@@ -299,7 +307,7 @@ class _Run:
         sources: list[Source],
         rows: list[tuple],
     ) -> None:
-        job, keys, stats = offer
+        job, keys, stats, _ = offer
         by_name = {part.name: key for key, part in keys}
         refused: dict[str, Refused] = {}
         for result in results:
@@ -316,7 +324,7 @@ class _Run:
             sources.append(Source(file, result.origin.digest, result.row[0], own, self.said.of(names), of))
         for key, part in keys:
             refusal = refused.pop(key, None)
-            offered.append(entry(key, part, refusal, stats))
+            offered.append(entry(key, part, refusal, stats, lost=job.lost))
             if refusal is None and part.name not in self.arrays_read:
                 self.read_now += 1
                 if job.chunk:  # the other chunks are of the same file

@@ -78,11 +78,16 @@ def is_known(known: Offered | None, now: tuple[int, int] | None) -> bool:
     return known.code is None or (known.code not in _TRY_AGAIN and known.reader == overread.__version__)
 
 
-def entry(key: str, part: Part, refusal: Refused | None, stats: Looks) -> Offered:
-    """Return what is kept of a file that was read, or refused."""
+def is_healed(job: Job, known: Mapping[str, Offered]) -> bool:
+    """True for a series beside which fewer files are lost now than when it was read: its volume may say less of that."""
+    return job.kind == "dicom" and any(before.lost > job.lost for before in known.values())
+
+
+def entry(key: str, part: Part, refusal: Refused | None, stats: Looks, *, lost: int = 0) -> Offered:
+    """Return what is kept of a file that was read, or refused; ``lost`` files beside it could not be read."""
     size, mtime = stats.get(part.path, (-1, -1))
     if refusal is None:
-        return Offered(key, storable(part.name), size, mtime, reader=overread.__version__)
+        return Offered(key, storable(part.name), size, mtime, reader=overread.__version__, lost=lost)
     return Offered(key, storable(refusal.file), size, mtime, refusal.code, refusal.reason, overread.__version__)
 
 

@@ -49,6 +49,8 @@ _MIGRATIONS = (
 _IMAGE_COLUMNS = (
     "hash, bytes, dtype, shape, unit, full_range, geometry, spacing_mm, modality, attributes, notes, low, high"
 )
+_REPLACED = "CREATE TABLE IF NOT EXISTS replaced (hash TEXT PRIMARY KEY) WITHOUT ROWID"
+"""Images that no study has any longer. Made when the first one is: an archive on a disk that is only read stays as it is."""
 _STALE_AFTER_S = 24 * 3600
 _AT_ONCE = 500  # images asked for in one go
 
@@ -161,11 +163,15 @@ class Archive:
         """Make objects that :func:`write_object` has written known to the archive, all at once."""
         self.record_rows(row_of(r) for r in records)
 
-    def record_rows(self, rows: Iterable[tuple]) -> None:
-        """Do as :meth:`record` with what :func:`row_of` has made of the records, in another process perhaps."""
+    def record_rows(self, rows: Iterable[tuple], *, anew: bool = False) -> None:
+        """Do as :meth:`record` with what :func:`row_of` has made of the records, in another process perhaps.
+
+        Of an image that is known already, ``anew`` replaces what was said of it: it was read again.
+        """
         marks = ",".join("?" * 13)
         with self._lock, transact(self._db) as db:
-            db.executemany(f"INSERT OR IGNORE INTO images ({_IMAGE_COLUMNS}) VALUES ({marks})", rows)
+            how = "REPLACE" if anew else "IGNORE"
+            db.executemany(f"INSERT OR {how} INTO images ({_IMAGE_COLUMNS}) VALUES ({marks})", rows)
 
     def image(self, hash: str) -> Image:
         """Return a stored image; its voxels are read-only, and mapped from the disk when large.
@@ -187,20 +193,34 @@ class Archive:
         return _understood(record_of, rows[0])
 
     def images(self) -> Iterator[ImageRecord]:
-        """Stream what is known of every image but its voxels, ordered by hash."""
+        """Stream what is known of every image but its voxels, ordered by hash.
+
+        Without those that no study has any longer: their files were read anew, as other images. These stay stored, for a
+        finished run may show them.
+        """
+        return self._records(self._current())
+
+    def _records(self, which: str) -> Iterator[ImageRecord]:
         last = ""
-        while rows := self._rows(f"SELECT {_IMAGE_COLUMNS} FROM images WHERE hash > ? ORDER BY hash LIMIT 1000", last):
+        query = f"SELECT {_IMAGE_COLUMNS} FROM images WHERE hash > ? AND {which} ORDER BY hash LIMIT 1000"
+        while rows := self._rows(query, last):
             yield from (_understood(record_of, row) for row in rows)
             last = rows[-1][0]
 
+    def _current(self) -> str:
+        """Return the condition on images that have not been replaced."""
+        some = self._rows("SELECT 1 FROM sqlite_master WHERE name = 'replaced'")
+        return "hash NOT IN (SELECT hash FROM replaced)" if some else "TRUE"
+
     def count(self) -> tuple[int, int]:
-        """Return how many images and how many studies there are."""
-        return self._rows("SELECT (SELECT count(*) FROM images), (SELECT count(*) FROM studies)")[0]
+        """Return how many images (without replaced ones) and how many studies there are."""
+        images = f"SELECT count(*) FROM images WHERE {self._current()}"
+        return self._rows(f"SELECT ({images}), (SELECT count(*) FROM studies)")[0]
 
     def unclaimed(self) -> int:
-        """Return how many images belong to no study: above 0 after a collection that was cut short."""
+        """Return how many images belong to no study yet: above 0 after a collection that was cut short."""
         query = "SELECT count(*) FROM images WHERE hash NOT IN (SELECT value FROM studies, json_each(studies.images))"
-        return self._rows(query)[0][0]
+        return self._rows(f"{query} AND {self._current()}")[0][0]
 
     # -- studies ------------------------------------------------------------------------------------------------
 
@@ -212,6 +232,7 @@ class Archive:
         """Store or replace several studies and drop others (by pseudonym), all at once."""
         studies, gone = list(studies), list(gone)
         with self._lock, transact(self._db) as db:
+            before = self._images_of([*gone, *(study.pseudonym for study in studies)])
             db.executemany("DELETE FROM studies WHERE pseudonym = ?", [(name,) for name in gone])
             stored = self.stored({name for study in studies for name in study.images})
             for study in studies:
@@ -227,6 +248,27 @@ class Archive:
                 "VALUES (?,?,?,?,?,?,?)",
                 [row_of_study(study) for study in studies],
             )
+            self._set_aside(before, {name for study in studies for name in study.images})
+
+    def _images_of(self, names: list[str]) -> set[str]:
+        """Return the images that some studies (by pseudonym) have now."""
+        found: set[str] = set()
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT value FROM studies, json_each(studies.images) WHERE pseudonym IN ({marks})"
+            found.update(name for (name,) in self._rows(query, *some))
+        return found
+
+    def _set_aside(self, before: set[str], after: set[str]) -> None:
+        """Remember images that studies have let go and no study has now; forget it of those that one has again."""
+        if self._current() != "TRUE":
+            self._db.executemany("DELETE FROM replaced WHERE hash = ?", [(name,) for name in after])
+        if before - after:
+            claimed = {name for (name,) in self._rows("SELECT value FROM studies, json_each(studies.images)")}
+            if left := before - after - claimed:
+                self._db.execute(_REPLACED)
+                self._db.executemany("INSERT OR IGNORE INTO replaced VALUES (?)", [(name,) for name in left])
 
     def stored(self, hashes: Iterable[str]) -> set[str]:
         """Return those of some hashes that are of stored images."""
@@ -325,11 +367,11 @@ class Archive:
         if self._rows("PRAGMA integrity_check") != [("ok",)]:
             raise damaged("archive.sqlite does not pass its own check")
         n = 0
-        for n, record in enumerate(self.images(), start=1):
+        for n, record in enumerate(self._records("TRUE"), start=1):
             if content_hash(self.image(record.hash)) != record.hash:
                 raise damaged(f"the bytes of image {record.hash[:12]} do not match their hash")
             tick()
-        known = {record.hash for record in self.images()}
+        known = {record.hash for record in self._records("TRUE")}
         if any(not known.issuperset(study.images) for study in self.studies()):
             raise damaged("a study names an image that is not stored")
         return n

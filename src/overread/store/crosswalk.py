@@ -36,6 +36,11 @@ _MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX members_by_source ON members (source)
     """,
+    """
+    CREATE TABLE short (
+        key TEXT PRIMARY KEY REFERENCES offered (key) ON DELETE CASCADE, files INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
 )
 
 
@@ -62,7 +67,10 @@ def storable(name: str) -> str:
 
 @dataclass(frozen=True)
 class Offered:
-    """One file, zip member or chunk of an array that was offered; ``code`` and ``reason`` say why it was refused."""
+    """One file, zip member or chunk of an array that was offered; ``code`` and ``reason`` say why it was refused.
+
+    ``lost`` files beside it could not be read, and may have been of its series.
+    """
 
     key: str
     name: str
@@ -71,6 +79,7 @@ class Offered:
     code: str | None = None
     reason: str | None = None
     reader: str = ""
+    lost: int = 0
 
     @property
     def is_chunk(self) -> bool:
@@ -150,9 +159,25 @@ class Crosswalk:
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             marks = ",".join("?" * len(some))
-            rows = self._db.execute(f"SELECT * FROM offered WHERE key IN ({marks})", some)
+            rows = self._db.execute(
+                "SELECT offered.*, coalesce(files, 0) FROM offered LEFT JOIN short ON short.key = offered.key "
+                f"WHERE offered.key IN ({marks})",
+                some,
+            )
             out.update((row[0], Offered(*row)) for row in rows)
         return out
+
+    def all_here(self, keys: Sequence[str]) -> bool:
+        """True when this run offers all that was read together with some files, and all that was refused beside them."""
+        with_them = "SELECT 1 FROM members WHERE source = ? AND key NOT IN (SELECT key FROM present) LIMIT 1"
+        beside = f"SELECT 1 FROM offered WHERE key > ? AND key < ? AND code IS NOT NULL AND NOT {_OF_THIS_RUN} LIMIT 1"
+        read_as = "SELECT source FROM members WHERE key = ?"
+        sources = {source for key in keys for source in self._db.execute(read_as, (key,))}
+        folders = {key[: max(key.rfind("/"), key.rfind("!")) + 1] for key in keys}
+        return not (
+            any(self._db.execute(with_them, source).fetchone() for source in sources)
+            or any(self._db.execute(beside, (f, f"{f}\U0010ffff")).fetchone() for f in folders)
+        )
 
     def refused(self, *places: str) -> Iterator[Offered]:
         """Yield what was refused of this run's files, of what lies in them, and of ``places``, ordered by key."""
@@ -241,7 +266,8 @@ class Crosswalk:
             for key in known:
                 self._forget(key)
             rows = [(e.key, e.name, e.size, e.mtime_ns, e.code, e.reason, e.reader) for e in entries]
-            db.executemany("INSERT OR REPLACE INTO offered VALUES (?,?,?,?,?,?,?)", rows)
+            db.executemany("INSERT OR REPLACE INTO offered VALUES (?,?,?,?,?,?,?)", rows)  # forgets what was short
+            db.executemany("INSERT OR REPLACE INTO short VALUES (?,?)", {(e.key, e.lost) for e in entries if e.lost})
             elsewhere = self._elsewhere(fresh)
             last = db.execute("SELECT coalesce(max(id), 0) FROM sources").fetchone()[0]
             new, members = [], []
