@@ -145,9 +145,8 @@ def sealed_again(run: Path) -> None:
             (run / name).unlink(missing_ok=True)
     card = json.loads((run / "card.json").read_text())
     known = {k: v for k, v in card.items() if k in ModelCard.__dataclass_fields__}
-    card = ModelCard(
-        **{**known, "hashes": {**known["hashes"], **seal(run)}, "limits": tuple(known["limits"]), "performance": {}}
-    )
+    hashes = {k: v for k, v in known["hashes"].items() if k in ("code", "environment")} | seal(run)
+    card = ModelCard(**{**known, "hashes": hashes, "limits": tuple(known["limits"]), "performance": {}})
     write_json(run / "card.json", plain(card))
     seal(run, card=card.fingerprint)
 

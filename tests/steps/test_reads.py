@@ -136,7 +136,8 @@ def test_the_archive_tells_its_own_count(measured):
 def _without(n):
     def change(run: Path, _) -> None:
         lines = (run / NAME).read_text().splitlines(keepends=True)
-        (run / NAME).write_text("".join(lines[:n] + lines[n + 1 :]))
+        del lines[n]
+        (run / NAME).write_text("".join(lines))
 
     return change
 
@@ -187,8 +188,8 @@ def _of_another_model(run: Path, _) -> None:
 TAMPERED = {
     "the first read removed": (_without(0), "record 1"),
     "a read in the middle removed": (_without(2), "record 3"),
-    "the last record removed": (_without(4), "record 5 is missing"),
-    "a read altered": (_altered, "record 3 does not match its hash"),
+    "the last record removed": (_without(-1), r"record \d+ is missing"),
+    "a read altered": (_altered, r"record \d+ does not match its hash"),
     "a read put in": (_twice, "record 2"),
     "the journal deleted": (_gone(NAME), "ends after 0"),
     "its head deleted": (_gone(f"{NAME}.head"), "head is missing"),

@@ -227,10 +227,11 @@ def test_forged_scores_with_their_new_hash_in_the_manifest_are_refused(copy, don
     other = done.parent / "other"
     verbs = {"evaluate": lambda: evaluate(copy, now=NOW), "on": lambda: evaluate(copy, on=other, now=NOW)}
     verbs |= {"verify": lambda: verify(copy), "report": lambda: report(copy), "compare": lambda: compare(copy, done)}
-    verbs |= {"seeds": lambda: evaluate(done, seeds_from=[copy], now=NOW)}
+    shutil.copytree(done, tmp_path / "another")
+    verbs |= {"seeds": lambda: evaluate(tmp_path / "another", seeds_from=[copy], now=NOW)}
     for verb in verbs.values():
         with pytest.raises(
-            (IntegrityError, RunError), match=r"scores\.csv|no report\.json|no record of the read"
+            (IntegrityError, RunError), match=r"scores\.csv|card\.json|no report\.json|no record of the read"
         ) as refused:
             verb()
     if how != "nothing measured yet":

@@ -190,8 +190,8 @@ def check_run(path: Path) -> VerifiedRun:
         If the run is not finished.
     """
     files = Model.load(path).files
-    refuse_unsealed(path)
     kept = reads.check(path)
+    refuse_unsealed(path)  # after the chain of the journal that it asks was followed
     loose = [name for name in LATER if name not in files and (path / name).is_file()]
     unread = [
         f"{name} is not sealed, as an older version left it: nothing reads it until it is made anew" for name in loose
