@@ -74,6 +74,19 @@ def test_the_word_of_a_file_lost_beside_a_volume_goes_when_the_file_is_read(disc
     assert run(disc, into=tmp_path / "a").read == 0
 
 
+@pytest.mark.parametrize("bad", ["001.dcm", "004.dcm"])  # the last and the first of the volume
+def test_a_volume_that_was_stored_whole_stays_when_a_slice_goes_bad(disc, tmp_path, bad):
+    run(disc, into=tmp_path / "a")
+    before = _told(tmp_path / "a")
+    whole = _cut(disc / bad)
+    again = run(disc, into=tmp_path / "a")
+    assert ([r["code"] for r in again.refused], again.images) == (["truncated"], 2)
+    assert _told(tmp_path / "a") == before
+    (disc / bad).write_bytes(whole)
+    healed = run(disc, into=tmp_path / "a")
+    assert (healed.images, healed.refused) == (2, ()) and _told(tmp_path / "a") == before
+
+
 def test_a_part_of_a_short_series_that_is_offered_alone_replaces_nothing(disc, tmp_path):
     _cut(disc / "other.dcm")
     run(disc, into=tmp_path / "a")

@@ -62,6 +62,14 @@ def test_a_series_that_grows_replaces_the_shorter_one(book):
     assert files(book) == [("/s/1.dcm", "long")]
 
 
+def test_a_volume_outlives_its_first_file_and_not_all_of_them(book):
+    store(book, "/s/1.dcm", "whole", keys=("/s/1.dcm", "/s/2.dcm"))
+    book.store([offered("/s/1.dcm", code="truncated", reason="cut")], ())
+    assert files(book) == [("/s/1.dcm", "whole")]  # the second is known and will not be read again
+    book.store([offered("/s/2.dcm", code="truncated", reason="cut")], ())
+    assert files(book) == []
+
+
 def test_a_moved_file_is_the_same_and_a_copy_is_not(book):
     store(book, "/old/a.png", "i1")
     assert store(book, "/new/a.png", "i1") == 1  # the old place was not offered in this run

@@ -263,8 +263,9 @@ class Crosswalk:
         entries, fresh, moved = list(offered), list(sources), 0
         with transact(self._db) as db:
             known = self.known([entry.key for entry in entries])
+            refused = {entry.key for entry in entries if entry.code is not None}
             for key in known:
-                self._forget(key)
+                self._forget(key, first=key not in refused)
             rows = [(e.key, e.name, e.size, e.mtime_ns, e.code, e.reason, e.reader) for e in entries]
             db.executemany("INSERT OR REPLACE INTO offered VALUES (?,?,?,?,?,?,?)", rows)  # forgets what was short
             db.executemany("INSERT OR REPLACE INTO short VALUES (?,?)", {(e.key, e.lost) for e in entries if e.lost})
@@ -327,12 +328,16 @@ class Crosswalk:
         query = "SELECT file FROM sources JOIN members ON source = id WHERE key = ?"
         return {key: [file for (file,) in self._db.execute(query, (key,))] for key in keys}
 
-    def _forget(self, key: str) -> None:
-        """Drop the sources whose first file this was; the file is being read anew."""
+    def _forget(self, key: str, *, first: bool) -> None:
+        """Drop the sources that were read from this file alone and, where ``first``, those whose first file it was.
+
+        The file has been read anew. Where it can no longer be read, a volume of it and others stays as it was stored:
+        the others are not read again.
+        """
         self._db.execute(
-            "DELETE FROM sources WHERE id IN (SELECT source FROM members WHERE key = ?) AND (file = ? OR 1 = "
+            "DELETE FROM sources WHERE id IN (SELECT source FROM members WHERE key = ?) AND ((? AND file = ?) OR 1 = "
             "(SELECT count(*) FROM members WHERE source = id))",
-            (key, key),
+            (key, first, key),
         )
         self._db.execute("DELETE FROM members WHERE key = ?", (key,))
 
