@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -143,6 +144,8 @@ def sealed_again(run: Path) -> None:
     if (run / "testing-reads.jsonl").exists():
         for name in ("testing-reads.jsonl", "testing-reads.jsonl.head", "metrics.json", "report.json", "heatmaps.json"):
             (run / name).unlink(missing_ok=True)
+        for elsewhere in run.glob("on-*"):
+            shutil.rmtree(elsewhere)
     card = json.loads((run / "card.json").read_text())
     known = {k: v for k, v in card.items() if k in ModelCard.__dataclass_fields__}
     hashes = {k: v for k, v in known["hashes"].items() if k in ("code", "environment")} | seal(run)
