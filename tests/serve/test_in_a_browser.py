@@ -332,7 +332,7 @@ def test_why_a_study_was_moved_up_is_told_after_the_own_impression(house, inbox,
     hospital.work()
     studies = {e.patient: e.study for e in hospital.room.inbox.entries()}
     doctor = Doctor(browser, hospital)
-    assert "moved up by the machine, before 1 that came earlier" in doctor.find("#list").text
+    assert "moved up by the machine, before 1 that came no later" in doctor.find("#list").text
     doctor.open(studies["PH-002"])
     assert "because of" not in doctor.find("body").text
     doctor.say("unsure")

@@ -51,6 +51,14 @@ def test_urgency_puts_present_first_then_refer_then_absent_then_waiting_time():
     assert alone[0].moved_up == 0  # the twin: nobody is passed by, so nothing was moved
 
 
+def test_what_came_together_is_not_said_to_stand_by_arrival_where_the_machine_ordered_it():
+    cases = [case("a", 0, "absent"), case("b", 0, "present", 0.9), case("c", 0, "present", 0.7), case("d", 0, "refer")]
+    rows, _ = worklist(cases, now=START.replace(hour=10))
+    assert [(r.entry.study, r.moved_up) for r in rows] == [("b", 3), ("c", 2), ("d", 1), ("a", 0)]
+    rows, _ = worklist(cases, now=START.replace(hour=10), by_urgency=False)  # the twin
+    assert not any(r.moved_up for r in rows)
+
+
 def test_no_study_sinks_in_silence():
     cases = [case("first", 0, "absent"), case("second", 1, "present", 0.9), case("third", 2, "refer")]
     rows, _ = worklist(cases, now=START.replace(hour=10))

@@ -32,7 +32,7 @@ WAITING, OPENED, READING, SIGNED, VOID = "waiting", "opened", "machine", "signed
 class Row:
     """One line of the worklist.
 
-    ``moved_up`` counts the earlier arrivals that the machine put the study before. It does not say why: neither page
+    ``moved_up`` counts the studies that came no later and that the machine put this one before. It does not say why: neither page
     nor data tell a finding, or whether it is "present" or "refer", before the reader's own impression. ``passed_by``
     counts the later arrivals now above it: no study sinks in silence.
     """
@@ -78,15 +78,17 @@ def worklist(
         False: by arrival only.
     """
 
+    def rank(item) -> tuple[int, float]:
+        return urgency(item[1].report) if item[1] and by_urgency else (2, 0.0)
+
     def key(item) -> tuple:
-        entry, draft, _, _ = item
-        rank = urgency(draft.report) if draft and by_urgency else (2, 0.0)
-        return *rank, entry.arrived, entry.study
+        return *rank(item), item[0].arrived, item[0].study
 
     waiting = sorted((s for s in studies if s[2] != SIGNED), key=key)
     rows = []
-    for i, (entry, _, state, signature) in enumerate(waiting):
-        up = sum(other.arrived < entry.arrived for other, *_ in waiting[i + 1 :])
+    for i, item in enumerate(waiting):
+        entry, _, state, signature = item
+        up = sum(below[0].arrived <= entry.arrived and rank(below) > rank(item) for below in waiting[i + 1 :])
         passed = sum(other.arrived > entry.arrived for other, *_ in waiting[:i])
         rows.append(Row(entry, state, up, passed, waited(entry.arrived, now), signature))
     signed = sorted((s for s in studies if s[2] == SIGNED), key=lambda s: s[3].time if s[3] else "", reverse=True)
