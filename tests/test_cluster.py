@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from small_disk import small_disk
 
 if importlib.util.find_spec("ray") is None:  # not imported here: it reads its environment once, when it is
     pytest.skip("Ray is not installed: pip install 'overread[cluster]'", allow_module_level=True)
@@ -190,26 +191,20 @@ def test_a_collector_that_is_killed_goes_on_where_it_was(hosts, films, tmp_path)
         assert archive.verify() == whole.verify()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_is_named_and_the_same_command_goes_on(hosts, films, tmp_path):
     disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], check=False).returncode:
-        pytest.skip("this machine lets nobody mount a small disk")
-    try:
+    with small_disk(disk, size="400k") as enlarge:
         with pytest.raises(ArchiveError, match=r"^the disk of the archive is full; .* run the same command again"):
             collected(films, disk / "a", cluster=hosts.address)
         with Archive.open(disk / "a") as archive:
             archive.verify()
-        subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+        enlarge("20m")
         collected(films, disk / "a", cluster=hosts.address)
         with Archive.open(disk / "a") as archive, Archive.create(tmp_path / "whole") as whole:
             collected(films, tmp_path / "whole", workers=1)
             assert list(archive.studies()) == list(whole.studies())
             assert archive.verify() == whole.verify()
         assert not list(disk.rglob(".seen-by-all-*"))
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_predict_explain_and_evaluate_give_the_same_bytes(hosts, tmp_path, monkeypatch):

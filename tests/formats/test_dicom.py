@@ -12,6 +12,7 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_image import saved
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
@@ -41,12 +42,6 @@ def made(values: np.ndarray | None = None, *, modality: str = "DX", **header: ob
     for keyword, value in header.items():
         setattr(ds, keyword, value)
     return ds
-
-
-def saved(ds: Dataset) -> bytes:
-    buffer = io.BytesIO()
-    ds.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 def image(ds: Dataset) -> Image:

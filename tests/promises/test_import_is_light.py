@@ -18,12 +18,12 @@ HEAVY = (
 )
 
 
-def loaded(code: str) -> set[str]:
+def loaded(code: str, among: tuple[str, ...] = HEAVY) -> set[str]:
     told = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True
     )
     assert told.returncode == 0, told.stderr
-    return set(told.stdout.split()) & set(HEAVY)
+    return set(told.stdout.split()) & set(among)
 
 
 def test_the_command_line_and_the_package_load_nothing_heavy():
@@ -38,20 +38,12 @@ SLOW = ("scipy.stats", "scipy.ndimage", "sklearn", "nibabel", "highdicom", "matp
 """What an answer does not use: loading these took longer than answering."""
 
 
-def slow_after(code: str) -> set[str]:
-    told = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True
-    )
-    assert told.returncode == 0, told.stderr
-    return set(told.stdout.split()) & set(SLOW)
-
-
 def test_a_prediction_loads_nothing_that_it_does_not_use():
-    assert slow_after("import overread; overread.predict") == set()
+    assert loaded("import overread; overread.predict", SLOW) == set()
 
 
 def test_the_check_of_a_prediction_can_fail():
-    assert "highdicom" in slow_after("import overread.formats.evidence")
+    assert "highdicom" in loaded("import overread.formats.evidence", SLOW)
 
 
 BLOCKED = """

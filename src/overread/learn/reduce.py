@@ -5,6 +5,7 @@ Whether the smaller graph may be used is not decided here: `agreement` says what
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -45,12 +46,10 @@ def reduced(graph: bytes, how: str, inputs: Sequence[np.ndarray]) -> bytes:
     """
     if how not in WAYS:
         raise ExportError(f"the precision {how!r}", expected="one of " + ", ".join(WAYS), do="name one of these")
-    try:
-        import onnx  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("onnx") is None:
         raise ExportError(
             "the package onnx is not installed", expected="the extra [train]", do='run: pip install "overread[train]"'
-        ) from None
+        )
     return _half(graph) if how == "float16" else _eight_bits(graph, inputs)
 
 

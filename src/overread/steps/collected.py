@@ -107,6 +107,17 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}"
 
 
+def counted_of(number: int, what: str) -> str:
+    """Say how many there are.
+
+    Examples
+    --------
+    >>> counted_of(1, "report"), counted_of(1200, "report")
+    ('1 report', '1,200 reports')
+    """
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def duplicates_told(duplicates: int) -> str:
     """Say how many files were copies."""
     return f"{duplicates:,} {'file holds' if duplicates == 1 else 'files hold'} a picture that another one had already"

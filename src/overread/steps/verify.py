@@ -11,7 +11,7 @@ from overread.domain.canonical import plain
 from overread.errors import NothingToDo
 from overread.learn.predict import Model
 from overread.steps import reads
-from overread.steps.collected import cut_short
+from overread.steps.collected import counted_of, cut_short
 from overread.steps.printed import check_pages
 from overread.steps.progress import bar
 from overread.steps.run import LATER, refuse_unsealed
@@ -197,17 +197,6 @@ def check_run(path: Path) -> VerifiedRun:
         f"{name} is not sealed, as an older version left it: nothing reads it until it is made anew" for name in loose
     ]
     return VerifiedRun(len(files), kept.by, kept.figures, kept.head, (*kept.notes, *unread))
-
-
-def counted_of(number: int, what: str) -> str:
-    """Say how many there are.
-
-    Examples
-    --------
-    >>> counted_of(1, "report"), counted_of(1200, "report")
-    ('1 report', '1,200 reports')
-    """
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _with_pages(path: Path, found: VerifiedRun) -> VerifiedRun:
