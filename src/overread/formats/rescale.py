@@ -135,7 +135,7 @@ def _is_capture(ds: Header) -> bool:
     return not str(ds.get("RescaleType") or "").strip() or int(ds.get("BitsStored") or _HU_BITS) <= _HU_BITS
 
 
-_STEP_LOST = 0.1
+STEP_LOST = 0.1
 """Rounding by more than this part of the step between two stored values is told."""
 
 
@@ -168,7 +168,7 @@ def rescaled(
         return _shifted(values, int(slope), int(intercept), full_range, reached), full_range
     scaled = values * slopes.reshape(-1, 1, 1) + intercepts.reshape(-1, 1, 1)  # float64: exact for every stored integer
     out = smallest_integer_or_float(scaled, full_range)
-    worth = _STEP_LOST * float(np.abs(slopes).min())
+    worth = STEP_LOST * float(np.abs(slopes).min())
     if max(-full_range[0], full_range[1]) > worth * 2**24:  # else rounding cannot be as much: 24 bits are held
         notes += lost_in_single(scaled, out, tolerance=worth)
     return out, full_range

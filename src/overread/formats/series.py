@@ -23,7 +23,7 @@ from overread.formats.laid import Put, stacked
 from overread.formats.limits import check_bytes, check_place, one_channel, refusing, smallest_integer_or_float
 from overread.formats.planes import Plane, image_type, is_localizer, planes
 from overread.formats.stack import single
-from overread.formats.units import Pixels, finished, finished_together, inverted_window, numbers, physical
+from overread.formats.units import Pixels, finished, finished_together, inverted_window, joined, numbers, physical
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _MEANING = ("RescaleSlope", "RescaleIntercept", "PhotometricInterpretation", "BitsAllocated", "PixelRepresentation")
@@ -267,11 +267,10 @@ def _joined(files: list[_File], parts: list[Pixels], part: Part) -> Found:
         )
     parts = finished_together(parts)
     full_range = parts[0].full_range
-    voxels = np.concatenate([p.voxels for p in parts])  # NumPy widens to a dtype that holds them all
+    voxels, lost = joined(parts)
     if voxels.ndim == 3 and full_range is not None and voxels.dtype.kind in "iu":
         voxels = smallest_integer_or_float(voxels, full_range)
-    voxels = voxels.astype(np.float32) if voxels.dtype == np.float64 else voxels
-    notes = tuple(note for p in parts for note in p.notes)
+    notes = (*(note for p in parts for note in p.notes), *lost)
     return _found(files, _stacked(Put(voxels, parts[0], notes=notes), part, files[0]))
 
 

@@ -11,10 +11,10 @@ from pydicom.dataset import Dataset
 from overread.domain import noted
 from overread.errors import UnreadableFile
 from overread.formats.colours import table_of
-from overread.formats.limits import finite, smallest_integer
+from overread.formats.limits import finite, lost_in_single, smallest_integer
 from overread.formats.pixels import Header, decode
 from overread.formats.plain import plain
-from overread.formats.rescale import RESCALE_TYPES, rescale, rescaled, unit_of
+from overread.formats.rescale import RESCALE_TYPES, STEP_LOST, rescale, rescaled, unit_of
 from overread.formats.suv import suv
 
 
@@ -26,6 +26,7 @@ class Pixels:
     ``inverted``: they were turned over within ``full_range``, so their window has to be turned too.
     ``padding``: lowest and highest of the values, as they now are, that are not anatomy; they were not changed.
     ``stored_padding``: the same as stored; where it stands alone, the frames differ in what it has become.
+    ``step``: what lies between two neighbouring stored whole numbers at least; 0 where stored numbers are no such.
     """
 
     voxels: np.ndarray
@@ -36,6 +37,7 @@ class Pixels:
     inverted: bool = False
     padding: tuple[float, float] | None = None
     stored_padding: tuple[float, float] | None = None
+    step: float = 0.0
 
 
 def numbers(raw: bytes) -> Pixels | None:
@@ -101,6 +103,7 @@ def physical(ds: Header) -> Pixels:
         dark_is_high=dark_is_high,
         padding=padding,
         stored_padding=stored_padding,
+        step=0.0 if table or values.dtype.kind == "f" else float(np.abs(slopes).min()),
     )
 
 
@@ -130,6 +133,7 @@ def finished(pixels: Pixels, *, padded: str = "") -> Pixels:
     voxels, inverted = pixels.voxels, False
     if pixels.dark_is_high and pixels.unit == "stored" and full_range is not None:
         voxels, inverted = _turned_over(voxels, full_range), True
+        notes += _lost_in_turning(pixels, full_range, voxels)
         padding = None if padding is None else (sum(full_range) - padding[1], sum(full_range) - padding[0])
         notes.append(noted("inverted", "MONOCHROME1 inverted to MONOCHROME2"))
     elif pixels.dark_is_high:
@@ -144,6 +148,48 @@ def finished(pixels: Pixels, *, padded: str = "") -> Pixels:
         )
         notes.append(noted("padding", f"{said}; frames with different rescales have made different values of them"))
     return replace(pixels, voxels=voxels, inverted=inverted, padding=padding, notes=tuple(dict.fromkeys(notes)))
+
+
+def _lost_in_turning(pixels: Pixels, full_range: tuple[float, float], turned: np.ndarray) -> list[str]:
+    """The note on numbers that 32-bit floats held as they were stored, and do not hold turned over (a range of 32 bits)."""
+    if turned.dtype.kind != "f" or not beyond_single(turned, pixels.step):
+        return []
+    exact = sum(full_range) - pixels.voxels.astype(np.float64)
+    return lost_in_single(exact, turned, tolerance=STEP_LOST * pixels.step)
+
+
+def beyond_single(values: np.ndarray, step: float) -> bool:
+    """True where values lie so far up that 32-bit floats may round them by more than is worth a word.
+
+    Examples
+    --------
+    >>> beyond_single(np.array([2.0**24]), 1.0), beyond_single(np.array([2.0**24]), 16.0)
+    (True, False)
+    """
+    return bool(step) and max(-float(values.min()), float(values.max())) > STEP_LOST * step * 2**24
+
+
+def joined(parts: list[Pixels]) -> tuple[np.ndarray, list[str]]:
+    """Return the slices of one volume in one dtype, and the note on what it does not hold of them.
+
+    Whole numbers of 32 bits beside fractions (slices with rescales of their own) become 32-bit floats.
+
+    Parameters
+    ----------
+    parts : list of Pixels
+        Finished, of one shape.
+
+    Raises
+    ------
+    UnreadableFile
+        ``unsupported-format`` where 32-bit floats could not tell any two values apart.
+    """
+    voxels = np.concatenate([p.voxels for p in parts])  # NumPy widens to a dtype that holds them all
+    if voxels.dtype != np.float64:
+        return voxels, []
+    single = voxels.astype(np.float32)
+    step = min((p.step for p in parts if p.step), default=0.0)
+    return single, lost_in_single(voxels, single, tolerance=STEP_LOST * step) if beyond_single(single, step) else []
 
 
 def finished_together(parts: list[Pixels]) -> list[Pixels]:
