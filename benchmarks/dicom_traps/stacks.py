@@ -159,6 +159,36 @@ def acquisitions_apart(folder: Path) -> Case:
     return series(folder, sets, true_volume(low), true_volume(high), topic=topic, numbers=(r"\d",), may_refuse=True)
 
 
+def _end_to_end(folder: Path, name: str, *, told: str = "", **facts: tuple[object, object]) -> Case:
+    """Twelve even slices; the upper six have other facts than the lower six, and are 600 brighter."""
+    affine = scene.placed()
+    sets, values = writing.slices(name, affine), scene.volume(affine)
+    values[6:] += 600
+    for k, ds in enumerate(sets):
+        writing.pixels(ds, values[k] + 1024)
+        for keyword, (below, above) in facts.items():
+            setattr(ds, keyword, below if k < 6 else above)
+    if told:
+        whole = Piece(values, affine, units=("HU",), told=told)
+        return series(folder, sets, whole, topic=told)
+    upper = affine.copy()
+    upper[:3, 3] += 6 * affine[:3, 0]
+    apart = [Piece(v, a, units=("HU",)) for v, a in ((values[:6], affine), (values[6:], upper))]
+    return series(folder, sets, *apart, topic=_DOUBLE + "|kernel|voltage", numbers=(r"\d",), may_refuse=True)
+
+
+def acquisitions_end_to_end(folder: Path) -> Case:
+    """A second acquisition, after contrast, begins where the first ends: evenly spaced, and half of the body enhances."""
+    words = r"(?i)acquisition|end.to.end|differ|jump|two scans"
+    facts = {"AcquisitionNumber": (1, 2), "AcquisitionTime": ("101500", "103000")}
+    return _end_to_end(folder, "end to end", told=words, **facts)
+
+
+def kernels_end_to_end(folder: Path) -> Case:
+    """The upper half was made with another kernel and another tube voltage: its numbers mean something else."""
+    return _end_to_end(folder, "kernels end to end", ConvolutionKernel=("SOFT", "SHARP"), KVP=("80", "140"))
+
+
 def _in_turn(folder: Path, name: str, keyword: str, *, brighter: float, **more: object) -> Case:
     """Twelve even slices that take turns in a fact; the second, fourth, … are ``brighter``."""
     affine = scene.placed()
@@ -327,6 +357,8 @@ TRAPS = (
     echoes,
     diffusion,
     acquisitions_apart,
+    acquisitions_end_to_end,
+    kernels_end_to_end,
     acquisitions_in_turn,
     temporal_in_turn,
     packages_of_one_scan,

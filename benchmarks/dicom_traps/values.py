@@ -348,6 +348,15 @@ def bits_32_rounded(folder: Path) -> Case:
     return _case(ds, folder, exact, near, topic="(?i)round|precision|32|bits", may_refuse=True)
 
 
+def monochrome1_32_bits(folder: Path) -> Case:
+    """A film of 32 bits whose low values are shown bright: turned over in its full range, 32-bit floats hold no two of 256 neighbours apart."""
+    ds = writing.plain("32 bits dark", CAPTURE, "OT", scene.film() * 40, bits=32, allocated=32)
+    ds.PhotometricInterpretation = "MONOCHROME1"
+    exact = Piece(-scene.film() * 40.0, offset_free=True)
+    near = Piece(-scene.film() * 40.0, tolerance=256, offset_free=True, told="(?i)round|precision")
+    return _case(ds, folder, exact, near, topic="(?i)round|precision|32|bits|monochrome1", may_refuse=True)
+
+
 TRAPS = (
     monochrome1_film,
     monochrome1_signed,
@@ -383,4 +392,5 @@ TRAPS = (
     padding_12_signed_bits,
     presentation_shape_inverse,
     bits_32_rounded,
+    monochrome1_32_bits,
 )

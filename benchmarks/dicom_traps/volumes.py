@@ -199,6 +199,23 @@ def slopes_by_slice_monochrome1(folder: Path) -> Case:
     return series(folder, sets, piece, topic="(?i)monochrome1")
 
 
+def slopes_by_slice_32_bits(folder: Path) -> Case:
+    """Whole numbers of 25 bits in most slices, halves in one: joined in 32-bit floats, neighbouring values become one."""
+    affine = scene.placed()
+    sets, values = writing.slices("slopes 32", affine), scene.volume(affine) + 2.0**24 + 1025
+    for k, ds in enumerate(sets):
+        slope = 0.5 if k == 4 else 1
+        writing.pixels(ds, values[k] / slope, bits=32, allocated=32)
+        ds.RescaleSlope, ds.RescaleIntercept = writing.number(slope), "0"
+        ds.SOPClassUID, ds.Modality = MR, "MR"
+        del ds.RescaleType
+    strict = 0.3 - 1e-6 * float(values.max())  # the judge allows a millionth
+    topic = "(?i)round|precision|bits"
+    case = series(folder, sets, Piece(values, affine, tolerance=strict), topic=topic, may_refuse=True)
+    near = Piece(values, affine, tolerance=2.0, told="(?i)round|precision")
+    return Case(case.path, case.kind, (*case.answers, (near,)), topic=topic, may_refuse=True)
+
+
 def pixel_spacing_missing(folder: Path) -> Case:
     """No Pixel Spacing: nobody knows how large a lesion is, and 1 mm is an invention."""
     affine = scene.placed()
@@ -262,6 +279,7 @@ TRAPS = (
     report_in_folder,
     slopes_by_slice,
     slopes_by_slice_monochrome1,
+    slopes_by_slice_32_bits,
     pixel_spacing_missing,
     orientation_missing,
     bad_cosines,

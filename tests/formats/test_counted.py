@@ -121,3 +121,48 @@ def test_of_many_moments_neighbours_are_compared_and_those_that_run_to_and_fro(o
     volumes[one][2], volumes[other][2] = volumes[other][2].copy(), volumes[one][2].copy()
     with pytest.raises(UnreadableFile, match=f"slices 2 and 3 of volumes {one + 1} and {other + 1}"):
         check_order(volumes)
+
+
+BLOCKS = {"AcquisitionNumber": [3] * 5 + [7] * 7, "TemporalPositionIdentifier": [3] * 5 + [7] * 7}
+TIMES = {"AcquisitionTime": ["100000"] * 5 + ["101500"] * 7}
+
+
+@pytest.mark.parametrize("said", [BLOCKS, TIMES])
+@pytest.mark.parametrize("brighter", [0, 900])
+def test_acquisitions_end_to_end_are_one_volume_that_says_where_they_meet(said: dict, brighter: int) -> None:
+    """A scan in two blocks of the table, and two examinations under one number: the header is the same, the pixels are not."""
+    pixels = anatomy(12)
+    pixels[5:] += brighter
+    for keyword, values in said.items():
+        (one,) = scan(pixels, **{keyword: values})
+        assert one.image.voxels.shape == (12, 24, 20)
+        notes = [n for n in one.image.notes if code_of(n) == "end-to-end"]
+        assert len(notes) == (said is BLOCKS or brighter > 0)  # times of day are told of only where the pixels jump
+        for note in notes:
+            assert ("a jump" in note) == (brighter > 0)
+            assert ("(1 to 5 of 3, 6 to 12 of 7)" if said is BLOCKS else "(1 to 5, 6 to 12)") in note
+            assert "1000" not in note
+
+
+def test_twin_slabs_of_one_scan_and_turns_are_not_called_end_to_end() -> None:
+    for numbers in (list(range(12)), [1] * 12, [1, 1, 2, 2] * 3, [1] * 10 + [2] * 2, [1] * 4 + [2] * 4 + [1] * 4):
+        (one,) = scan(anatomy(12), AcquisitionNumber=numbers)
+        assert "end-to-end" not in map(code_of, one.image.notes)
+
+
+def test_scans_end_to_end_of_two_kernels_are_two_volumes() -> None:
+    pixels = anatomy(12)
+    soft, sharp = scan(pixels, ConvolutionKernel=["SOFT"] * 5 + ["SHARP"] * 7, KVP=[80] * 5 + [140] * 7)
+    assert np.array_equal(soft.image.voxels, pixels[:5].astype(np.uint16))
+    assert np.array_equal(sharp.image.voxels, pixels[5:].astype(np.uint16))
+    assert sharp.image.geometry.affine[2][3] == 10.0
+    assert any(
+        "slices 6 to 12 of 12 that lie end to end and differ in reconstruction kernel and tube voltage" in n
+        for n in sharp.image.notes
+    )
+    for kernels in (
+        ["SOFT"] * 10 + ["SHARP"] * 2,
+        ["SOFT"] * 6 + [None] * 6,
+    ):  # too few for a volume; half do not say it
+        (one,) = scan(pixels, ConvolutionKernel=kernels)
+        assert "facts-change" in map(code_of, one.image.notes)

@@ -6,7 +6,7 @@ objects (a file a series) are cut by the same rules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -52,6 +52,8 @@ class Part:
         pixels have to be compared (``check_order``).
     woven : Woven or None
         Set for a stack whose slices take turns in a fact: whether they are one scan, their pixels have to say (``unwoven``).
+    joined : Joined or None
+        Set for a stack of several acquisitions that lie end to end: how well they join, their pixels have to say.
     """
 
     frames: tuple[int, ...]
@@ -62,6 +64,20 @@ class Part:
     copies: tuple[int, ...] = ()
     counted: bool = False
     woven: Woven | None = None
+    joined: Joined | None = None
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Where the acquisitions of one even stack lie end to end, and what changes there.
+
+    ``starts``: the first slice of each, from 0, in the order of the stack. ``values``: each one's number, none for what
+    is told to nobody (times of day). A helical scan in two blocks of the table lies so, and so do a chest and an abdomen.
+    """
+
+    words: str
+    starts: tuple[int, ...]
+    values: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -175,8 +191,10 @@ def _even(frames: list[Frame], group: list[int], taken: np.ndarray | None) -> li
     """One volume; where it is uneven because two were laid into one another or end to end, those two."""
     part = _one(frames, group)
     if part.stack is not None:
+        if apart := _end_to_end(frames, part.frames):
+            return apart
         notes = (*part.notes, *_skipped(frames, part.frames))
-        return [replace(part, notes=notes, woven=_woven(frames, part.frames))]
+        return [replace(part, notes=notes, woven=_woven(frames, part.frames), joined=_joined(frames, part.frames))]
     uneven = part.refusal is not None and part.refusal.code in ("uneven-spacing", "missing-slices")
     if taken is None or not uneven:
         return [part]
@@ -186,6 +204,46 @@ def _even(frames: list[Frame], group: list[int], taken: np.ndarray | None) -> li
         return [part]
     parts = _divided(frames, group, division)
     return parts if all(p.stack is not None for p in parts) else [part]
+
+
+def _blocks(said: Sequence[Hashable]) -> list[int]:
+    """Where each value begins, if each is said of three or more slices that follow one another, and of no others; else nothing.
+
+    Examples
+    --------
+    >>> _blocks([1, 1, 1, 2, 2, 2, 2]), _blocks([1, 1, 1, 2, 2, 2, 1]), _blocks([1, 1, 1, 2, 2])
+    ([0, 3], [], [])
+    """
+    starts = [k for k in range(len(said)) if k == 0 or said[k] != said[k - 1]]
+    long_enough = all(b - a >= tellers.SMALLEST_VOLUME for a, b in pairwise([*starts, len(said)]))
+    return starts if len(starts) == len(set(said)) > 1 and long_enough else []
+
+
+def _end_to_end(frames: list[Frame], order: tuple[int, ...]) -> list[Part]:
+    """The scans that lie end to end in an even stack and differ in what never changes within one; none where nothing does so."""
+    said_of = {t.words: {frames[i].said.get(t.words) for i in order} for t in tellers.TELLERS if t.firm}
+    changing = [words for words, values in said_of.items() if len(values) > 1 and None not in values]
+    for words in dict.fromkeys([tuple(changing), *((w,) for w in changing)]):
+        starts = _blocks([tuple(frames[i].said.get(w) for w in words) for i in order])
+        if starts:
+            ends = [*starts[1:], len(order)]
+            named = " and ".join(words)
+            division = tellers.Division([list(range(a, b)) for a, b in zip(starts, ends, strict=True)], named)
+            parts = _divided(frames, list(order), division)
+            said = f"of {len(order)} that lie end to end and differ in {named}"
+            notes = [noted("end-to-end", f"slices {a + 1} to {b} {said}") for a, b in zip(starts, ends, strict=True)]
+            return [replace(p, notes=(*p.notes, note)) for p, note in zip(parts, notes, strict=True)]
+    return []
+
+
+def _joined(frames: list[Frame], order: tuple[int, ...]) -> Joined | None:
+    """The first fact that changes from one acquisition to the next in a stack whose acquisitions lie end to end."""
+    for words in (*TOLD, "acquisition time"):
+        said = [frames[i].said.get(words) for i in order]
+        if starts := _blocks(said):
+            values = tuple(v for k in starts if words in TOLD and isinstance(v := said[k], float))
+            return Joined(words, tuple(starts), values)
+    return None
 
 
 _ALONG = ("acquisition time", "instance number", "trigger time", "frame reference time", "time point")
@@ -219,12 +277,12 @@ def _woven(frames: list[Frame], order: tuple[int, ...]) -> Woven | None:
         if all(one == said[k % many] for k, one in enumerate(said)):
             volumes = [list(range(first, len(order), many)) for first in range(many)]
             parts = _divided(frames, list(order), tellers.Division(volumes, teller.words))
-            return Woven(teller.words, tuple(parts), told=teller.words in _TOLD)
+            return Woven(teller.words, tuple(parts), told=teller.words in TOLD)
     return None
 
 
-_TOLD = ("acquisition number", "time point")
-"""Facts that alternate in few scans. A firm one is told as ``facts-change``; the times of slices are nobody's business."""
+TOLD = ("acquisition number", "time point")
+"""Facts that alternate, or change half way, in few scans. A firm one is told as ``facts-change``; the times of slices are nobody's business."""
 
 
 def _divided(frames: list[Frame], group: list[int], division: tellers.Division) -> list[Part]:

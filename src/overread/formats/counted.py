@@ -10,7 +10,7 @@ import numpy as np
 
 from overread.domain import code_of, noted
 from overread.errors import UnreadableFile
-from overread.formats.arrange import Part
+from overread.formats.arrange import TOLD, Part
 
 DOUBT = 1.5
 """Two volumes are doubted where neighbouring slices differ by this many times what they would differ by the other way round.
@@ -115,7 +115,7 @@ def unwoven(part: Part, slices: Sequence[np.ndarray]) -> list[Part]:
         ``part`` itself, or its ``woven.parts``; with what was measured among their notes.
     """
     if part.woven is None:
-        return [part]
+        return [_told_of_joints(part, slices)]
     many = len(part.woven.parts)
     flat = [_coarse(s) for s in slices]
     near, far = (float(np.median(_steps(flat, by))) for by in (1, many))
@@ -131,6 +131,31 @@ def unwoven(part: Part, slices: Sequence[np.ndarray]) -> list[Part]:
     if part.woven.told:
         return [replace(part, notes=(*part.notes, noted("in-turn", f"{said}: kept as one volume")))]
     return [part]
+
+
+def _told_of_joints(part: Part, slices: Sequence[np.ndarray]) -> Part:
+    """Say of a stack where its acquisitions meet, and how its pixels go on there; of times of day only where they do not."""
+    if part.joined is None:
+        return part
+    starts, values, words = part.joined.starts, part.joined.values, part.joined.words
+    steps = np.array(_steps([_coarse(s) for s in slices], 1))
+    border = np.zeros(len(steps), bool)
+    border[[k - 1 for k in starts[1:]]] = True
+    there, elsewhere = float(steps[border].max()), float(np.median(steps[~border]))
+    if words not in TOLD and there <= APART * elsewhere:
+        return part
+    named = values if len(values) == len(starts) else (None,) * len(starts)
+    blocks = [
+        f"{a + 1} to {b}" + ("" if value is None else f" of {value:g}")
+        for a, b, value in zip(starts, (*starts[1:], len(slices)), named, strict=True)
+    ]
+    some = blocks if len(blocks) <= _FEW else [*blocks[:2], "…", blocks[-1]]
+    jump = " (a jump: they may be two examinations)" if there > APART * elsewhere else ""
+    said = (
+        f"its slices lie end to end in {len(starts)} values of the {words} ({', '.join(some)}); where two meet, neighbours "
+        f"differ by up to {there:.3g} on average{jump}, elsewhere by {elsewhere:.3g}: kept as one volume"
+    )
+    return replace(part, notes=(*part.notes, noted("end-to-end", said)))
 
 
 def _kept(part: Part) -> list[str]:
