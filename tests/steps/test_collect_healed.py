@@ -87,6 +87,41 @@ def test_a_volume_that_was_stored_whole_stays_when_a_slice_goes_bad(disc, tmp_pa
     assert (healed.images, healed.refused) == (2, ()) and _told(tmp_path / "a") == before
 
 
+@pytest.mark.parametrize("over", ["001.dcm", "002.dcm", "004.dcm"])
+def test_a_stored_volume_stays_when_a_file_of_it_is_overwritten_by_one_of_another_series(disc, tmp_path, over):
+    run(disc, into=tmp_path / "a")
+    before, whole = _told(tmp_path / "a"), (disc / over).read_bytes()
+    again = run(disc, into=tmp_path / "a")
+    assert not any("now holds another image" in note for note in again.notes)  # the twin
+    other = pydicom.dcmread(disc / "other.dcm")
+    other.SeriesInstanceUID = other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.4"
+    other.PixelData = bytes(len(other.PixelData) - 2) + b"\2\0"
+    other.save_as(disc / over)
+    again = run(disc, into=tmp_path / "a")
+    assert (again.read, again.images, again.refused) == (1, 3, ())
+    assert any(
+        "1 volume stays as it was stored, though a file read with it now holds another image" in n for n in again.notes
+    )
+    assert _told(tmp_path / "a") == before  # of two pictures of one size one stands for both
+    with Archive.open(tmp_path / "a") as archive:
+        assert archive.unclaimed() == 0
+        archive.verify()
+    (disc / over).write_bytes(whole)
+    healed = run(disc, into=tmp_path / "a")
+    assert (healed.images, healed.refused) == (2, ()) and _told(tmp_path / "a") == before
+
+
+def test_the_word_of_a_lost_file_stays_when_the_file_is_deleted(disc, tmp_path):
+    """Nobody can say any more whether it was a slice; a new archive never knew of it."""
+    _cut(disc / "other.dcm")
+    run(disc, into=tmp_path / "a")
+    before = _told(tmp_path / "a")
+    (disc / "other.dcm").unlink()
+    assert run(disc, into=tmp_path / "a").read == 0 and _told(tmp_path / "a") == before
+    run(disc, into=tmp_path / "b")
+    assert list(_told(tmp_path / "b").values()) == [[]] != list(before.values())
+
+
 def test_a_part_of_a_short_series_that_is_offered_alone_replaces_nothing(disc, tmp_path):
     _cut(disc / "other.dcm")
     run(disc, into=tmp_path / "a")

@@ -27,9 +27,11 @@ def store(
     digest: str = "",
     present: tuple[str, ...] = (),
     keys: tuple[str, ...] = (),
+    series: str = "",
 ) -> int:
     keys = keys or (file,)
-    source = Source(file, digest or f"d-{image}", image, {}, {"labels": {"x": True}}, keys)
+    own = {"series": series} if series else {}
+    source = Source(file, digest or f"d-{image}", image, own, {"labels": {"x": True}}, keys)
     book.begin((*present, *keys))
     return book.store([offered(k) for k in keys], [source])
 
@@ -68,6 +70,26 @@ def test_a_volume_outlives_its_first_file_and_not_all_of_them(book):
     assert files(book) == [("/s/1.dcm", "whole")]  # the second is known and will not be read again
     book.store([offered("/s/2.dcm", code="truncated", reason="cut")], ())
     assert files(book) == []
+
+
+@pytest.mark.parametrize("over", ["/s/1.dcm", "/s/2.dcm"])
+@pytest.mark.parametrize("series", ["E2", ""])  # of another series, or a picture
+def test_a_volume_outlives_a_file_that_now_holds_another_image(book, over, series):
+    store(book, "/s/1.dcm", "whole", keys=("/s/1.dcm", "/s/2.dcm", "/s/3.dcm"), series="E1")
+    store(book, over, "other", series=series, present=("/s/1.dcm", "/s/2.dcm", "/s/3.dcm"))
+    assert {image for _, image in files(book)} == {"whole", "other"}
+    assert book.outlived() == 1
+    assert book.files_of([over]) == {over: [over]}
+    book.say({over: {"labels": {"x": False}}})  # what is said of the file is not said of the volume
+    assert {s.image: s.said["labels"]["x"] for s in book.sources()} == {"whole": True, "other": False}
+
+
+def test_twin_a_series_that_is_read_again_replaces_what_it_was(book):
+    keys = ("/s/1.dcm", "/s/2.dcm", "/s/3.dcm")
+    for image, some in (("whole", keys), ("changed", keys), ("shorter", keys[:2])):
+        store(book, "/s/1.dcm", image, keys=some, series="E1")
+        assert [image for _, image in files(book)] == [image]
+    assert book.outlived() == 0
 
 
 def test_a_moved_file_is_the_same_and_a_copy_is_not(book):

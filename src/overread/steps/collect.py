@@ -383,9 +383,13 @@ class _Run:
         )
 
     def _doubts(self) -> list[str]:
-        """Tell a person to look where the header does not say whether a name stands in the pixels."""
+        """Tell a person to look where the header does not say whether a name stands in the pixels, and where a volume lost a file."""
+        kept, out = self.book.outlived(), []
+        if kept:
+            some = "1 volume stays as it was" if kept == 1 else f"{kept:,} volumes stay as they were"
+            out = [f"{some} stored, though a file read with {'it' if kept == 1 else 'them'} now holds another image"]
         told = f"of the images read now are of {MAY_SHOW}: look at them before the archive is passed on"
-        return [f"{len(self.may_show):,} {told}"] if self.may_show else []
+        return [*out, f"{len(self.may_show):,} {told}"] if self.may_show else out
 
 
 def _missing(row: LabelRow) -> Refused:

@@ -110,6 +110,8 @@ def own_words(origin: Origin, *, key: bytes) -> dict[str, Any]:
         own["patient"] = pseudonym("P", origin.patient_id, key=key)
     if (origin.study_uid or "").strip():
         own["study"] = pseudonym("S", origin.study_uid, key=key)
+    if (origin.series_uid or "").strip():
+        own["series"] = pseudonym("E", origin.series_uid, key=key)
     return own
 
 

@@ -104,7 +104,7 @@ class Source:
         SHA-256 of the source bytes; content hash of the image.
     own, said : mapping
         What the file says of itself, and what a table or a folder says of it: ``patient`` and ``study`` (pseudonyms),
-        ``labels``, ``strata``, ``splits``, ``folder``.
+        ``labels``, ``strata``, ``splits``, ``folder``; a file's own ``series`` (a pseudonym, too).
     keys : tuple of str
         Of everything offered that it was read from.
     """
@@ -130,6 +130,7 @@ class Crosswalk:
             names / "crosswalk.sqlite", application_id=APPLICATION_ID, migrations=_MIGRATIONS, create=True
         )
         (names / "crosswalk.sqlite").chmod(0o600)
+        self._outlived: set[int] = set()
         self._db.execute("CREATE TEMP TABLE present (key TEXT PRIMARY KEY) WITHOUT ROWID")  # on disk: it may be long
 
     def __enter__(self) -> Self:
@@ -264,8 +265,12 @@ class Crosswalk:
         with transact(self._db) as db:
             known = self.known([entry.key for entry in entries])
             refused = {entry.key for entry in entries if entry.code is not None}
+            series: dict[str, list[str]] = {}
+            for key, word in ((key, source.own.get("series", "")) for source in fresh for key in source.keys):
+                series.setdefault(key, []).append(word)
             for key in known:
-                self._forget(key, first=key not in refused)
+                self._forget(key, read_as=None if key in refused else series.get(key, []))
+            self._name_anew()
             rows = [(e.key, e.name, e.size, e.mtime_ns, e.code, e.reason, e.reader) for e in entries]
             db.executemany("INSERT OR REPLACE INTO offered VALUES (?,?,?,?,?,?,?)", rows)  # forgets what was short
             db.executemany("INSERT OR REPLACE INTO short VALUES (?,?)", {(e.key, e.lost) for e in entries if e.lost})
@@ -328,18 +333,39 @@ class Crosswalk:
         query = "SELECT file FROM sources JOIN members ON source = id WHERE key = ?"
         return {key: [file for (file,) in self._db.execute(query, (key,))] for key in keys}
 
-    def _forget(self, key: str, *, first: bool) -> None:
-        """Drop the sources that were read from this file alone and, where ``first``, those whose first file it was.
+    def outlived(self) -> int:
+        """Return how many volumes this book has kept since it was opened though a file of theirs now holds another image."""
+        return len(self._outlived)
 
-        The file has been read anew. Where it can no longer be read, a volume of it and others stays as it was stored:
-        the others are not read again.
+    def _forget(self, key: str, *, read_as: Sequence[str] | None) -> None:
+        """Drop the sources that were read from this file alone, and those whose first file it was, if it was read as their series again.
+
+        Where it can no longer be read (None), or now is of another series, a volume of it and others stays as it was
+        stored: the others are not read again.
         """
+        of = self._db.execute("SELECT source FROM members WHERE key = ?", (key,)).fetchall()
         self._db.execute(
-            "DELETE FROM sources WHERE id IN (SELECT source FROM members WHERE key = ?) AND ((? AND file = ?) OR 1 = "
+            "DELETE FROM sources WHERE id IN (SELECT source FROM members WHERE key = ?) AND ((file = ? AND "
+            f"coalesce(json_extract(own, '$.series'), ?) IN ({','.join('?' * len(read_as or ()))})) OR 1 = "
             "(SELECT count(*) FROM members WHERE source = id))",
-            (key, first, key),
+            (key, key, *(read_as or [""])[:1], *(read_as or ())),
         )
         self._db.execute("DELETE FROM members WHERE key = ?", (key,))
+        self._outlived |= {source for (source,) in of if read_as is not None}
+
+    def _name_anew(self) -> None:
+        """Call the volumes that outlived their first file by another of theirs: what is said of that file is not of them."""
+        for source in list(self._outlived):
+            row = self._db.execute("SELECT file FROM sources WHERE id = ?", (source,)).fetchone()
+            if row is None:
+                self._outlived.discard(source)
+                continue
+            keys = [
+                key for (key,) in self._db.execute("SELECT key FROM members WHERE source = ? ORDER BY key", (source,))
+            ]
+            if keys and row[0] not in keys:
+                named = Source(keys[0], "", "")
+                self._db.execute("UPDATE sources SET file = ?, base = ? WHERE id = ?", (named.file, named.base, source))
 
     def _elsewhere(self, fresh: Sequence[Source]) -> dict[tuple[str, str, str], list[int]]:
         """Return the ids of the known sources (digest, name, image) that some of these are, which were only moved."""
