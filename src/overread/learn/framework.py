@@ -54,4 +54,9 @@ except ImportError as missing:  # the core install has no training framework
         do='run: pip install "overread[train]"',
     ) from missing
 
-__all__ = ["keras", "natives_to"]
+__all__ = ["forget", "keras", "natives_to"]
+
+
+def forget() -> None:
+    """Let go of what a training that is over left in memory; for those who train many networks one after another."""
+    keras.backend.clear_session(free_memory=True)
