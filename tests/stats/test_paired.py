@@ -43,7 +43,7 @@ def test_forgetting_whose_image_it_is_is_too_sure():
     """The twin: five images of one patient taken for five patients gives intervals that miss too often."""
     rng, out = np.random.default_rng(2), 0
     for _ in range(200):
-        y, a, b, who = drawn(rng, 30, outputs=1)
+        y, a, b, _ = drawn(rng, 30, outputs=1)
         y, a, b = (np.repeat(x, 5, axis=0) for x in (y, a, b))
         e = difference_mean_auroc(y, a, b, None)
         out += not e.low <= 0 <= e.high

@@ -62,6 +62,7 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument("--out", required=True, metavar="RUN")
     p.add_argument("--plan", metavar="TOML", help="do what this plan says, and nothing else; see `overread plan`")
     _plan_options(p)
+    p.add_argument("--search", "--trials", type=int, metavar="N", help="try N settings on training patients first (docs/plan.md)")
     p.add_argument("--resume", action="store_true", help="go on with an unfinished training")
     p.add_argument("--sensitivity", type=float, default=0.95, help="what the operating point must reach (0.95)")
     p.add_argument("--intended-use", default="", metavar="TEXT", help="for the model card, in your words")
@@ -81,6 +82,7 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
             split_column=o.split_column,
             budget=o.budget,
             seed=o.seed,
+            search=o.search,
             resume=o.resume,
             kind=o.kind,
             sensitivity=o.sensitivity,

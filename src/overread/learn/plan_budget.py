@@ -59,3 +59,34 @@ def stopped_at(plan: Plan, networks: int) -> Plan:
 def of_one(plan: Plan, number: int) -> Plan:
     """Return the plan of one of several networks: its own seed, by itself."""
     return replace(plan, seed=plan.seed + number, ensemble=1, views=())
+
+
+LONG = 600.0
+"""Seconds; from here on a first network answers early (`best-so-far`), and more time may go to a search."""
+
+LEAST_TRIALS = 10
+"""Fewer configurations find little: then the time is better spent on more networks, which cannot overfit tuning."""
+
+TRIAL = 1.6
+"""A configuration costs as much as so many trainings of the plan: up to three parts with four fifths of the images each,
+but most are given up after the first."""
+
+
+def for_search(plan: Plan, seconds: float, *, step: float, n: int, asked: bool = False) -> float:
+    """Return how many seconds of a time go to a search over settings: half of what is usable, or none.
+
+    Parameters
+    ----------
+    plan : Plan
+    seconds : float
+        Left for training and what comes after it.
+    step : float
+        Seconds that a training step takes on this machine.
+    n : int
+        Training images.
+    asked : bool
+        A search was asked for: then half of the time is its own, however few configurations that allows.
+    """
+    half = max(0.0, (1 - KEPT_BACK) * seconds) / 2
+    one = step * max(1, n // plan.batch) * plan.epochs
+    return half if asked or half >= LEAST_TRIALS * TRIAL * one else 0.0

@@ -152,7 +152,7 @@ def propose(space: Space, tried: Sequence[Trial], *, seed: int, count: int = 1) 
     Bergstra et al. 2011, "Algorithms for hyper-parameter optimization"; Akiba et al. 2019,
     doi:10.1145/3292500.3330701 (Optuna).
     """
-    optuna = _optuna()
+    optuna = needed()
     known = {name: _distribution(optuna, how) for name, how in space.items()}
     own = int(np.random.SeedSequence((seed, len(tried))).generate_state(1)[0])
     sampler = optuna.samplers.TPESampler(seed=own, n_startup_trials=AT_FIRST, constant_liar=True)
@@ -177,7 +177,13 @@ def installed() -> bool:
     return find_spec("optuna") is not None
 
 
-def _optuna() -> Any:
+def needed() -> Any:
+    """Return Optuna, or say that it is to be installed.
+
+    Raises
+    ------
+    RunError
+    """
     if not installed():
         raise RunError(
             "a search needs Optuna, which is not installed", expected="the extra [search]", do='run: pip install "overread[search]"'

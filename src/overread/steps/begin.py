@@ -11,10 +11,13 @@ from typing import Any
 from overread.domain import Study
 from overread.errors import RunError
 from overread.learn import plan as planning
+from overread.learn import search as searching
 from overread.steps.run import read_json, write_json
 
 SOURCE_SPLIT = "split"
 """Name of the split that a file of arrays carries in itself."""
+
+MOST_TRIALS = 1000
 
 ASKED = {
     "plan": "question, network, seed or set of training images",
@@ -22,6 +25,7 @@ ASKED = {
     "sensitivity": "sensitivity",
     "baseline": "choice of baseline",
     "budget": "budget",
+    "search": "search",
 }
 """What a resumed training must share with what was begun, as a person would say it."""
 
@@ -37,11 +41,13 @@ class Asked:
     side_matters: bool | None = None
     budget: str | None = None
     plan: str | Path | None = None
+    search: int | None = None
 
     def told(self) -> list[Any]:
         """Return all of it as plain values, a plan by its content."""
         text = Path(self.plan).read_text(encoding="utf-8") if self.plan is not None else None
-        return [self.network, self.seeds, self.seed, self.kind, self.side_matters, self.budget, text]
+        told = [self.network, self.seeds, self.seed, self.kind, self.side_matters, self.budget, text]
+        return told if self.search is None else [*told, self.search]
 
 
 def check_options(asked: Asked, sensitivity: float) -> float | None:
@@ -60,9 +66,20 @@ def check_options(asked: Asked, sensitivity: float) -> float | None:
         raise RunError(f"the seed {asked.seed}", expected="a whole number from 0 to 2,147,483,647", do="choose another")
     if asked.seeds is not None and not 1 <= asked.seeds <= 50:
         raise RunError(f"{asked.seeds} seeds", expected="1 to 50 networks", do="choose another number")
+    if asked.search is not None:
+        _can_search(asked)
     if asked.plan is not None:
         _nothing_beside_a_plan(asked)
     return None if asked.budget is None else parse_budget(asked.budget)
+
+
+def _can_search(asked: Asked) -> None:
+    """Refuse a search that could not be done, before any work."""
+    if not 2 <= (asked.search or 0) <= MOST_TRIALS:
+        raise RunError(f"{asked.search} configurations", expected=f"2 to {MOST_TRIALS:,}", do="choose another number for --search")  # fmt: skip
+    if asked.network not in (None, "residual"):
+        raise RunError(f"a search with the network {asked.network}", expected="the residual network", do="leave out --search or --network")  # fmt: skip
+    searching.needed()
 
 
 def _nothing_beside_a_plan(asked: Asked) -> None:

@@ -40,6 +40,7 @@ def fit(
     budget: float | None,
     started: float,
     seeds: int | None = None,
+    cache: Path | None = None,
     progress: bool,
 ):
     """Train the plan's networks; return what was fitted, the inputs, and the plan as far as the budget allowed it.
@@ -50,7 +51,7 @@ def fit(
     from overread.learn.framework import natives_to  # Keras comes in here, and only when something is trained
     from overread.learn.members import together
 
-    material = make_material(store, split, by_name, plan, out / "cache", progress=progress)
+    material = make_material(store, split, by_name, plan, cache or out / "cache", progress=progress)
     if budget and plan.network != "features" and not (out / "plan.json").exists():  # resuming: decided when it began
         left = budget - (time.monotonic() - started)
         plan = planned.within(plan, left, n=len(material.inputs["training"]), seeds=seeds)

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from overread.domain import COHORTS, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn import plan_file
-from overread.steps import corruptions, cost, elsewhere, leakage, probes, shortcuts
-from overread.steps import evaluate as evaluating
+from overread.steps import cost, elsewhere, leakage, shortcuts, so_far, timed
 from overread.steps import plan as planned
 from overread.steps.begin import Asked, check_options, prepare
-from overread.steps.describe import card_of
-from overread.steps.fitting import BASELINE, BASELINE_SCORES, fit, keep, score_alone, train_baseline
-from overread.steps.held_out import calibrate, score
+from overread.steps.finish import Begun, close, finish
+from overread.steps.fitting import fit
 from overread.steps.progress import say
-from overread.steps.run import Run, code_fingerprint, read_json, seal, write, write_json
+from overread.steps.run import Run, code_fingerprint, write, write_json
 from overread.store.archive import Archive
 
 
@@ -38,6 +36,7 @@ def train(
     split_column: str | None = None,
     budget: str | None = None,
     seed: int | None = None,
+    search: int | None = None,
     resume: bool = False,
     kind: str = "auto",
     sensitivity: float = 0.95,
@@ -72,6 +71,8 @@ def train(
         Time for training: "90s", "10m", "1h", "overnight".
     seed : int, optional
         0 when not given; a plan has its own.
+    search : int, optional
+        Try so many settings on parts of the training patients first (docs/plan.md); with a long ``budget`` as many as fit.
     resume : bool
         Go on with an unfinished training in ``out``.
     kind : str
@@ -99,11 +100,12 @@ def train(
     out, path = Path(out), planned.path_of(archive)
     now, started, code = now or datetime.now().astimezone(), time.monotonic(), code_fingerprint()
     meter = cost.read_meter()
-    asked = Asked(network, seeds, seed, kind, side_matters, budget, plan)
+    asked = Asked(network, seeds, seed, kind, side_matters, budget, plan, search)
     seconds = check_options(asked, sensitivity)
     if plan is not None:
         kind, seed = planned.begun_with(plan)
     seed = seed or 0
+    begun = Begun(path, sensitivity, seed, baseline, meter, started, code, now, progress)
     with ExitStack() as stack:
         store = stack.enter_context(Archive.open(path))
         divided = planned.divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
@@ -116,6 +118,7 @@ def train(
             "sensitivity": sensitivity,
             "baseline": baseline,
             "budget": budget,
+            "search": search,
         }
         drawn = _take_up_or_draw(out, store, divided, asked, settings, resume=resume, progress=progress)
         write_json(out / "split.json", split.to_json())
@@ -126,40 +129,17 @@ def train(
         also = [*leakage.warnings(certificate), *shortcuts.warnings(found)]
         say(progress, _split_told(split, path, also=also))
 
-        fitted, material, drawn = fit(
+        how = fit
+        if timed.takes_time(search, seconds, drawn):
+            given = {"divided": divided, "trials": search, "archive": path, "sensitivity": sensitivity, "now": now}
+            how = partial(timed.fit_in_time, **given)
+        fitted, material, drawn = how(
             store, split, by_name, drawn, out, budget=seconds, started=started, seeds=seeds, progress=progress
         )
-        keep(fitted, drawn, out, material, archive=path, progress=progress)
-        how = {"copies": certificate["copies"], "weighed": drawn.weigh_classes}
-        held = score(out, split, material, drawn.task, **how, progress=progress)
-        score_alone(out, fitted, drawn, split, material, progress=progress)
-        calibrate(out, held, drawn.task, sensitivity=sensitivity, seed=seed)
-        probed = probes.probe(
-            out, split, material, by_name, store, drawn.task, copies=certificate["copies"], seed=seed, progress=progress
-        )
-        write_json(out / probes.NAME, probed)
-        for told in probes.warnings(probed):
-            say(progress, f"  ! {told}")
-        like = {"copies": certificate["copies"], "seed": seed, "progress": progress}
-        write_json(out / corruptions.NAME, corruptions.corrupt(out, split, material, drawn.task, **like))
-        if baseline and drawn.network != BASELINE and not (out / BASELINE_SCORES).exists():
-            train_baseline(store, divided, out, progress=progress)
-        hashes = seal(out)
-        few = (store.image(image) for image, _, _ in split.cohorts["calibration"][:32])
-        paid = {
-            "training": cost.of_training(meter),
-            "prediction": cost.of_prediction(out / "model.onnx", drawn.recipe, few),
-        }
-        spent = {"started": started, "cost": paid}
-        card = card_of(out, drawn, split, by_name, fitted, {**hashes, "code": code}, **spent, now=now)
-        write_json(out / "card.json", plain(card))
-        seal(out, card=card.fingerprint)
-    shutil.rmtree(out / "cache", ignore_errors=True)
-    shutil.rmtree(out / "baseline", ignore_errors=True)
-    (out / "framework.log").unlink(missing_ok=True)  # of use only after a crash
-    (out / "unfinished").unlink()  # from here on it is a run; `evaluate` can be repeated by itself
-    evaluation = evaluating.evaluate(out, now=now, progress=progress)
-    return Run(out, evaluation.metrics, _told(out, evaluation, time.monotonic() - started))
+        finish(out, store, divided, fitted, material, drawn, begun)
+    timed.clear(out)
+    so_far.clear(out)
+    return close(out, begun)
 
 
 def _take_up_or_draw(
@@ -196,13 +176,6 @@ def _split_told(split, archive: Path, *, also: Sequence[str]) -> str:
     parts = ", ".join(f"{c} {counts[c][who]}" for c in COHORTS)
     loud = "".join(f"\n  ! {w}" for w in (*split.warnings, *also))
     return f"{archive}: {who} in {parts} ({split.source}){loud}"
-
-
-def _told(out: Path, evaluation, seconds: float) -> str:
-    trained = read_json(out / "card.json")["training"][
-        "seconds_in_all"
-    ]  # what the card says, which is older than the figures
-    return f"{evaluation}\ntrained in {trained:.0f} s, evaluated in {max(0, seconds - trained):.0f} s"
 
 
 def history(run: str | Path) -> Sequence[dict[str, float]]:
