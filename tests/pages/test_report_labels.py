@@ -85,8 +85,24 @@ def test_so_many_of_a_hundred_are_rounded_outward():
     none = figure(None, None, None)
     figures = {"sensitivity": figure(0.9, 0.856, 0.934), "specificity": none, "ppv": none, "npv": none}
     assert natural(figures) == ["Of 100 images with it, about 90 are found (85 to 94)."]
+    nearly = {key: figure(v, 0.98, 1.0) for key, v in (("sensitivity", 0.997), ("specificity", 1.0))}
+    nearly |= {"ppv": figure(0.996, 0.985, 0.999), "npv": figure(0.003, 0.0, 0.01)}
+    assert natural(nearly) == [
+        "Of 100 images with it, more than 99 are found (98 to 100).",
+        "Of 100 images without it, about 100 are cleared (98 to 100).",
+        "Of 100 images that it calls, more than 99 truly have it (98 to 100).",
+        "Of 100 images that it clears, fewer than 1 are truly free of it (0 to 1).",
+    ]
     there = {"prevalence": 0.02, "ppv": figure(0.2, 0.158, 0.251), "npv": figure(0.9975, 0.9958, 0.9991)}
     assert "about 20 (15 to 26)" in elsewhere(there)[0] and "about 998 (995 to 1,000)" in elsewhere(there)[0]
+
+
+def test_the_headline_says_all_only_where_all_were_found():
+    above = {"nearest_thumbnail": {"mass": {"auroc": figure(0.7, 0.65, 0.75)}}}
+    one_missed = headline(
+        evaluation(sensitivity=figure(0.997, 0.98, 1.0), specificity=figure(1.0, 0.98, 1.0), floors=above)
+    )
+    assert "found more than 99\xa0% (98\xa0% to 100\xa0%)" in one_missed and "cleared 100\xa0%" in one_missed
 
 
 def test_the_headline_is_held_against_the_small_network_too():

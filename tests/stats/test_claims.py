@@ -7,7 +7,7 @@ from overread.domain import Estimate
 from overread.stats.claims import difference_auroc, false_claim, gap, paired_auroc, published_variance, spread
 from overread.stats.metrics import brief_gaps
 from overread.stats.ranking import auroc, delong
-from overread.stats.resample import cases
+from overread.stats.resample import Nameless, cases
 from overread.stats.shares import wilson
 
 
@@ -166,9 +166,12 @@ def test_the_gap_in_auroc_of_two_groups_is_the_jackknifes_and_narrower_than_join
     assert told.high - told.value == pytest.approx(half, rel=0.03) == told.value - told.low
     joined = gap(*each)
     assert joined.high - joined.low > 1.03 * (told.high - told.low) and "MOVER" in joined.method
-    assert told.method == "difference; jackknife over patients" and told.n_patients is None
+    assert told.method == "difference; jackknife over images" and told.n_patients is None
+    for who, named in ((str, "patients"), (lambda i: Nameless(str(i // 2)), "patients or studies")):
+        known = brief_gaps(truth, p, threshold=0.5, patients=list(map(who, range(160))), groups=groups)["auroc"]
+        assert known.method == f"difference; jackknife over {named}"
     few = brief_gaps(truth[:60], p[:60], threshold=0.5, patients=None, groups=(range(30), range(30, 60)))["auroc"]
-    assert few.method.endswith("less sure than 95 %")
+    assert few.method.endswith("an answer in few images of a group: less sure than 95 %")
     same = brief_gaps(truth, p, threshold=0.5, patients=list(map(str, range(160))), groups=(range(80), range(80)))[
         "auroc"
     ]

@@ -334,5 +334,12 @@ def percent(share: float, digits: int = 0) -> str:
     --------
     >>> percent(0.951), percent(0.0123, 1)
     ('95\xa0%', '1.2\xa0%')
+    >>> percent(0.997), percent(0.0004, 1), percent(1)
+    ('more than 99\xa0%', 'less than 0.1\xa0%', '100\xa0%')
     """
+    unit = 10.0**-digits
+    if (
+        1e-9 < share < 1 - 1e-9 and not unit / 2 <= 100 * share < 100 - unit / 2
+    ):  # rounded, all or nothing: nobody counted that
+        return f"more than {100 - unit:.{digits}f}\u00a0%" if share > 0.5 else f"less than {unit:.{digits}f}\u00a0%"
     return f"{100 * share:.{digits}f}\u00a0%"

@@ -136,8 +136,24 @@ def natural(figures: E) -> list[str]:
         e = figures[key]
         if e["value"] is not None and e["low"] is not None:
             low, high = outward(e["low"], e["high"])
-            lines.append(f"Of {of}, about {e['value'] * 100:.0f} {verb} ({low} to {high}).")
+            lines.append(f"Of {of}, {_so_many(e['value'], 100)} {verb} ({low} to {high}).")
     return lines
+
+
+def _so_many(share: float, many: int) -> str:
+    """Return a measured share as so many of a hundred or thousand; nothing and all of them only where that was counted.
+
+    Examples
+    --------
+    >>> _so_many(0.834, 100), _so_many(0.997, 100), _so_many(0.002, 100), _so_many(0.9994, 1000)
+    ('about 83', 'more than 99', 'fewer than 1', 'about 999')
+    >>> _so_many(1.0, 100), _so_many(0.0, 100)
+    ('about 100', 'about 0')
+    """
+    near = round(share * many)
+    if near in (0, many) and 0 < share < 1:
+        return f"more than {many - 1:,}" if near else "fewer than 1"
+    return f"about {near:,}"
 
 
 def odds(figures: E) -> list[str]:
@@ -201,9 +217,7 @@ def elsewhere(stated: E | None) -> list[str]:
 
     def of(e: E, many: int) -> str:
         low, high = outward(min(e["low"], 1.0), min(e["high"], 1.0), of=many)
-        value = min(e["value"], 1.0) * many
-        sure = many - 0.5 <= value < many  # rounded, it would be a certainty that nobody has
-        return f"{f'more than {many - 1:,}' if sure else f'about {value:,.0f}'} ({low:,} to {high:,})"
+        return f"{_so_many(min(e['value'], 1.0), many)} ({low:,} to {high:,})"
 
     share = 100 * stated["prevalence"]
     return [

@@ -170,16 +170,31 @@ def gap(
         patients = None
     elif patients is None:
         patients = first.n_patients + second.n_patients
-    how, doubt = "both intervals combined (MOVER)", ""
+    how, doubt, whose = "both intervals combined (MOVER)", "", _drawn(first, second)
     if pulls is not None and all(e.method.startswith("jackknife") for e in (first, second)):
         ends = limits(float(value), pulls[0] - pulls[1])
         if not np.isnan(ends[0]):
-            low, high, how = max(-1.0, ends[0]), min(1.0, ends[1]), "jackknife over patients"
+            low, high, how = max(-1.0, ends[0]), min(1.0, ends[1]), f"jackknife over {whose}"
             few = any("less sure" in e.method for e in (first, second))
-            doubt = "; an answer in few patients of a group: less sure than 95 %" if few else ""
-    told = f"difference; {how}{', with the patients in both' if alike else ''}{doubt}"
+            doubt = f"; an answer in few {whose} of a group: less sure than 95 %" if few else ""
+    told = f"difference; {how}{f', with the {whose} in both' if alike else ''}{doubt}"
     n = first.n + second.n
     return Estimate(float(value), float(low), float(high), n=n, n_patients=patients, method=told)
+
+
+def _drawn(first: Estimate, second: Estimate) -> str:
+    """What the intervals of two groups are over, in words: where patients are unknown, what stands in for them."""
+    kinds = {
+        "patients"
+        if e.n_patients is not None
+        else "patients or studies"
+        if "patients or studies" in e.method
+        else "images"
+        for e in (first, second)
+    }
+    if len(kinds) == 1:
+        return kinds.pop()
+    return "patients or studies" if "patients or studies" in kinds else "patients or images"
 
 
 def alike(first: np.ndarray, second: np.ndarray) -> float:
