@@ -100,7 +100,7 @@ def _plan_options(p: ArgumentParser) -> None:
     p.add_argument(
         "--label", metavar="NAME", help="a label; several yes-or-no labels with commas (default: the task's)"
     )
-    p.add_argument("--network", metavar="NAME", help="see `overread networks`")
+    p.add_argument("--network", metavar="NAME", help="see `overread networks`; auto: the best on patients held out")
     p.add_argument("--task", metavar="NAME", help="a ready-made question; see `overread tasks`")
     p.add_argument("--split-column", metavar="NAME", help="use this published split; none: draw one")
     p.add_argument("--budget", metavar="TIME", help="90s, 10m, 1h, overnight: a good network first, then more of them")

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from overread.errors import RunError
-from overread.learn import augment, batches, losses, networks
+from overread.learn import augment, batches, losses, networks, rates
 from overread.learn.framework import keras
 from overread.learn.plan import Plan, executed
+from overread.learn.starts_network import built_for
 from overread.stats.curves import positive_weights
 
 Tell = Callable[[dict[str, Any]], object]
@@ -43,6 +44,7 @@ def fit(
     score: Callable[[np.ndarray, np.ndarray], float],
     checkpoint: Path,
     tell: Tell = lambda news: None,
+    built: networks.Built | None = None,
 ) -> Fitted:
     """Train the plan's network and return it with the averaged weights in place.
 
@@ -58,11 +60,13 @@ def fit(
         (logits, truth) → the figure watched on the tuning cohort.
     checkpoint : Path
     tell : callable
+    built : Built, optional
+        The plan's network, where it has begun to learn already.
     """
-    keras.utils.set_random_seed(plan.seed)
-    built = networks.NETWORKS[plan.network](
-        input_shape=plan.input_shape, outputs=len(plan.task.labels), kind=plan.task.kind, **plan.build
-    )
+    if built is None:
+        keras.utils.set_random_seed(plan.seed)
+        built = build(plan)
+    rates.hold(built.trained, plan.start.get("held", 0))
     model = _with_augmentation(built.trained, plan)
     _compile(model, plan, training[1])
     feed = batches.Batches(training[0], losses.targets(plan.task.kind, training[1]), batch=plan.batch, seed=plan.seed)
@@ -103,15 +107,23 @@ def logits(built: networks.Built, images: np.ndarray, *, batch: int = 64) -> np.
     return np.concatenate(out).astype(np.float64)
 
 
+def build(plan: Plan) -> networks.Built:
+    """Return the plan's network before it has learned anything of this cohort."""
+    if plan.start.get("name", "random") != "random":
+        return built_for(plan)
+    return networks.NETWORKS[plan.network](
+        input_shape=plan.input_shape, outputs=len(plan.task.labels), kind=plan.task.kind, **plan.build
+    )
+
+
 def step_seconds(plan: Plan) -> float:
     """Return how long a training step takes on this machine, found by timing a few steps of a throwaway network."""
     keras.utils.set_random_seed(plan.seed)
-    built = networks.NETWORKS[plan.network](
-        input_shape=plan.input_shape, outputs=len(plan.task.labels), kind=plan.task.kind, **plan.build
-    )
+    built = build(plan)
     rng = np.random.default_rng(plan.seed)
     x = rng.normal(size=(plan.batch, *plan.input_shape)).astype(np.float32)
     y = np.eye(len(plan.task.labels), dtype=np.float32)[np.arange(plan.batch) % len(plan.task.labels)]
+    rates.hold(built.trained, plan.start.get("held", 0))
     model = _with_augmentation(built.trained, plan)
     _compile(model, plan, y)
     each = []
@@ -142,7 +154,12 @@ def _compile(model: keras.Model, plan: Plan, truth: np.ndarray) -> None:
     rate = keras.optimizers.schedules.CosineDecay(
         peak / 20, max(1, total - warm), alpha=0.0, warmup_target=peak, warmup_steps=warm
     )
-    optimiser = keras.optimizers.AdamW(rate, weight_decay=plan.optimiser["weight_decay"], clipnorm=1.0)
+    settings = {"weight_decay": plan.optimiser["weight_decay"], "clipnorm": 1.0}
+    if "lower" in plan.optimiser:
+        share = rates.shares(model.layers[-1] if plan.augmentation else model, plan.optimiser["lower"])
+        optimiser = rates.Falling(rate, share=share, **settings)
+    else:
+        optimiser = keras.optimizers.AdamW(rate, **settings)
     optimiser.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     weight = positive_weights(truth).tolist() if plan.weigh_classes else None
     model.compile(optimizer=optimiser, loss=losses.FromLogits(plan.task.kind, plan.smoothing, weight))

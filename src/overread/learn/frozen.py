@@ -20,6 +20,7 @@ from overread.learn.fit import Fitted
 from overread.learn.framework import keras
 from overread.learn.networks import Built
 from overread.learn.plan import CENTRED, Plan
+from overread.learn.starts_network import built_for
 from overread.stats.curves import positive_weights
 
 _BATCH = 32
@@ -58,43 +59,42 @@ def fit(
         With one entry of history: loss on patients held out, tuning figure, penalty.
     """
     began = time.monotonic()
-    images, truth = training
     built = built_for(plan)
-    count, done = steps(len(images)), 0
+    count, done = steps(len(training[0])), 0
 
-    def on(n: int = 1) -> None:
+    def on() -> None:
         nonlocal done
-        done += n
+        done += 1
         tell({"epoch": 0, "epochs": 1, "step": min(done, count), "steps": count, "loss": float("nan")})
 
-    averages = features(built, images, tick=on)
-    line = linear_head.choose(
-        averages,
-        losses.targets(plan.task.kind, truth),
-        several=plan.task.kind in ("multiclass", "ordinal"),
-        groups=range(len(images)) if groups is None else groups,
-        rng=np.random.default_rng(plan.seed),
-        positive_weight=positive_weights(truth) if plan.weigh_classes else None,
-        tick=on,
-    )
-    built.trained.get_layer("head").set_weights([line.kernel.astype(np.float32), line.bias.astype(np.float32)])
+    line = fit_head(built, plan, training=training, groups=groups, tick=on)
     figure = float(score(line.logits(features(built, tuning[0])), tuning[1])) if len(tuning[0]) else None
     kept = {"epoch": 1, "loss": line.loss[line.penalty], "tuning": figure, "penalty": line.penalty}
     tell({"epoch": 0, "epochs": 1, "step": count, "steps": count, "loss": kept["loss"], "tuning": figure})
     return Fitted(built, [kept], time.monotonic() - began)
 
 
-def built_for(plan: Plan) -> Built:
-    """Return the plan's network with the start's weights and a head that says nothing yet."""
-    name = plan.start.get("name", starts.DEFAULT)
-    return starts_network.features(
-        input_shape=plan.input_shape,
-        outputs=len(plan.task.labels),
-        kind=plan.task.kind,
-        start=starts.weights(name),
-        scale=starts.scale(name, mean=CENTRED["mean"], std=CENTRED["std"]),
-        **plan.build,
+def fit_head(
+    built: Built,
+    plan: Plan,
+    *,
+    training: tuple[np.ndarray, np.ndarray],
+    groups: Sequence[Hashable] | None = None,
+    tick: Callable[[], object] = lambda: None,
+) -> linear_head.Line:
+    """Fit the line on what the head sees of the training images, put it into the network, and return it."""
+    images, truth = training
+    line = linear_head.choose(
+        features(built, images, tick=tick),
+        losses.targets(plan.task.kind, truth),
+        several=plan.task.kind in ("multiclass", "ordinal"),
+        groups=range(len(images)) if groups is None else groups,
+        rng=np.random.default_rng(plan.seed),
+        positive_weight=positive_weights(truth) if plan.weigh_classes else None,
+        tick=lambda n: tick(),
     )
+    built.trained.get_layer("head").set_weights([line.kernel.astype(np.float32), line.bias.astype(np.float32)])
+    return line
 
 
 def steps(n: int) -> int:

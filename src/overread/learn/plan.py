@@ -35,6 +35,7 @@ __all__ = [
 ABOUT = {
     "residual": "default: small residual network, global average and one linear head; two and three dimensions",
     "features": "frozen features of a start that a package carries, and a linear head: for some hundred images",
+    "fine-tuned": "the same start, the upper layers of which go on learning from these images, slowly",
     "simple-cnn": "the article's network: Conv 32 3×3, max-pool, dense 128, dense 1; the baseline of every report",
 }
 """What each network is for, in a line."""

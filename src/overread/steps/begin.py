@@ -52,10 +52,10 @@ class Asked:
 
 def check_options(asked: Asked, sensitivity: float) -> float | None:
     """Refuse an impossible option before any work; return the budget in seconds."""
-    if asked.network is not None and asked.network not in planning.ABOUT:
+    if asked.network is not None and asked.network not in (*planning.ABOUT, "auto"):
         raise RunError(
             f"the network {asked.network!r}",
-            expected="one of " + ", ".join(planning.ABOUT),
+            expected="one of " + ", ".join(planning.ABOUT) + ", or auto",
             do="see `overread networks`",
         )
     if not 0 < sensitivity < 1:

@@ -87,11 +87,15 @@ def fit(
 
 def _trainer(plan: planning.Plan, split: Split, n: int):
     """Return how many steps a network of the plan takes, and what trains it."""
+    who = [patient or study for _, study, patient in split.cohorts["training"]]
     if plan.network == "features":
         from overread.learn import frozen
 
-        who = [patient or study for _, study, patient in split.cohorts["training"]]
         return frozen.steps(n), partial(frozen.fit, groups=who)
+    if plan.network == "fine-tuned":
+        from overread.learn import fine_tuned
+
+        return plan.epochs * max(1, n // plan.batch), partial(fine_tuned.fit, groups=who)
     from overread.learn import fit as fitting
 
     return plan.epochs * max(1, n // plan.batch), fitting.fit

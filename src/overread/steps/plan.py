@@ -13,16 +13,20 @@ from overread.domain import Study, Task, fingerprint
 from overread.domain.canonical import plain
 from overread.errors import CohortError, RunError
 from overread.learn import plan as planning
-from overread.learn import plan_budget, plan_file
+from overread.learn import plan_budget, plan_file, starts
 from overread.learn.plan_checks import check_together
 from overread.stats import splits
 from overread.stats.certificate import Copies
 from overread.steps import leakage
 from overread.steps.begin import Asked, check_options, split_to_use, splits_not_used
 from overread.steps.plan_look import look
+from overread.steps.progress import say
 from overread.steps.question import ask, columns, truth
 from overread.steps.run import write
 from overread.store.archive import Archive
+
+AUTO = "auto"
+"""In place of a network's name: the one that reads patients held out best."""
 
 NAME = "plan.toml"
 """The plan in a run's folder."""
@@ -107,6 +111,7 @@ def plan(
     out : path, optional
         TOML file to write.
     network : str
+        A name of `overread networks`, or "auto": each is tried on training and tuning patients, and the best is planned.
     split_column : str, optional
         Use a published split.
     seed : int
@@ -167,8 +172,10 @@ def draw_up(
     seeds: int | None = None,
     progress: bool,
 ) -> planning.Plan:
-    """Look at the training cohort and draw up the plan."""
-    sides = network == "residual" and side_matters is None
+    """Look at the training cohort and draw up the plan; for ``AUTO`` after trying which network reads patients held out best."""
+    if network == AUTO:
+        return _best_of(store, divided, side_matters=side_matters, seeds=seeds, progress=progress)
+    sides = network in ("residual", "fine-tuned") and side_matters is None
     seen = look(store, divided.split, divided.by_name, divided.task, divided.copies, sides=sides, seed=divided.seed, progress=progress)  # fmt: skip
     seen = replace(seen, side_told=side_matters)
     task = with_header(divided.task, seen)
@@ -178,6 +185,25 @@ def draw_up(
         drawn = planning.changed(drawn, "ensemble", reason, networks=seeds, rule="several networks: told")
         check_together(drawn.parts)
     return replace(drawn, head=head_of(divided, seen))
+
+
+def _best_of(store: Archive, divided: Divided, *, side_matters, seeds: int | None, progress: bool) -> planning.Plan:
+    """Draw up the plan of the network that read training and tuning patients best which it had not learned from."""
+    from overread.steps import rivals  # which draws up plans itself
+
+    told = {"side_matters": side_matters, "seeds": seeds, "progress": progress}
+    held = sum(len(divided.split.cohorts[cohort]) for cohort in ("training", "tuning"))
+    if not starts.available():
+        chosen, reason = "residual", "no start is installed, so nothing was tried against the network from nothing"
+    elif held < rivals.FEWEST:
+        chosen, reason = "features", f"{held} training and tuning images are too few to try networks on: a line on frozen features has least to learn"  # fmt: skip
+    else:
+        found = rivals.compare(store, divided, side_matters=side_matters, progress=progress)
+        chosen, reason = found.chosen, f"{found.reason}; {found.told}"
+        say(progress, f"{reason}")
+    drawn = draw_up(store, divided, network=chosen, **told)
+    reason = f"{reason}. It is {drawn.parts['network']['reason']}"
+    return planning.changed(drawn, "network", reason, rule="the best on patients held out")
 
 
 def within(drawn: planning.Plan, seconds: float, *, n: int, seeds: int | None) -> planning.Plan:

@@ -23,7 +23,14 @@ from overread.steps.question import truth
 from overread.steps.scores import whose
 from overread.store.archive import Archive
 
-NETWORKS = ("residual", "features")
+NETWORKS = ("residual", "features", "fine-tuned")
+"""Tried against each other."""
+
+QUICKEST = ("features", "residual", "fine-tuned")
+"""Which is taken first where neither is better."""
+
+TIE = 0.002
+"""Differences of AUROC below this are none: two seeds of one network differ by as much."""
 
 FEWEST = 40
 """Images of training and tuning together, below which five parts say nothing."""
@@ -38,21 +45,37 @@ class Rivals:
     figures : mapping of str to tuple of float
         Network → AUROC of each part held out (mean over the labels).
     gain : Estimate
-        How much better the second network is than the first, over the same parts.
+        How much better the network that is taken is than the best of the others, over the same parts.
     chosen, reason : str
+    images : int
+        Of training and tuning patients.
     """
 
     figures: Mapping[str, tuple[float, ...]]
     gain: Estimate
     chosen: str
     reason: str
+    images: int
 
     def to_json(self) -> dict[str, Any]:
         """Return it for ``--json``."""
-        return {"figures": plain(self.figures), "gain": plain(self.gain), "chosen": self.chosen, "reason": self.reason}
+        return {
+            "figures": plain(self.figures),
+            "gain": plain(self.gain),
+            "chosen": self.chosen,
+            "reason": self.reason,
+            "images": self.images,
+            "tried": len(self.figures),
+        }
+
+    @property
+    def told(self) -> str:
+        """How many were tried on what, and each one's figure, in a line."""
+        each = ", ".join(f"{name} {np.nanmean(f):.3f}" for name, f in self.figures.items())
+        return f"{len(self.figures)} networks were tried on {self.images:,} training and tuning images: AUROC {each}"
 
     def __str__(self) -> str:
-        lines = [f"{name:<10} AUROC {np.mean(f):.3f}  ({', '.join(f'{v:.3f}' for v in f)})" for name, f in self.figures.items()]  # fmt: skip
+        lines = [f"{name:<10}  AUROC {np.mean(f):.3f}  ({', '.join(f'{v:.3f}' for v in f)})" for name, f in self.figures.items()]  # fmt: skip
         return "\n".join([*lines, self.reason])
 
 
@@ -60,7 +83,7 @@ def rivals(
     archive: object, *, label: str, split_column: str | None = None, kind: str = "auto", seed: int = 0,
     repeats: int = 1, most: int = linear_head.FOLDS, progress: bool = True,
 ) -> Rivals:  # fmt: skip
-    """Train a network from nothing and a line on frozen features on the same parts of the patients, and compare them.
+    """Train a network from nothing, a line on frozen features, and a start that goes on learning, and compare them.
 
     Five parts by patient, of the training and tuning cohorts only: each part is read by networks that learned from the
     others. Calibration and testing patients are not looked at, so that their figures stay what they are.
@@ -83,35 +106,52 @@ def rivals(
     RunError
         When the extras [train] and [starts] are not installed.
     """
-    with Archive.open(planned.path_of(archive)) as store, tempfile.TemporaryDirectory() as cache:
+    with Archive.open(planned.path_of(archive)) as store:
         divided = planned.divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
-        entries = [e for cohort in ("training", "tuning") for e in divided.split.cohorts[cohort]]
-        if len(entries) < FEWEST:
-            raise CohortError(
-                f"{len(entries)} training and tuning images", expected=f"at least {FEWEST}", do="collect more"
-            )
-        plans = {
-            name: planned.draw_up(store, divided, network=name, side_matters=None, progress=progress)
-            for name in NETWORKS
-        }
-        known = truth([divided.by_name[study] for _, study, _ in entries], divided.task)
-        who = np.array([str(w) for w in whose(entries, divided.certificate["copies"])])
-        parts = list(linear_head.folds(known, who, rng=np.random.default_rng(seed), repeats=repeats))[: most * repeats]
-        figures: dict[str, list[float]] = {name: [] for name in NETWORKS}
-        with bar(total=len(parts) * len(NETWORKS), what="try networks", unit="training", show=progress) as line:
-            for name, plan in plans.items():
-                inputs = _inputs(store, entries, plan, Path(cache) / name)
-                for number, (train, test) in enumerate(parts):
-                    home = Path(cache) / f"{name}-{number}.npz"
-                    logits = _trained(plan, inputs[train], known[train], who[train], home)(inputs[test])
-                    figures[name].append(mean_auroc(known[test], logits))
-                    line.update(1)
+        return compare(store, divided, repeats=repeats, most=most, progress=progress)
+
+
+def compare(
+    store: Archive,
+    divided: planned.Divided,
+    *,
+    side_matters: bool | None = None,
+    repeats: int = 1,
+    most: int = linear_head.FOLDS,
+    progress: bool = True,
+) -> Rivals:
+    """Compare the networks on patients that were divided already; as `rivals` otherwise."""
+    entries = [e for cohort in ("training", "tuning") for e in divided.split.cohorts[cohort]]
+    if len(entries) < FEWEST:
+        raise CohortError(
+            f"{len(entries)} training and tuning images", expected=f"at least {FEWEST}", do="collect more"
+        )
+    plans = {
+        name: planned.draw_up(store, divided, network=name, side_matters=side_matters, progress=progress)
+        for name in NETWORKS
+    }
+    known = truth([divided.by_name[study] for _, study, _ in entries], divided.task)
+    who = np.array([str(w) for w in whose(entries, divided.certificate["copies"])])
+    rng = np.random.default_rng(divided.seed)
+    parts = list(linear_head.folds(known, who, rng=rng, repeats=repeats))[: most * repeats]
+    figures: dict[str, list[float]] = {name: [] for name in NETWORKS}
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        bar(total=len(parts) * len(NETWORKS), what="try networks", unit="training", show=progress) as line,
+    ):
+        for name, plan in plans.items():
+            inputs = _inputs(store, entries, plan, Path(cache) / name)
+            for number, (train, test) in enumerate(parts):
+                home = Path(cache) / f"{name}-{number}.npz"
+                logits = _trained(plan, inputs[train], known[train], who[train], home)(inputs[test])
+                figures[name].append(mean_auroc(known[test], logits))
+                line.update(1)
     share = len(parts[0][1]) / len(parts[0][0])
     return decide({name: tuple(f) for name, f in figures.items()}, n=len(entries), test_over_train=share)
 
 
 def decide(figures: Mapping[str, Sequence[float]], *, n: int, test_over_train: float) -> Rivals:
-    """Return which of two networks to take: the better one where that is sure, else the one that is there in seconds.
+    """Return which of several networks to take: the best on average, or where it is a tie the quickest of the best.
 
     Examples
     --------
@@ -119,23 +159,30 @@ def decide(figures: Mapping[str, Sequence[float]], *, n: int, test_over_train: f
     >>> found.chosen
     'features'
     """
-    first, second = figures
-    a, b = (np.asarray(figures[name], float) for name in (first, second))
-    defined = ~(np.isnan(a) | np.isnan(b))
-    gain = difference(b[defined] - a[defined], test_over_train=test_over_train, n=n)
-    chosen = first if gain.high < 0 else second
-    words = f"{second} less {first}: AUROC {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) on {int(defined.sum())} parts held out"
+    values = {name: np.asarray(f, float) for name, f in figures.items()}
+    defined = ~np.isnan(np.stack(list(values.values()))).any(axis=0)
+    mean = {name: float(v[defined].mean()) if defined.any() else 0.0 for name, v in values.items()}
+    best = max(mean.values())
+    order = sorted(values, key=lambda name: QUICKEST.index(name) if name in QUICKEST else len(QUICKEST))
+    chosen = next(name for name in order if mean[name] >= best - TIE)
+    other = max((name for name in values if name != chosen), key=mean.__getitem__)
+    gain = difference((values[chosen] - values[other])[defined], test_over_train=test_over_train, n=n)
+    words = f"{chosen} less {other}: AUROC {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) on {int(defined.sum())} parts held out"  # fmt: skip
     if gain.low > 0:
-        reason = f"{words}: what was learned elsewhere helps here; take {second}"
-    elif gain.high < 0:
-        reason = (
-            f"{words}: these images teach a network more than a line on photographs' features can say; take {first}"
-        )
+        reason = f"{words}: {SURELY[chosen]}; take {chosen}"
+    elif abs(mean[chosen] - mean[other]) < TIE or not defined.any():
+        reason = f"{words}: neither is surely better, and it is the quicker one; take {chosen}"
     else:
-        reason = (
-            f"{words}: neither is surely better; take {second}, which is there in seconds and has one number to choose"
-        )
-    return Rivals({k: tuple(float(v) for v in f) for k, f in figures.items()}, gain, chosen, reason)
+        reason = f"{words}: neither is surely better; take {chosen}, which was the better one here"
+    return Rivals({k: tuple(float(v) for v in f) for k, f in figures.items()}, gain, chosen, reason, n)
+
+
+SURELY = {
+    "features": "what was learned elsewhere helps here",
+    "residual": "these images teach a network more than what was learned from photographs can say",
+    "fine-tuned": "what was learned elsewhere helps here, and more so where it goes on learning",
+}
+"""Why a network is surely better, in words."""
 
 
 def _inputs(store: Archive, entries, plan, into: Path) -> np.ndarray:
@@ -147,13 +194,14 @@ def _inputs(store: Archive, entries, plan, into: Path) -> np.ndarray:
 
 def _trained(plan, inputs: np.ndarray, known: np.ndarray, who: np.ndarray, checkpoint: Path):
     """Train one network on one side of a part; return what gives its logits."""
+    from overread.learn import fine_tuned, frozen
     from overread.learn import fit as fitting  # Keras comes in here
-    from overread.learn import frozen
     from overread.learn.framework import natives_to
 
     inputs = np.asarray(inputs)
     nothing = (inputs[:0], known[:0])
-    how = partial(frozen.fit, groups=who) if plan.network == "features" else fitting.fit
+    from_a_start = {"features": frozen.fit, "fine-tuned": fine_tuned.fit}
+    how = partial(from_a_start[plan.network], groups=who) if plan.network in from_a_start else fitting.fit
     with natives_to(None):
         fitted = how(replace(plan, ensemble=1), training=(inputs, known), tuning=nothing, score=lambda z, t: float("nan"), checkpoint=checkpoint)  # fmt: skip
     return lambda images: fitting.logits(fitted.built, np.asarray(images))
