@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 from small_run import spots
@@ -11,7 +12,10 @@ from overread.domain import Image, Study
 from overread.errors import RunError
 from overread.steps.evaluate import evaluate
 from overread.steps.plan import divide
+from overread.steps.reads import opened
+from overread.steps.report import report
 from overread.steps.run import read_json
+from overread.steps.verify import verify
 from overread.store.archive import Archive
 
 
@@ -29,12 +33,19 @@ def test_a_split_column_that_nobody_spoke_of_is_told_in_the_split(tmp_path, aske
     assert split.source.startswith("published") == (asked == "part")
 
 
-def test_evaluate_calls_an_unfinished_training_unfinished(tmp_path):
+def test_every_verb_calls_an_unfinished_training_unfinished(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     with pytest.raises(RunError, match=r"has no plan\.json"):
-        evaluate(run)  # the twin
+        evaluate(run)  # the twins
+    with pytest.raises(RunError, match="is no run"):
+        report(run)
     (run / "unfinished").write_text(json.dumps({}))
-    for act in (lambda: evaluate(run), lambda: read_json(run / "metrics.json")):
-        with pytest.raises(RunError, match=r"unfinished training.*--resume"):
-            act()
+    acts = [partial(verb, run) for verb in (evaluate, report, verify, opened)]
+    acts += [lambda: read_json(run / "metrics.json"), lambda: report(run / "on-another")]
+    for begun in (False, True):  # before and after the plan was written
+        for act in acts:
+            with pytest.raises(RunError, match=r"unfinished training.*--resume"):
+                act()
+        if not begun:
+            (run / "plan.json").write_text(json.dumps({"task": {"labels": ["a"]}}))

@@ -25,7 +25,7 @@ from overread.steps import label_errors
 from overread.steps.answers import NAME, read_answers
 from overread.steps.printed import seal_pages
 from overread.steps.reads import sealed_figures
-from overread.steps.run import read_json, write, write_json
+from overread.steps.run import read_json, refuse_unfinished, write, write_json
 from overread.steps.verify import check_run
 
 PAGE = "report.json"
@@ -143,7 +143,9 @@ def report(run: str | Path, *, pdf: str | Path | None = None, browser: str | Non
         For a PDF without a browser.
     """
     out = Path(run)
+    refuse_unfinished(out)
     home = out if (out / "plan.json").exists() else out.parent
+    refuse_unfinished(home)
     if not (home / "plan.json").exists():
         raise RunError(f"{out} is no run", expected="a folder that `overread train` made", do="name the run")
     kept = read_json(out / PAGE) if (out / PAGE).exists() else {}

@@ -95,18 +95,28 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        if (path.parent / "unfinished").is_file():
-            raise RunError(
-                f"{path.parent} holds an unfinished training",
-                expected="a finished run",
-                do="finish it with `overread train … --resume`",
-            ) from None
+        refuse_unfinished(path.parent)
         raise RunError(
             f"{path.parent} has no {path.name}", expected="a finished run", do="train one with `overread train`"
         ) from None
     except ValueError:
         raise RunError(
             f"{path.name} is damaged", expected="a JSON file as `overread train` wrote it", do="train again"
+        ) from None
+
+
+def refuse_unfinished(run: Path) -> None:
+    """Refuse a folder in which a training was begun and not ended.
+
+    Raises
+    ------
+    RunError
+    """
+    if (run / "unfinished").is_file():
+        raise RunError(
+            f"{run} holds an unfinished training",
+            expected="a finished run",
+            do="finish it with `overread train … --resume`",
         ) from None
 
 

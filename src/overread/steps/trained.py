@@ -14,7 +14,7 @@ from overread.stats.splits import Split
 from overread.steps import corruptions, leakage, probes, shortcuts
 from overread.steps.held_out import ALIKE
 from overread.steps.reads import edited
-from overread.steps.run import archive_of, read_json, refuse_unsealed
+from overread.steps.run import archive_of, read_json, refuse_unfinished, refuse_unsealed
 from overread.steps.scores import Question, Scores, read_scores
 
 
@@ -77,6 +77,7 @@ def read_trained(run: Path, *, needed: Sequence[str]) -> Trained:
     IntegrityError
         When a sealed file was changed, or one of those ``needed`` among the figures.
     """
+    refuse_unfinished(run)
     plan = read_json(run / "plan.json")
     archive = archive_of(run, plan)
     task = Task(**{**plan["task"], "labels": tuple(plan["task"]["labels"])})
