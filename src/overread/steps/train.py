@@ -60,7 +60,8 @@ def train(
     out : path
         Folder for the run.
     network : str, optional
-        "residual" (the default) or "simple-cnn"; see ``overread networks``.
+        "residual" (the default), another of ``overread networks``, or "auto": each is tried on training and tuning
+        patients, and the best is trained.
     plan : path, optional
         A plan that ``overread plan`` wrote and a person may have edited: it is executed, and nothing else is chosen.
     seeds : int, optional
@@ -154,6 +155,9 @@ def _take_up_or_draw(
         prepare(out, settings, resume=True)
         return planned.taken_up(own, store, divided, progress=progress)
     say(resume and progress, f"there is nothing to resume in {out}: a new training begins")
+    trying = asked.network == planned.AUTO and asked.plan is None
+    if trying:  # takes minutes: what is wrong with the folder is said before
+        prepare(out, settings, resume=resume)
     if asked.plan is not None:
         drawn = planned.taken_up(asked.plan, store, divided, progress=progress)
     else:
@@ -165,7 +169,8 @@ def _take_up_or_draw(
             seeds=asked.seeds,
             progress=progress,
         )
-    prepare(out, settings, resume=resume)
+    if not trying:
+        prepare(out, settings, resume=resume)
     write(own, plan_file.written(drawn.head, drawn.parts))
     return drawn
 
