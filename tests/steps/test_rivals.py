@@ -49,9 +49,9 @@ def test_networks_are_tried_on_training_and_tuning_patients_only(archive, monkey
 
     monkeypatch.setattr(rivals, "_inputs", noted)
     found = rivals.rivals(archive, label="blob", most=2, progress=False)
-    assert set(found.figures) == {"residual", "features"} and all(len(f) == 2 for f in found.figures.values())
+    assert set(found.figures) == set(rivals.NETWORKS) and all(len(f) == 2 for f in found.figures.values())
     assert np.mean(found.figures["features"]) > 0.6
     with Archive.open(archive) as store:
         split = planned.divide(store, label="blob", kind="auto", split_column=None, seed=0, progress=False).split
     allowed = {i for c in ("training", "tuning") for i, _, _ in split.cohorts[c]}
-    assert seen[0] == seen[1] == allowed
+    assert len(seen) == 3 and all(one == allowed for one in seen)

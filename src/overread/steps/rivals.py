@@ -71,7 +71,9 @@ class Rivals:
     @property
     def told(self) -> str:
         """How many were tried on what, and each one's figure, in a line."""
-        each = ", ".join(f"{name} {np.nanmean(f):.3f}" for name, f in self.figures.items())
+        each = ", ".join(
+            f"{name} {np.mean([v for v in f if v == v] or [np.nan]):.3f}" for name, f in self.figures.items()
+        )
         return f"{len(self.figures)} networks were tried on {self.images:,} training and tuning images: AUROC {each}"
 
     def __str__(self) -> str:
