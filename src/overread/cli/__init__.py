@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, Make]] = {
         learning.rivals,
     ),
     "train": ("train a network to answer one question, and report how well it does", learning.train),
+    "distil": ("find the smallest network that reads as well as a run, and keep it as a run", learning.distil),
     "evaluate": ("measure a run on its testing cohort, or on another archive", measuring.evaluate),
     "report": (
         "write a run's report and card again with what a human has written since; print it as PDF",

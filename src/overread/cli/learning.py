@@ -95,6 +95,26 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
     return run
 
 
+def distil(p: ArgumentParser) -> Callable[[Namespace], object]:
+    p.add_argument("run", metavar="RUN")
+    p.add_argument("--out", required=True, metavar="SMALL", help="folder for the small run")
+    p.add_argument("--widths", metavar="SHARES", help="shares of the run's widths to try (default: 0.67,0.5,0.33,0.25)")
+    p.add_argument("--margin", type=float, default=0.01, metavar="AUROC", help="so much may be lost (default: 0.01)")
+    p.add_argument("--resume", action="store_true", help="go on with an unfinished one")
+
+    def run(o: Namespace) -> object:
+        from overread.learn.distilled import WIDTHS
+        from overread.steps.distil import distil
+
+        try:
+            widths = WIDTHS if o.widths is None else [float(w) for w in o.widths.split(",")]
+        except ValueError:
+            raise OverreadError(f"--widths {o.widths!r}", expected="numbers with commas", do="write 0.5,0.33") from None
+        return distil(o.run, out=o.out, widths=widths, margin=o.margin, resume=o.resume, progress=not o.quiet)
+
+    return run
+
+
 def _plan_options(p: ArgumentParser) -> None:
     """What may be said to `plan` and to `train` alike."""
     p.add_argument(

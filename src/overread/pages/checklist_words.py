@@ -137,7 +137,8 @@ def training(e: E) -> str:
 
 
 def selection(e: E) -> str:
-    return f"no choice was made on testing: the weights are those after the last epoch; it is {e['measured_before']}"
+    tried = f"{e['search']['configurations']} configurations were tried on training patients alone; " if e.get("search") else ""
+    return f"{tried}no choice was made on testing: the weights are those after the last epoch; it is {e['measured_before']}"
 
 
 def reads(e: E) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from overread.pages import section_corruptions, section_maps
+from overread.pages import section_corruptions, section_distil, section_maps, section_search
 from overread.pages.section_certificate import certificate_section, probes_section, shortcuts_section
 
 Section = Callable[[Mapping[str, Any]], str]
 
 SECTIONS: tuple[tuple[str, str, Section], ...] = (
+    ("search", "What was tried", section_search.section),
+    ("distil", "How small it may be", section_distil.section),
     ("certificate", "Leakage certificate", certificate_section),
     ("shortcuts", "Shortcuts", shortcuts_section),
     ("probes", "What it reads", probes_section),

@@ -16,6 +16,7 @@ from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn.starts import STARTS
 from overread.steps import elsewhere, nearest
+from overread.steps.origin import in_short
 from overread.steps.question import truth
 from overread.steps.run import environment, lock_fingerprint, read_json
 
@@ -65,6 +66,7 @@ def card_of(
             "seconds": round(fitted.seconds, 1),
             "seconds_in_all": round(time.monotonic() - started, 1),
             "cost": cost,
+            **in_short(out),
             "carries": carries(out),
             "machine": f"{platform.machine()}, {platform.system()}",
             "versions": {"overread": __version__, "python": platform.python_version(), **environment()},

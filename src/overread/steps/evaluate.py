@@ -27,6 +27,7 @@ from overread.steps.heatmaps import judge, keep, panel_of
 from overread.steps.measured_on import Measured, other_archive, own_cohort
 from overread.steps.measured_on import alike as alike_of
 from overread.steps.nearest import training_cases
+from overread.steps.origin import origin
 from overread.steps.printed import seal_pages
 from overread.steps.progress import bar as moved_bar
 from overread.steps.question import truth as truth_of
@@ -91,6 +92,7 @@ class Evaluation:
             )
         alike = self.metrics.get("exchangeability") or {}
         lines += [f"! {alike['in_words']}"] if alike.get("alarm") else []
+        lines += [self.metrics[how]["in_words"] for how in ("search", "distil") if how in self.metrics]
         lines += [f"! {said}" for said in self.page.get("edited", ())]
         lines += [f"! {warning}" for warning in elsewhere.warnings(self.metrics["leakage"])] if other else []
         lines.append(f"report: {self.report}")
@@ -310,6 +312,7 @@ def _measured(
         "probes": trained.probed,
         "corruptions": trained.worse,
         "gate": model.gate.told() if model.gate else {},
+        **origin(trained.run),
         "on": "testing cohort" if own else "another archive",
         "overread": __version__,
     }

@@ -74,6 +74,7 @@ def _seal(folder: Path, fitted, drawn: planning.Plan, *, now: datetime) -> None:
         recipe=plain(drawn.recipe),
         network={"name": drawn.network, "input_shape": drawn.input_shape, "parameters": int(fitted.built.trained.count_params())},
         hashes=files,
+        cohorts={},
         training={"plan": {k: v for k, v in planning.record(drawn).items() if k not in ("task", "recipe")}, "versions": environment()},
         operating_points=kept["operating_points"],
         calibration={k: v for k, v in kept["calibration"].items() if k != "refits"},

@@ -210,7 +210,7 @@ def _searched(
         def tell(trials) -> None:
             done = sum(search.PARTS if t.over else len(t.figures) for t in trials)
             line.update(done - line.n)
-            line.set_postfix({"configurations": len(trials), "best AUROC": f"{max(t.mean for t in trials if t.figures):.3f}"}, refresh=False)  # fmt: skip
+            line.set_postfix({"configurations": len(trials), "best AUROC": f"{trials[searching.best(trials, parts=search.PARTS)].mean:.3f}"}, refresh=False)  # fmt: skip
 
         of = planning.executed(drawn)
         return search.search(space, judge, limit=limit, seed=drawn.seed, record=out / search.NAME, of=of, tell=tell)
