@@ -96,7 +96,7 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
 
 
 def distil(p: ArgumentParser) -> Callable[[Namespace], object]:
-    p.add_argument("run", metavar="RUN")
+    p.add_argument("teacher", metavar="RUN")
     p.add_argument("--out", required=True, metavar="SMALL", help="folder for the small run")
     p.add_argument("--widths", metavar="SHARES", help="shares of the run's widths to try (default: 0.67,0.5,0.33,0.25)")
     p.add_argument("--margin", type=float, default=0.01, metavar="AUROC", help="so much may be lost (default: 0.01)")
@@ -110,7 +110,7 @@ def distil(p: ArgumentParser) -> Callable[[Namespace], object]:
             widths = WIDTHS if o.widths is None else [float(w) for w in o.widths.split(",")]
         except ValueError:
             raise OverreadError(f"--widths {o.widths!r}", expected="numbers with commas", do="write 0.5,0.33") from None
-        return distil(o.run, out=o.out, widths=widths, margin=o.margin, resume=o.resume, progress=not o.quiet)
+        return distil(o.teacher, out=o.out, widths=widths, margin=o.margin, resume=o.resume, progress=not o.quiet)
 
     return run
 
