@@ -22,6 +22,9 @@ from overread.domain import ModelCard, Recipe, Step, Task, canonical_json
 from overread.formats.phantom_dicom import Header, write_ct, write_dx
 from overread.learn.predict import Model, sha256
 from overread.stats.calibration import Calibration
+from overread.steps.reads import model_of
+from overread.steps.run import READS, record_manifest
+from overread.store.journal import Journal
 
 LABEL = "nodule"
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -102,6 +105,11 @@ def write_run(folder: Path, *, name: str = "brightness", bias: float = -8.0, map
     (folder / "manifest.json").write_text(
         json.dumps({"files": {f: sha256(folder / f) for f in files}, "card": card.fingerprint})
     )
+    journal, now = Journal(folder / READS), datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    record_manifest(folder, now=now)
+    read = {"cohort": "", "images": 120, "model": model_of(folder), "by": "evaluate", "own": True, "in_archive": False}
+    journal.append("read", read, now=now)
+    journal.append("figures", {"files": {"card.json": sha256(folder / "card.json")}}, now=now)
     return folder
 
 

@@ -136,7 +136,7 @@ def test_explain_tests_on_the_runs_own_cohort_and_tells_what_failed(run, home, t
     write_json(run / "plan.json", {**plan, "archive": "gone"})
     seal(run, card=read_json(run / "manifest.json")["card"])
     with pytest.raises(RunError, match="archive that this run was trained from is not here"):
-        explain(run, tmp_path / "a.png", out=tmp_path / "out", test=True, progress=False)
+        explain(Model.load(run), tmp_path / "a.png", out=tmp_path / "out", test=True, progress=False)
 
 
 def test_every_method_lies_on_the_original_pixels(run, tmp_path):
@@ -172,10 +172,11 @@ def test_a_network_without_slopes_is_refused_for_that_method_alone(run, tmp_path
     onnx.save(network, run / "model.onnx")
     seal(run, card=read_json(run / "manifest.json")["card"])
     Pillow.fromarray(spots(1, seed=7)[0][0]).save(tmp_path / "a.png")
+    network = Model.load(run)  # a run whose journal tells of another network answers nothing
     with pytest.raises(ExportError, match="holds Sigmoid"):
-        explain(run, tmp_path / "a.png", out=tmp_path / "o", methods=("integrated-gradients",), progress=False)
+        explain(network, tmp_path / "a.png", out=tmp_path / "o", methods=("integrated-gradients",), progress=False)
     assert not (tmp_path / "o").exists()
-    assert explain(run, tmp_path / "a.png", out=tmp_path / "o", methods=("grad-cam",), progress=False).maps
+    assert explain(network, tmp_path / "a.png", out=tmp_path / "o", methods=("grad-cam",), progress=False).maps
 
 
 def test_what_is_tested_is_what_a_map_would_be_opened_for():

@@ -6,19 +6,24 @@ import hashlib
 import json
 import re
 import shutil
+import socket
 import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_run import NOW, fill, small_run, spots
 
 from overread import cli
 from overread.domain import ModelCard
 from overread.errors import IntegrityError, RunError
+from overread.serve.app import serve
 from overread.steps.compare import compare
 from overread.steps.evaluate import evaluate
+from overread.steps.explain import explain
+from overread.steps.export import export
 from overread.steps.predict import predict
 from overread.steps.printed import PAGES
 from overread.steps.reads import NAME as READS
@@ -138,6 +143,102 @@ def test_figures_laid_into_a_copy_that_only_answers_are_refused(copy):
     for verb in (verify, report):
         with pytest.raises(IntegrityError, match="no record of the read behind them"):
             verb(copy)
+
+
+# --- what answers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def picture(tmp_path):
+    Image.fromarray(spots(1, seed=5)[0][0]).save(tmp_path / "x.png")
+    return tmp_path / "x.png"
+
+
+@pytest.fixture
+def answering(copy, picture, tmp_path, monkeypatch):
+    """Every verb that answers for new images, or hands on what does."""
+    opened = []
+    monkeypatch.setattr("uvicorn.run", lambda *a, **k: opened.append(True))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    return {
+        "predict": lambda: predict(copy, picture, out=tmp_path / "out", progress=False),
+        "serve": lambda: serve(copy, inbox=inbox, port=port) or opened,
+        "explain": lambda: explain(copy, picture, out=tmp_path / "maps", methods=("occlusion",), progress=False),
+        "export": lambda: export(copy, out=tmp_path / "handed", format="run"),
+        "export the graph": lambda: export(copy, out=tmp_path / "graph.onnx"),
+    }
+
+
+def bolder(run: Path) -> None:
+    """Make the calibration say more than it knows."""
+    kept = read_json(run / "calibration.json")
+    kept["operating_points"]["spot"]["threshold"] /= 2
+    write_json(run / "calibration.json", kept)
+
+
+def with_a_new_manifest(run: Path) -> None:
+    bolder(run)
+    resealed(run, "calibration.json")
+
+
+def with_a_new_manifest_and_card(run: Path) -> None:
+    with_a_new_manifest(run)
+    card = read_json(run / "card.json")
+    card["hashes"]["calibration.json"] = read_json(run / "manifest.json")["files"]["calibration.json"]
+    write_json(run / "card.json", card)
+    known = {k: v for k, v in card.items() if k in ModelCard.__dataclass_fields__}
+    made = ModelCard(**{**known, "limits": tuple(card["limits"])})
+    write_json(run / "manifest.json", {**read_json(run / "manifest.json"), "card": made.fingerprint})
+
+
+def with_all_anew_and_no_journal(run: Path) -> None:
+    with_a_new_manifest_and_card(run)
+    for path in run.glob(f"{READS}*"):
+        path.unlink()
+
+
+def with_a_record_less(run: Path) -> None:
+    lines = (run / READS).read_text().splitlines(keepends=True)
+    (run / READS).write_text("".join(lines[1:]))
+
+
+@pytest.mark.parametrize(
+    "tampered",
+    [bolder, with_a_new_manifest, with_a_new_manifest_and_card, with_all_anew_and_no_journal, with_a_record_less],
+)
+def test_a_model_that_is_not_as_it_was_recorded_answers_nothing(copy, answering, tampered):
+    tampered(copy)
+    for verb, act in answering.items():
+        with pytest.raises(IntegrityError):
+            act()
+            pytest.fail(f"{verb} answered")
+
+
+def test_twin_a_run_as_it_was_recorded_answers_and_one_with_edited_figures_says_so(copy, answering, capsys):
+    assert all(act() for act in answering.values())
+    assert "edited" not in str(answering["predict"]())
+    edit(copy / "metrics.json")
+    said = answering["predict"]()
+    assert "! metrics.json was edited since it was measured; the model is the one that was trained" in str(said)
+    assert [n[1] for n in said.notes] == ["edited-figures"]
+    capsys.readouterr()
+    assert answering["serve"]() and "! metrics.json was edited" in capsys.readouterr().err
+    card = read_json(copy / "card.json")
+    card["performance"]["cohort"] = "a better one"  # it stands on the reading page, and in the copy that is handed on
+    write_json(copy / "card.json", card)
+    for verb in ("serve", "export"):
+        with pytest.raises(IntegrityError, match=r"card\.json"):
+            answering[verb]()
+
+
+def test_a_run_on_a_medium_that_nobody_can_write_answers(copy, answering, monkeypatch):
+    (copy / f"{READS}.lock").unlink()
+    monkeypatch.setattr("overread.store.journal.os.access", lambda *_: False)
+    assert answering["predict"]().reads and not (copy / f"{READS}.lock").exists()
 
 
 # --- what is laid beside, and what decides "better than the simple models" ---------------------------------------------
@@ -323,8 +424,6 @@ sys.addaudithook(_watch)  # quiet while nothing is watched
 
 
 def test_all_that_a_command_reads_of_a_run_is_sealed_or_chained(copy, done, away, tmp_path):
-    from PIL import Image
-
     Image.fromarray(spots(1, seed=5)[0][0]).save(tmp_path / "x.png")
     acts = {
         "evaluate": lambda: evaluate(copy, now=NOW),

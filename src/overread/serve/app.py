@@ -24,6 +24,7 @@ from overread.serve.inbox import Inbox
 from overread.serve.room import HERE, Room, on_fault, on_http, on_refusal
 from overread.serve.signing import Desk
 from overread.serve.worker import Worker
+from overread.steps.reads import opened
 
 
 def build(
@@ -128,14 +129,16 @@ def serve(
     Raises
     ------
     RunError, IntegrityError, NothingToDo
-        If the run cannot be used, or there is no inbox.
+        If the run cannot be used, is not the one that was trained and measured (`steps.reads.opened`), or there is no inbox.
     """
     import uvicorn
 
     settings = read_settings(settings) if isinstance(settings, (str, Path)) else settings or Settings()
     port = settings.port if port is None else port
     check_port(settings.host, port)
-    model = Model.load(run)
+    model, edits = opened(Path(run), needed=("card.json",))  # its figures stand on the reading page
+    for why in edits:
+        print(f"! {why}", file=sys.stderr)
     folder = Path(inbox or settings.inbox or inbox_beside(run))
     if not inbox and not settings.inbox:
         folder.mkdir(mode=0o700, exist_ok=True)

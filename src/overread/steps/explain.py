@@ -32,7 +32,7 @@ from overread.steps.heatmaps import headline, judge, keep, panel_of
 from overread.steps.pointing import pointing_game
 from overread.steps.progress import bar
 from overread.steps.reads import count as count_reads
-from overread.steps.reads import model_of
+from overread.steps.reads import model_of, opened
 from overread.steps.run import archive_of, read_json, write, write_json
 from overread.store.archive import Archive
 from overread.store.objects import content_hash
@@ -84,7 +84,7 @@ def explain(
     RunError, ExportError
         When a method is not known, or this network cannot be explained by it.
     """
-    model = run if isinstance(run, Model) else Model.load(getattr(run, "path", run))
+    model = run if isinstance(run, Model) else opened(Path(getattr(run, "path", run)))[0]
     unknown = [m for m in methods if m not in saliency.METHODS]
     if unknown:
         raise RunError(f"the method {unknown[0]!r}", expected="one of " + ", ".join(saliency.METHODS), do="name one")

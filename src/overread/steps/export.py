@@ -15,9 +15,10 @@ from overread.errors import ExportError, RunError
 from overread.imaging import preprocess
 from overread.learn import reduce
 from overread.learn.graph import open_graph, run_graph
-from overread.learn.predict import NEEDED, Model, check_manifest, sha256
+from overread.learn.predict import NEEDED, Model, sha256
 from overread.stats.splits import Split
 from overread.steps.progress import bar
+from overread.steps.reads import opened
 from overread.steps.run import LEFT_OUT, archive_of, read_json, write, write_json
 from overread.store.archive import Archive
 
@@ -107,7 +108,7 @@ def export(
         raise RunError("a smaller graph in a copy of a run", expected="--format onnx", do="leave --quantize out")
     if format == "run":
         return _hand_over(run, out)
-    check_manifest(run)
+    opened(run)
     graph = (run / "model.onnx").read_bytes()
     graph, told = _smaller(run, graph, quantize, progress=progress) if quantize is not None else (graph, None)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -189,7 +190,7 @@ def _told(reduced: Mapping[str, Any]) -> str:
 
 def _hand_over(run: Path, out: Path) -> HandedOver:
     """Copy what answers, under a manifest of its own that names what was left out."""
-    files = Model.load(run).files
+    files = opened(run, needed=("card.json",))[0].files  # the card goes with the copy, figures and all
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} is not empty", expected="a new folder", do="name another one with --out")
     out.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,6 @@ from overread.domain import Recipe, Step, Task
 from overread.domain.canonical import plain
 from overread.errors import RunError
 from overread.learn import linear_head, starts
-from overread.learn.predict import Model
 from overread.pages.thumbnail import thumbnail
 from overread.stats import label_errors
 from overread.stats.ranking import auroc, macro_auroc
@@ -24,6 +23,7 @@ from overread.stats.splits import Split
 from overread.steps import leakage
 from overread.steps.progress import bar
 from overread.steps.question import truth
+from overread.steps.reads import opened
 from overread.steps.run import archive_of, as_json, is_sealed, read_json, seal_later, write
 from overread.steps.scores import whose
 from overread.store.archive import Archive
@@ -97,7 +97,7 @@ def doubts(run: str | Path, *, seed: int = 0, progress: bool = True) -> Doubts:
         When the archive is not where it was, or the extras [train] and [starts] are not installed.
     """
     home = Path(run)
-    model = Model.load(home)
+    model, _ = opened(home)
     place = archive_of(home, read_json(home / "plan.json"))
     if place is None:
         raise RunError("the run's archive is not where it was", expected="the archive it was trained on beside the run", do="put it back")  # fmt: skip

@@ -23,6 +23,7 @@ from overread.learn.predict import Model
 from overread.learn.saliency import DEFAULT, failing
 from overread.steps.draft import Read, in_words, on_disk, pieces, report_of, weight
 from overread.steps.progress import bar
+from overread.steps.reads import opened
 from overread.steps.run import write, write_json
 from overread.store.objects import content_hash
 
@@ -47,7 +48,8 @@ class Predictions:
     evidence : tuple of str
         DICOM objects written, by file name.
     notes : tuple of (file, code, reason)
-        Images that were answered, but for which DICOM objects could not be written: the first file of each study.
+        Images that were answered, but for which DICOM objects could not be written: the first file of each study; and
+        what is to be told of the run itself.
     several : bool
         True for a question with many answers: the most probable one decides, at no threshold.
     batch : mapping or None
@@ -99,7 +101,8 @@ class Predictions:
         if self.evidence:
             lines.append(f"{len(self.evidence)} DICOM objects (draft SR, Secondary Capture) in {self.out / 'evidence'}")
         for file, code, why in self.notes[:10]:
-            lines.append(f"  {why}" if code == "no-heat-map" else f"  answered, but no DICOM object for {file}: {why}")
+            told = {"no-heat-map": f"  {why}", "edited-figures": f"! {why}"}
+            lines.append(told.get(code, f"  answered, but no DICOM object for {file}: {why}"))
         if len(self.notes) > 10:
             lines.append(f"  … and {len(self.notes) - 10} more in {self.out / 'predictions.json'}")
         if self.batch and self.batch["alarm"]:
@@ -144,9 +147,10 @@ def predict(
     NothingToDo
         When the sources hold no file at all.
     RunError, IntegrityError
-        When the run is unfinished or its files are not the trained ones.
+        When the run is unfinished or its files are not the trained ones, by its manifest, its card and its journal
+        (`steps.reads.opened`); a loaded Model is taken as it is.
     """
-    model = run if isinstance(run, Model) else Model.load(getattr(run, "path", run))
+    model, edits = (run, []) if isinstance(run, Model) else opened(Path(getattr(run, "path", run)))
     out, now = Path(out), now or datetime.now().astimezone()
     out.mkdir(parents=True, exist_ok=True)
     reads: list[Read] = []
@@ -170,13 +174,15 @@ def predict(
         out,
         tuple(sorted(reads, key=lambda r: (r.file, r.image))),
         tuple(sorted(refused)),
+        notes=tuple((model.run.name, "edited-figures", why) for why in edits),
         several=model.task.kind in ("multiclass", "ordinal"),
         batch=model.gate.compared([seen for _, seen in batch.values()]) if model.gate is not None else None,
     )
     write(out / "predictions.csv", _sheet(result))  # the answers first: what follows may fail for one study or another
     write_json(out / "predictions.json", result.to_json())
     if dicom and studies:
-        result = _with_evidence(model, result, studies, now, progress)
+        made = _with_evidence(model, result, studies, now, progress)
+        result = replace(made, notes=(*result.notes, *made.notes))
         write_json(out / "predictions.json", result.to_json())
     return result
 

@@ -16,8 +16,8 @@ from typing import Any
 from overread import __version__
 from overread.domain import fingerprint
 from overread.errors import IntegrityError
-from overread.learn.predict import sha256
-from overread.steps.run import LEFT_OUT, READS, archive_of, read_json, record_manifest
+from overread.learn.predict import Model, sha256
+from overread.steps.run import LEFT_OUT, READS, archive_of, read_json, record_manifest, refuse_unsealed
 from overread.store.journal import Journal
 
 NAME = READS
@@ -130,7 +130,7 @@ def count(
     now = now.astimezone()
     cohort = fingerprint(sorted(images))
     line = {"cohort": cohort, "images": len(images), "model": model, "by": by, "own": own, "overread": __version__}
-    journal = _opened(run, now)
+    journal = _journal_of(run, now)
     record_manifest(run, now=now)
     reads = [r for r in _reads(journal) if r["cohort"] == cohort]
     if archive is None:
@@ -185,15 +185,7 @@ def check(run: Path) -> Kept:
         if shown:
             raise _unread(shown)
         return Kept({}, 0, "")
-    journal.verify()
-    reads = _reads(journal)
-    if shown and not reads:
-        raise _unread(shown)
-    model = model_of(run)
-    if any(r.get("model", model) != model for r in reads):
-        raise IntegrityError(
-            f"{NAME} is the journal of another model", expected="that of this run", do="put the run's own back"
-        )
+    reads, model = _follow(run, journal), model_of(run)
     latest = sealed_figures(run)
     for name in _differ(run, latest):
         raise IntegrityError(
@@ -209,6 +201,55 @@ def check(run: Path) -> Kept:
         (f"edited figures were found, and measured anew: by {times:,} evaluation{'s' * (times > 1)}",) if times else ()
     )
     return Kept(by, len(latest), journal.head[1], (*notes, *_beside_archive(run, reads, model)))
+
+
+def opened(run: Path, *, needed: Sequence[str] = ()) -> tuple[Model, list[str]]:
+    """Load the model of a run that is asked for answers, once manifest, card and journal of reads agree on what was trained.
+
+    The model, its calibration and all that decides an answer must be as they were recorded: a changed file with its new
+    hash in the manifest, and a journal that was touched, taken away or brought from another run are refused.
+
+    Parameters
+    ----------
+    run : Path
+    needed : sequence of str
+        Figures that are shown beside the answers: these must be as they were measured.
+
+    Returns
+    -------
+    Model
+    list of str
+        What is to be told of figures that nobody shows here and that were edited.
+
+    Raises
+    ------
+    RunError, IntegrityError
+    """
+    model, journal = Model.load(run), Journal(run / NAME)
+    if LEFT_OUT in read_json(run / "manifest.json") or not journal.begun:
+        shown = _figures(run) if LEFT_OUT in read_json(run / "manifest.json") else _shown(run)
+        if shown and not (run / EARLIER).is_file():
+            raise _unread(shown)
+    else:
+        _follow(run, journal)
+    refuse_unsealed(run)  # after the chain of the journal that it asks was followed
+    edits = edited(run, needed=needed)
+    some = f"{', '.join(edits)} {'was' if len(edits) == 1 else 'were'}"
+    do = f"do not believe the run's report before `overread evaluate {run.name}`, and find out who changed it"
+    return model, [f"{some} edited since it was measured; the model is the one that was trained. {do}"] if edits else []
+
+
+def _follow(run: Path, journal: Journal) -> list[dict[str, Any]]:
+    """Return the reads of a run's journal, its chain followed; refuse one that was touched, is another model's, or lacks them."""
+    journal.verify()
+    reads, shown, model = _reads(journal), _shown(run), model_of(run)
+    if shown and not reads:
+        raise _unread(shown)
+    if any(r.get("model", model) != model for r in reads):
+        raise IntegrityError(
+            f"{NAME} is the journal of another model", expected="that of this run", do="put the run's own back"
+        )
+    return reads
 
 
 def sealed_figures(run: Path) -> dict[str, str]:
@@ -277,7 +318,7 @@ def sealed_as(run: Path, kind: str) -> dict[str, str]:
     return {name: digest for files in records for name, digest in files.items()}
 
 
-def _opened(run: Path, now: datetime) -> Journal:
+def _journal_of(run: Path, now: datetime) -> Journal:
     """Return the run's journal, whole; of a run from before there was one, begun with what it counted.
 
     Raises
