@@ -186,7 +186,7 @@ def frames_of(**values: object) -> tuple[tuple | None, list[str]]:
             "stored-order",
             "4.00 mm",
         ),
-        ({"Modality": "NM", "FrameIncrementPointer": [0x00540010, 0x00540100]}, 0.0, "frames-mixed", "time slots"),
+        ({"Modality": "NM", "FrameIncrementPointer": [0x00540010, 0x00540100]}, 0.0, "frames-mixed", "time slices"),
         ({"Modality": "MG", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.4"}, 0.0, "frames-mixed", "projections"),
         (
             {"Modality": "MG", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.3", "SliceThickness": 1},

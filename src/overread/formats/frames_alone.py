@@ -11,6 +11,7 @@ from overread.domain import noted
 from overread.errors import UnreadableFile
 from overread.formats import films
 from overread.formats.breast import breast
+from overread.formats.frame_vectors import SLICES, Sliced, counted_by, in_volume, pointers, sliced
 from overread.formats.laid import Put
 from overread.formats.planes import Plane, is_localizer
 from overread.formats.stack import single
@@ -22,13 +23,6 @@ VOLUMES = ("CT", "MR", "PT", "NM", "OT", "")
 Spacing = tuple[float, float, float]
 
 _OVER_TIME = (0x00181063, 0x00181065)  # Frame Time, Frame Time Vector: what Frame Increment Pointer may point to
-_NUCLEAR = {
-    0x00540080: "slices",
-    0x00540100: "time slots",
-    0x00540070: "phases",
-    0x00540050: "rotation",
-    0x00540090: "angular views",
-}
 _TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 _PROJECTIONS = ("1.2.840.10008.5.1.4.1.1.13.1.4", "1.2.840.10008.5.1.4.1.1.13.1.5")
 """Breast Tomosynthesis, and Breast Projection X-Ray (for presentation, for processing)."""
@@ -58,6 +52,8 @@ def picture(ds: Dataset, planes: Sequence[Plane], pixels: Pixels) -> Put:
         voxels, attributes = hung.voxels, {"PatientOrientation": hung.orientation} if hung.orientation else {}
         notes, turned = [*notes, *hung.notes], hung.transposed
     if len(voxels) > 1:
+        laid = sliced(ds, len(voxels), plane.spacing_between)
+        voxels = voxels if laid is None or _is_stored(laid) else voxels[list(laid.order)]
         spacing, said = unplaced(ds, len(voxels), plane, lacking=sum(not p.is_placed for p in planes))
         spacing = (spacing[0], spacing[2], spacing[1]) if spacing and turned else spacing
     else:
@@ -132,17 +128,10 @@ def unplaced(ds: Dataset, frames: int, plane: Plane, *, lacking: int | None = No
     ----------
     DICOM PS3.3 C.7.6.5 (Cine), C.7.6.6.1.1 (Frame Increment Pointer), C.8.4.8 (NM multi-frame).
     """
-    pointer = ds.get("FrameIncrementPointer")
-    tags = [
-        int(t)
-        for t in (pointer if isinstance(pointer, (list, tuple)) or hasattr(pointer, "insert") else [pointer])
-        if t
-    ]
-    vectors = [_NUCLEAR[t] for t in tags if t in _NUCLEAR]
-    pixel = plane.pixel_spacing
-    if vectors == ["slices"] and pixel is not None and plane.spacing_between is not None:
-        said = f"{frames} frames are slices {plane.spacing_between:.2f} mm apart in stored order; which end is up is not said"
-        return (plane.spacing_between, *pixel), [noted("stored-order", said)]
+    vectors, pixel = counted_by(ds, frames), plane.pixel_spacing
+    laid = sliced(ds, frames, plane.spacing_between)
+    if laid is not None and (laid.step is not None or not _is_stored(laid)):
+        return _as_slices(ds, frames, laid, pixel)
     flat = (0.0, *pixel) if pixel is not None else None
     if str(ds.get("SOPClassUID") or "") in _PROJECTIONS:
         said = f"{frames} frames are projections from several angles: not the slices of a volume"
@@ -150,17 +139,46 @@ def unplaced(ds: Dataset, frames: int, plane: Plane, *, lacking: int | None = No
     if str(ds.get("SOPClassUID") or "") == _TOMOSYNTHESIS and pixel is not None and plane.thickness is not None:
         said = f"{frames} frames are planes {plane.thickness:.2f} mm apart, in stored order; where they lie is not said"
         return (plane.thickness, *pixel), [noted("stored-order", said)]
-    if vectors and vectors != ["slices"]:
+    if vectors and vectors != [SLICES]:
         return flat, [noted("frames-mixed", f"{frames} frames by {' and '.join(vectors)}: not the slices of a volume")]
-    timed = set(tags) & set(_OVER_TIME) or ds.get("FrameTime") or ds.get("CineRate")
+    if (vectors or in_volume(ds)) and laid is None:
+        said = f"{frames} frames, of which several are of one slice: not the slices of one volume"
+        return flat, [noted("frames-mixed", said)]
+    timed = set(pointers(ds)) & set(_OVER_TIME) or ds.get("FrameTime") or ds.get("CineRate")
     if timed or str(ds.get("Modality") or "") in _SLIDES:
         rate = _milliseconds(ds)
         said = f"{frames} frames over time{f', {rate:g} ms apart' if rate else ''}: not the slices of a volume"
         return flat, [noted("frames-over-time", said)]
+    if lacking == 0 and "PerFrameFunctionalGroupsSequence" not in ds:
+        apart = f", Spacing Between Slices {plane.spacing_between:.2f} mm" if plane.spacing_between is not None else ""
+        said = (
+            f"{frames} frames and one place for all of them{apart}: slices in stored order; which end is up is not said"
+        )
+        return flat, [noted("stored-order", said)]
     some = f"{lacking} of {frames}" if lacking and lacking < frames else f"{frames}"
     return flat, [
         noted("stored-order", f"{some} frames without a place in the patient: all are slices in stored order")
     ]
+
+
+def _is_stored(laid: Sliced) -> bool:
+    return laid.order == tuple(range(len(laid.order)))
+
+
+def _as_slices(
+    ds: Dataset, frames: int, laid: Sliced, pixel: tuple[float, ...] | None
+) -> tuple[Spacing | None, list[str]]:
+    """Say of frames that are slices without a place in the patient how far apart they lie, and in which order."""
+    up = "which end is up is not said"
+    if in_volume(ds):
+        up = "where that volume lies in the patient is not said"
+    elif any("ImagePositionPatient" in item for item in ds.get("DetectorInformationSequence") or []):
+        up = "the place of the first (Detector Information) and the sign of Spacing Between Slices were not used"
+    if pixel is None or laid.step is None:
+        said = f"{frames} frames are slices {laid.words}; how far apart they lie is not said, and {up}"
+        return None if pixel is None else (0.0, *pixel), [noted("stored-order", said)]
+    said = f"{frames} frames are slices {laid.step:.2f} mm apart {laid.words}; {up}"
+    return (laid.step, *pixel), [noted("stored-order", said)]
 
 
 def _milliseconds(ds: Dataset) -> float | None:
