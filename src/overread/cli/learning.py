@@ -62,11 +62,17 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument("--out", required=True, metavar="RUN")
     p.add_argument("--plan", metavar="TOML", help="do what this plan says, and nothing else; see `overread plan`")
     _plan_options(p)
-    p.add_argument("--search", "--trials", type=int, metavar="N", help="try N settings on training patients first (docs/plan.md)")
+    p.add_argument(
+        "--search", "--trials", type=int, metavar="N", help="try N settings on training patients first (docs/plan.md)"
+    )
     p.add_argument("--resume", action="store_true", help="go on with an unfinished training")
     p.add_argument("--sensitivity", type=float, default=0.95, help="what the operating point must reach (0.95)")
     p.add_argument("--intended-use", default="", metavar="TEXT", help="for the model card, in your words")
     p.add_argument("--no-baseline", action="store_true", help="leave out the article's network")
+    p.add_argument("--cluster", metavar="auto|local|HOST:PORT", help="train on a Ray cluster (docs/scale.md)")
+    p.add_argument(
+        "--processes", type=int, metavar="N", help="so many share each batch (default: one a GPU, or a host)"
+    )
 
     def run(o: Namespace) -> object:
         from overread.steps.train import train
@@ -89,6 +95,8 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
             side_matters=side,
             intended_use=o.intended_use,
             baseline=not o.no_baseline,
+            cluster=o.cluster,
+            processes=o.processes,
             progress=not o.quiet,
         )
 

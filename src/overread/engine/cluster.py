@@ -93,14 +93,14 @@ def on_cluster(
     Exception
         What ``fn`` raised, when its item's turn comes.
     """
-    with _joined(cluster) as ray, _token(into) as token:
+    with joined(cluster) as ray, token_in(into) as token:
         seen = tuple(os.path.abspath(path) for path in (*shared, *token))
         order = Order(call(fn), code(), os.getcwd(), seen, patience_s)
         yield from _Run(ray, order, items, chunk=chunk, ahead=ahead, none_s=none_s).answers()
 
 
 @contextmanager
-def _joined(cluster: str) -> Iterator[Any]:
+def joined(cluster: str) -> Iterator[Any]:
     """Join the cluster, and leave it afterwards."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a hospital's machine tells nobody what it does
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; else it warns of it
@@ -149,7 +149,7 @@ def _cores() -> int:
 
 
 @contextmanager
-def _token(folder: str | os.PathLike | None) -> Iterator[list[Path]]:
+def token_in(folder: str | os.PathLike | None) -> Iterator[list[Path]]:
     """Put a file into a folder that was there nowhere before: who sees it sees the same folder."""
     files = [] if folder is None else [Path(folder, f".seen-by-all-{secrets.token_hex(8)}")]
     try:

@@ -79,7 +79,7 @@ def do(order: Order, items: Sequence[Any]) -> list[Answer]:
     SourceError
         When this host has other code, or does not see what is shared.
     """
-    _fit(order)
+    suits(order)
     answers, _ = _ask(order, items)
     for item in items[len(answers) :]:  # any of those that travelled together may be to blame
         answers.append(_alone(order, item))
@@ -154,7 +154,7 @@ def _long(seconds: float) -> str:
 _checked: set[Order] = set()
 
 
-def _fit(order: Order) -> None:
+def suits(order: Order) -> None:
     """Refuse a host whose answers could be others, or that would write beside the archive instead of into it."""
     if order in _checked:
         return

@@ -82,10 +82,13 @@ class Batches:
     weights : ndarray, (n,) or None
     batch : int
         The last, smaller batch of an epoch is left out when there are at least two (its images come in another epoch).
+    part : (int, int)
+        Which images of each batch are read, where several processes share it: from the first number on, every so many.
     """
 
-    def __init__(self, images, targets, weights=None, *, batch: int, seed: int) -> None:
+    def __init__(self, images, targets, weights=None, *, batch: int, seed: int, part: tuple[int, int] = (0, 1)) -> None:
         self.images, self.targets, self.weights, self.batch, self.seed = images, targets, weights, batch, seed
+        self.part = part
         self.start(0)
 
     def __len__(self) -> int:
@@ -99,6 +102,7 @@ class Batches:
         chosen = np.sort(
             self.order[i * self.batch : (i + 1) * self.batch]
         )  # sorted: reads of a mapped file run forward
+        chosen = chosen[self.part[0] :: self.part[1]]
         x, y = np.asarray(self.images[chosen]), self.targets[chosen]
         return (x, y) if self.weights is None else (x, y, self.weights[chosen])
 

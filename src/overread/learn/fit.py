@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from overread.learn.framework import keras
 from overread.learn.plan import Plan, executed
 from overread.learn.starts_network import built_for
 from overread.stats.curves import positive_weights
+
+if TYPE_CHECKING:
+    from overread.learn.several import Sharing
 
 Tell = Callable[[dict[str, Any]], object]
 """Told after every step: {"epoch", "epochs", "step", "steps", "loss"} and, at an epoch's end, the tuning figures."""
@@ -44,6 +47,7 @@ def fit(
     score: Callable[[np.ndarray, np.ndarray], float],
     checkpoint: Path,
     tell: Tell = lambda news: None,
+    sharing: Sharing | None = None,
     built: networks.Built | None = None,
 ) -> Fitted:
     """Train the plan's network and return it with the averaged weights in place.
@@ -60,6 +64,8 @@ def fit(
         (logits, truth) → the figure watched on the tuning cohort.
     checkpoint : Path
     tell : callable
+    sharing : Sharing, optional
+        This process as one of several that train together (:mod:`overread.learn.several`).
     built : Built, optional
         The plan's network, where it has begun to learn already.
     """
@@ -69,20 +75,25 @@ def fit(
     rates.hold(built.trained, plan.start.get("held", 0))
     model = _with_augmentation(built.trained, plan)
     _compile(model, plan, training[1])
-    feed = batches.Batches(training[0], losses.targets(plan.task.kind, training[1]), batch=plan.batch, seed=plan.seed)
+    known = losses.targets(plan.task.kind, training[1])
+    part = sharing.part() if sharing else (0, 1)
+    feed = batches.Batches(training[0], known, batch=plan.batch, seed=plan.seed, part=part)
     model.optimizer.build(model.trainable_variables)
+    whole = min(plan.batch, len(training[0]))
+    steps = sharing.steps(model, seed=plan.seed, whole=whole) if sharing else _Steps(model, plan.seed)
     course = _Course(plan, built, model, tuning, score, checkpoint)
     for epoch in range(course.restore(), plan.epochs):
         began = time.monotonic()
         feed.start(epoch)
-        augment.reseed(model, plan.seed, epoch)
-        model.reset_metrics()
+        steps.start(epoch)
         for step in range(
             len(feed)
         ):  # a loop of our own: Keras' feeding threads cost a fifth of a small network's step
-            loss = float(model.train_on_batch(*feed[step], return_dict=True)["loss"])
+            loss = steps.take(*feed[step])
             course.average_in()
             tell({"epoch": epoch, "epochs": plan.epochs, "step": step + 1, "steps": len(feed), "loss": loss})
+        if sharing and sharing.rank:
+            continue  # the first of them looks at the tuning cohort and writes the checkpoint for all
         course.end_epoch(epoch, loss, began)
         tell(
             {
@@ -96,6 +107,22 @@ def fit(
         )
     course.use_average()
     return Fitted(built, course.history, course.seconds)
+
+
+class _Steps:
+    """Training steps that this process takes alone."""
+
+    def __init__(self, model: keras.Model, seed: int) -> None:
+        self.model, self.seed = model, seed
+
+    def start(self, epoch: int) -> None:
+        """Begin an epoch: its random numbers."""
+        augment.reseed(self.model, self.seed, epoch)
+        self.model.reset_metrics()
+
+    def take(self, images: np.ndarray, targets: np.ndarray) -> float:
+        """Take one step; return its loss."""
+        return float(self.model.train_on_batch(images, targets, return_dict=True)["loss"])
 
 
 def logits(built: networks.Built, images: np.ndarray, *, batch: int = 64) -> np.ndarray:

@@ -15,7 +15,7 @@ from overread.domain import COHORTS, ModelCard, Study, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn.starts import STARTS
-from overread.steps import elsewhere, nearest
+from overread.steps import elsewhere, jointly, nearest
 from overread.steps.origin import in_short
 from overread.steps.question import truth
 from overread.steps.run import environment, lock_fingerprint, read_json
@@ -66,6 +66,7 @@ def card_of(
             "seconds": round(fitted.seconds, 1),
             "seconds_in_all": round(time.monotonic() - started, 1),
             "cost": cost,
+            **({"rounds": rounds} if (rounds := jointly.rounds(out)) else {}),
             **in_short(out),
             "carries": carries(out),
             "machine": f"{platform.machine()}, {platform.system()}",

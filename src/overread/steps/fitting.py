@@ -18,6 +18,7 @@ from overread.learn import plan as planning
 from overread.learn import plan_budget, plan_file
 from overread.stats import metrics
 from overread.stats.splits import Split
+from overread.steps import jointly
 from overread.steps import plan as planned
 from overread.steps.held_out import HELD_OUT, Material, score_baseline
 from overread.steps.progress import bar, say
@@ -41,15 +42,17 @@ def fit(
     started: float,
     seeds: int | None = None,
     cache: Path | None = None,
+    cluster: jointly.Cluster | None = None,
     progress: bool,
 ):
     """Train the plan's networks; return what was fitted, the inputs, and the plan as far as the budget allowed it.
 
     Networks train one after another, each with its own checkpoint: what was killed goes on where it was. When the time
-    is up, those that are trained answer together.
+    is up, those that are trained answer together. On a cluster several processes share each network's batches.
     """
     from overread.learn.framework import natives_to  # Keras comes in here, and only when something is trained
     from overread.learn.members import together
+    from overread.learn.networks import NETWORKS
 
     material = make_material(store, split, by_name, plan, cache or out / "cache", progress=progress)
     if budget and plan.network != "features" and not (out / "plan.json").exists():  # resuming: decided when it began
@@ -59,6 +62,10 @@ def fit(
     write_json(out / "plan.json", planning.record(plan))
     (out / "checkpoint").mkdir(exist_ok=True)
     total, how = _trainer(plan, split, len(material.inputs["training"]))
+    if cluster is not None and plan.network in NETWORKS:
+        how = partial(jointly.fit, cluster=cluster, out=out, progress=progress)
+    elif cluster is not None:
+        say(progress, f"a network of the kind {plan.network!r} is trained by this machine alone")
     alone = {}
     with (
         natives_to(out / "framework.log"),
@@ -70,7 +77,7 @@ def fit(
                 own,
                 training=(material.inputs["training"], material.truth["training"]),
                 tuning=(material.inputs["tuning"], material.truth["tuning"]),
-                score=lambda logits, known: metrics.mean_auroc(known, logits),
+                score=_watched,
                 checkpoint=out / "checkpoint" / f"{plan.network}{f'.{number}' if number else ''}.npz",
                 tell=_teller(line, number * total, plan.ensemble, number),
             )
@@ -83,6 +90,11 @@ def fit(
             built = together([f.built for f in alone.values()], views=plan.views)
             first = replace(first, built=built, seconds=sum(f.seconds for f in alone.values()), alone=alone)
     return first, material, plan
+
+
+def _watched(logits: np.ndarray, known: np.ndarray) -> float:
+    """Return the figure that is watched on the tuning cohort."""
+    return metrics.mean_auroc(known, logits)
 
 
 def _trainer(plan: planning.Plan, split: Split, n: int):

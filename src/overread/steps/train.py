@@ -15,7 +15,7 @@ from overread.domain import COHORTS, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn import plan_file
-from overread.steps import cost, elsewhere, leakage, shortcuts, so_far, timed
+from overread.steps import cost, elsewhere, jointly, leakage, shortcuts, so_far, timed
 from overread.steps import plan as planned
 from overread.steps.begin import Asked, check_options, prepare
 from overread.steps.finish import Begun, close, finish
@@ -43,6 +43,8 @@ def train(
     side_matters: bool | None = None,
     intended_use: str = "",
     baseline: bool = True,
+    cluster: str | None = None,
+    processes: int | None = None,
     progress: bool = True,
     now: datetime | None = None,
 ) -> Run:
@@ -86,6 +88,10 @@ def train(
         For the model card, in your words.
     baseline : bool
         Also train the article's network, for the report.
+    cluster : str, optional
+        "auto", "local" or "host:port": several processes on that Ray cluster share each batch (docs/scale.md).
+    processes : int, optional
+        How many of them; one on each GPU, or on each host where there is none, when not given.
     progress : bool
     now : datetime, optional
         The time that the records carry.
@@ -102,7 +108,7 @@ def train(
     now, started, code = now or datetime.now().astimezone(), time.monotonic(), code_fingerprint()
     meter = cost.read_meter()
     asked = Asked(network, seeds, seed, kind, side_matters, budget, plan, search)
-    seconds = check_options(asked, sensitivity)
+    seconds, several = check_options(asked, sensitivity), jointly.asked(cluster, processes)
     if plan is not None:
         kind, seed = planned.begun_with(plan)
     seed = seed or 0
@@ -135,7 +141,16 @@ def train(
             given = {"divided": divided, "trials": search, "archive": path, "sensitivity": sensitivity, "now": now}
             how = partial(timed.fit_in_time, **given)
         fitted, material, drawn = how(
-            store, split, by_name, drawn, out, budget=seconds, started=started, seeds=seeds, progress=progress
+            store,
+            split,
+            by_name,
+            drawn,
+            out,
+            budget=seconds,
+            started=started,
+            seeds=seeds,
+            cluster=several,
+            progress=progress,
         )
         finish(out, store, divided, fitted, material, drawn, begun)
     timed.clear(out)
