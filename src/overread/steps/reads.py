@@ -118,7 +118,7 @@ def count(
         True for the run's own testing cohort.
     now : datetime
     by : str
-        The verb that reads it: "evaluate", "compare" or "explain".
+        The verb that reads it: "evaluate", "compare" or "explain"; "evaluate --on" where it stands in another archive.
 
     Raises
     ------
@@ -234,9 +234,10 @@ def opened(run: Path, *, needed: Sequence[str] = ()) -> tuple[Model, list[str]]:
         _follow(run, journal)
     refuse_unsealed(run)  # after the chain of the journal that it asks was followed
     edits = edited(run, needed=needed)
-    some = f"{', '.join(edits)} {'was' if len(edits) == 1 else 'were'}"
+    one = len(edits) == 1
+    some = f"{', '.join(edits)} {'was' if one else 'were'} edited since {'it was' if one else 'they were'} measured"
     do = f"do not believe the run's report before `overread evaluate {run.name}`, and find out who changed it"
-    return model, [f"{some} edited since it was measured; the model is the one that was trained. {do}"] if edits else []
+    return model, [f"{some}; the model is the one that was trained. {do}"] if edits else []
 
 
 def _follow(run: Path, journal: Journal) -> list[dict[str, Any]]:

@@ -108,9 +108,10 @@ class Journal:
             Naming the first record that is broken, missing, or out of place.
         """
         writable = os.access(self._lock if self._lock.exists() else self.path.parent, os.W_OK)
-        with (
+        lock = (
             self._locked() if writable else contextlib.nullcontext()
-        ):  # what nobody here can write is followed as it is
+        )  # what nobody here can write is followed as it is
+        with lock:
             head = self._read_head()
             n, last = 0, GENESIS
             for counted in self._chain():
@@ -260,7 +261,7 @@ def _checked(line: bytes, n: int, previous: str) -> str:
         raise _broken(
             f"record {n} is torn: its line is not finished",
             "a whole line",
-            do="start overread serve once: it keeps the torn piece aside",
+            do="start overread serve once (of a run: overread evaluate): it keeps the torn piece aside",
         )
     try:
         entry = json.loads(line)
