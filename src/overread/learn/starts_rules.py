@@ -54,7 +54,13 @@ ENLARGED, LARGE = 96, 160
 HELD = 3
 """Blocks that stay as they came: edges and spots, on the largest grids, which cost most."""
 
-PASSES = {"many": 12, "few": 30}
+PASSES, FEWEST_STEPS = 15, 150
+"""Passes over the images: what begins near the end needs fewer than a network from nothing; small cohorts see theirs
+more often, so that the average of the weights has something to average."""
+
+RATE, LOWER = 3e-4, 0.05
+"""The head's learning rate, and the stem's share of it. With 1e-3 a start forgot what it had brought
+(docs/decisions/0020)."""
 
 
 def fine_tuned(
@@ -83,7 +89,7 @@ def fine_tuned(
     intensity, channels = _seen(parts, volumes=volumes)
     size = ENLARGED if side <= 64 else LARGE
     batch = 32
-    epochs = PASSES["many" if n >= 1000 else "few"]
+    epochs = max(PASSES, -(-FEWEST_STEPS // max(1, n // batch)))
     flips = [f for f in parts["sides"]["flips"] if not (volumes and f == "slices")]
     turns = [t for t in parts["sides"]["turns"] if not (volumes and "slices" in t)]
     return {
@@ -92,8 +98,8 @@ def fine_tuned(
         "input": {"size": [size, size], "channels": channels, "rule": "a start's size", "reason": f"{size} × {size}: " + (f"pictures of {side} are enlarged, since the start halves its grid four times" if side < size else "fine enough for most findings, at half of the cost of 224") + "; a volume's slices at 1/4, 1/2 and 3/4 stand in the three channels" * volumes},
         "network": {"name": "fine-tuned", "dropout": 0.2, "rule": "a start that goes on learning", "reason": "the first two thirds of a network that has learned to see from photographs; a line through its averages is fitted first, then its upper layers learn on from there"},
         "start": {"name": name, "held": HELD, "rule": "a start", "reason": f"the first {HELD} of its 11 blocks stay as they came: edges and spots are the same in every picture"},
-        "training": {"batch": batch, "epochs": epochs, "rule": "passes over the images", "reason": f"batch {batch}; {epochs} epochs of {max(1, n // batch)} steps: what begins near the end needs fewer"},
-        "optimiser": {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 5e-3, "warmup": 0.05, "lower": 0.05, "rule": "AdamW, rates that fall with depth", "reason": "the head learns with the whole rate, each layer below it with less; rises over the first twentieth of the steps and falls to zero"},
+        "training": {"batch": batch, "epochs": epochs, "rule": "passes over the images", "reason": f"batch {batch}; {epochs} epochs of {max(1, n // batch)} steps: a network that can see already needs fewer"},
+        "optimiser": {"name": "adamw", "learning_rate": RATE, "weight_decay": 5e-3, "warmup": 0.05, "lower": LOWER, "rule": "AdamW, rates that fall with depth", "reason": "the head learns with the whole rate, each layer below it with less; rises over the first twentieth of the steps and falls to zero"},
         "sides": {**parts["sides"], "flips": flips, "turns": turns},
         "views": {"mirrored": [], "rule": "no views", "reason": "each image is read once"},
     }  # fmt: skip
