@@ -9,7 +9,9 @@ import stat
 import subprocess
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from PIL import Image as Picture
 from small_run import NOW, fill, small_run, spots
 
 from overread.domain.human import HUMAN
@@ -101,6 +103,24 @@ def test_a_real_browser_prints_every_section_and_numbers_the_pages(done, tmp_pat
     assert pages >= 3 and f"1/{pages}\n" in numbers and f"{pages}/{pages}\n" in numbers
     for words in ("What was asked", "Forty things a report must say", "false alarms allowed", "act from"):
         assert words in text  # the folded tables are open on paper
+    if shutil.which("pdftoppm"):
+        subprocess.run(["pdftoppm", "-r", "40", "-gray", told.pdf, tmp_path / "page"], check=True)
+        ends = [empty_end(Picture.open(file)) for file in sorted(tmp_path.glob("page-*.pgm"))]
+        assert len(ends) == pages and max(ends[:-1]) < 1 / 3  # no section begins on a new page of its own
+
+
+def empty_end(page: Picture.Image) -> float:
+    """Return how much of a page, between its margins, is white below its last line."""
+    grey = np.asarray(page)
+    body = grey[int(0.05 * len(grey)) : int(0.937 * len(grey))]  # without the line at the foot
+    return 1 - (np.flatnonzero((body < 225).any(axis=1)).max(initial=-1) + 1) / len(body)
+
+
+def test_twin_a_page_half_empty_is_measured_so():
+    page = np.full((1000, 700), 255, np.uint8)
+    assert empty_end(Picture.fromarray(page)) == 1
+    page[:500] = 0
+    assert 0.45 < empty_end(Picture.fromarray(page)) < 0.55
 
 
 class Read(HTMLParser):
