@@ -95,3 +95,10 @@ def test_tables_come_as_bytes_words_or_numbers() -> None:
     assert table_of(b"\0\1\0\2", 2, 16, little=False).tolist() == [1, 2]
     with pytest.raises(UnreadableFile, match=r"3 bytes; expected 5 entries of 8 bits"):
         table_of(b"abc", 5, 8)
+
+
+def test_entries_of_8_bits_in_the_upper_byte_of_words_are_found_there() -> None:
+    upper = (np.arange(256) << 8).astype("<u2").tobytes()
+    assert np.array_equal(table_of(upper, 256, 8), np.arange(256))
+    assert np.array_equal(table_of(np.arange(256, dtype="<u2").tobytes(), 256, 8), np.arange(256))
+    assert not table_of(bytes(512), 256, 8).any()

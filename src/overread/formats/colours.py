@@ -100,8 +100,9 @@ def table_of(raw: object, count: int, bits: int, *, little: bool = True) -> np.n
         raw, little = struct.pack(f"<{len(words)}H", *(int(w) & 0xFFFF for w in words)), True
     if bits > 8 and len(raw) >= 2 * count:
         return np.frombuffer(raw, "<u2" if little else ">u2", count).astype(np.uint16)
-    if bits <= 8 and len(raw) >= 2 * count:  # one entry a word
-        return np.frombuffer(raw, "<u2" if little else ">u2", count).astype(np.uint8)
+    if bits <= 8 and len(raw) >= 2 * count:  # one entry a word: in its lower byte, or where that is always 0, its upper
+        words = np.frombuffer(raw, "<u2" if little else ">u2", count)
+        return (words if (words & 0xFF).any() else words >> 8).astype(np.uint8)
     if len(raw) >= count and bits <= 8:
         return np.frombuffer(raw if little else _swapped(raw), "u1", count)
     raise _bad(f"a lookup table of {len(raw):,} bytes", f"{count:,} entries of {bits} bits by its descriptor")

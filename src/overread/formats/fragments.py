@@ -8,6 +8,7 @@ from itertools import pairwise
 from overread.domain import noted
 from overread.errors import UnreadableFile
 
+_RLE = b"\0\0\0\x40\0\0\0"  # behind the number of segments, a byte: the first one lies behind these 64 bytes
 _ITEM, _END = b"\xfe\xff\0\xe0", b"\xfe\xff\xdd\xe0"
 
 
@@ -50,6 +51,10 @@ def frames(data: bytes | memoryview, count: int, *, extended: bytes = b"") -> tu
     wrong = _wrong(said, starts, count) if said else ""
     notes = [noted("wrong-offset-table", f"the file's offset table is wrong ({wrong}): not used")] if wrong else []
     if count == 1:
+        first = [*_by_marks(parts), len(parts)] if len(parts) > 1 else []
+        if len(first) > 2:  # several streams, each with its beginning and its end
+            more = f"{len(first) - 2} more compressed frames after the 1 that the header counts were ignored"
+            return [b"".join(parts[: first[1]])], [*notes, noted("trailing-bytes", more)]
         return [b"".join(parts)], notes
     if len(parts) == count:
         return parts, notes
@@ -114,7 +119,9 @@ def _wrong(said: list[int], starts: list[int], count: int) -> str:
 
 
 def _by_marks(parts: list[bytes]) -> list[int]:
-    """Return which fragments begin a frame: the first, and those behind a fragment that ends a JPEG stream."""
+    """Return which fragments begin a frame: the first, and those behind a fragment that ends a JPEG stream; each of RLE."""
+    if all(len(part) > 64 and part[1:8] == _RLE for part in parts):
+        return list(range(len(parts)))
     ends = [part.rstrip(b"\0").endswith(b"\xff\xd9") for part in parts]
     begins = [part.startswith((b"\xff\xd8", b"\xff\x4f")) for part in parts]
     return [i for i in range(len(parts)) if begins[i] and (i == 0 or ends[i - 1])]

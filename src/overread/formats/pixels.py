@@ -17,6 +17,8 @@ from overread.formats.colours import palette_to_rgb, ybr_to_rgb
 from overread.formats.decoder import decode_apart
 from overread.formats.fragments import frames
 from overread.formats.limits import check_bytes, check_size
+from overread.formats.planes import FRAME_TYPES
+from overread.formats.stored import Header, stored_bits
 from overread.formats.streams import Stream, stream
 from overread.formats.syntaxes import DECODERS, KINDS, LOSSLESS
 
@@ -32,11 +34,10 @@ NATIVE = frozenset(
 KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
-Header = Dataset | dict[str, object]
-"""A data set, or what ``plain.plain`` found of one."""
 
 _uid = functools.lru_cache(maxsize=64)(uid.UID)  # it is looked at letter by letter each time one is made
-_YBR = ("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
+_OF_JPEG_2000 = ("YBR_ICT", "YBR_RCT")
+_YBR = ("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", *_OF_JPEG_2000)
 
 
 def decode(ds: Header) -> tuple[np.ndarray, list[str]]:
@@ -82,6 +83,7 @@ def decode(ds: Header) -> tuple[np.ndarray, list[str]]:
         values, colour, told = _streams(ds, syntax, shape)
     else:
         raise _unsupported(syntax)
+    _check_presentation(ds, values)
     return _as_rgb(ds, values, colour, notes + told)
 
 
@@ -148,6 +150,32 @@ def _check_photometric(ds: Header, shape: tuple[int, ...]) -> None:
     )
 
 
+def _check_presentation(ds: Header, values: np.ndarray) -> None:
+    """Refuse grey pixels of which some are numbers of colours (a Supplemental Palette): as grey values they mean nothing.
+
+    References
+    ----------
+    DICOM PS3.3 C.8.16.2.1.1.1 (Pixel Presentation), C.7.6.19 (Supplemental Palette Color Lookup Table).
+    """
+    if "RedPaletteColorLookupTableDescriptor" not in ds or ds.get("PhotometricInterpretation") == "PALETTE COLOR":
+        return
+    groups = [g for k in ("Shared", "PerFrame") for g in ds.get(f"{k}FunctionalGroupsSequence") or []]
+    types = [ds, *(item for group in groups for k in FRAME_TYPES for item in group.get(k) or [])]
+    if not any(str(item.get("PixelPresentation") or "") in ("COLOR", "MIXED") for item in types):
+        return
+    grey = ds.get("LargestMonochromePixelValue")
+    first = int(ds.RedPaletteColorLookupTableDescriptor[1])
+    grey = int(grey) if grey is not None else first - 1
+    coloured = int((values > grey).sum())
+    if coloured:
+        raise UnreadableFile(
+            f"grey pixels of which {coloured:,} of {values.size:,} are numbers of colours in a palette (Pixel Presentation)",
+            code="unsupported-format",
+            expected="grey values alone, or a colour image",
+            do="export the grey images, without their coloured overlay",
+        )
+
+
 # -- uncompressed ------------------------------------------------------------------------------------------------------
 
 
@@ -192,73 +220,6 @@ def _native(ds: Header, syntax: uid.UID, keyword: str, shape: tuple[int, ...]) -
         raw = np.moveaxis(raw.reshape(shape[0], 3, *shape[1:3]), 1, -1)
     values, notes = stored_bits(raw.reshape(shape), ds, mask=True)
     return values, said, notes
-
-
-def stored_bits(raw: np.ndarray, ds: Header, *, mask: bool, precision: int = 0) -> tuple[np.ndarray, list[str]]:
-    """Return words as the numbers that Bits Stored, High Bit and Pixel Representation make of them.
-
-    Parameters
-    ----------
-    raw : ndarray of unsigned integers
-    ds : Dataset
-    mask : bool
-        True where bits above the stored ones may hold something else (an overlay), and are cleared.
-    precision : int
-        Bits of a sample by the compressed stream itself, where it says.
-
-    Returns
-    -------
-    values : ndarray
-    notes : list of str
-
-    Raises
-    ------
-    UnreadableFile
-        ``malformed``, when the bits do not fit.
-
-    References
-    ----------
-    DICOM PS3.5 8.1.1.
-    """
-    size = 8 * raw.dtype.itemsize
-    allocated = int(ds.get("BitsAllocated"))
-    stored = int(ds.get("BitsStored") or allocated)
-    high = int(ds.get("HighBit", stored - 1)) if not precision else stored - 1
-    if not 0 < stored <= allocated or not stored - 1 <= high < allocated:
-        raise UnreadableFile(
-            f"{stored} bits stored of {allocated}, the high bit {high}",
-            code="malformed",
-            expected="Bits Stored within Bits Allocated, High Bit at least Bits Stored - 1",
-            do="export it again",
-        )
-    signed, notes = ds.get("PixelRepresentation") == 1, []
-    used = min(stored, precision or stored, size)
-    low = high + 1 - stored
-    if low:
-        raw, notes = _lowered(raw, low, stored, high)
-    if not signed:
-        if mask and used < size and raw.max() >> used:
-            raw = raw & raw.dtype.type((1 << used) - 1)
-        return raw, notes
-    values = raw.view(raw.dtype.str.replace("u", "i"))
-    if used < size and (values.max() >> (used - 1) or values.min() < -(1 << (used - 1))):
-        values = (values << (size - used)) >> (size - used)
-    return values, notes
-
-
-def _lowered(raw: np.ndarray, low: int, stored: int, high: int) -> tuple[np.ndarray, list[str]]:
-    """Values in the upper bits are moved down; where they lie in the lower bits after all, the header is not believed."""
-    said = f"the header puts {stored} bits below high bit {high}"
-    if not np.any(raw & raw.dtype.type((1 << low) - 1)):
-        return raw >> low, [noted("high-bit", f"{said}: values were moved down by {low} bits")]
-    if not raw.max() >> stored:
-        return raw, [noted("high-bit", f"{said}, but they lie in the lowest {stored}: read from there")]
-    raise UnreadableFile(
-        f"values in more bits than {stored} below high bit {high}",
-        code="malformed",
-        expected=f"High Bit {stored - 1}",
-        do="export it again",
-    )
 
 
 # -- compressed --------------------------------------------------------------------------------------------------------
@@ -384,6 +345,11 @@ def _as_rgb(ds: Header, values: np.ndarray, colour: str, notes: list[str]) -> tu
     """Palettes and luminance with chroma become red, green and blue."""
     if colour == "PALETTE COLOR":
         return palette_to_rgb(values, ds), [*notes, noted("palette", "palette converted to RGB")]
+    if (
+        values.ndim == 4 and colour in _OF_JPEG_2000
+    ):  # decompressed once, and the word was left: no other encoding has it
+        said = f"the header says {colour}, which only JPEG 2000 pixels can be: taken as red, green and blue"
+        return values, [*notes, noted("other-colour", said)]
     if values.ndim == 4 and colour.startswith("YBR"):
         if values.dtype not in (np.uint8, np.uint16):
             raise UnreadableFile(

@@ -20,7 +20,10 @@ _NONE = (
     "ModalityLUTSequence", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", "ExtendedOffsetTable",
     "RedPaletteColorLookupTableDescriptor", "FloatPixelData", "DoubleFloatPixelData",
 )  # fmt: skip
-_KEYWORDS = (*_WORDS, *_PADDING, *_NUMBERS, *_TEXTS, "ImageType", "SOPClassUID", *_NONE)
+_LISTS = ("ImageType", "ScanOptions")
+_OF_CT = "RealWorldValueMappingSequence"  # says what else than HU a CT holds; common in MR, where it says nothing more
+_KEYWORDS = (*_WORDS, *_PADDING, *_NUMBERS, *_TEXTS, *_LISTS, "SOPClassUID", *_NONE, _OF_CT)
+_OVERLAY_BIT = b"\x60\2\1"  # Overlay Bit Position (60xx,0102), without the first byte of its group
 
 _TEXT = re.compile(rb"[A-Z0-9_ ]{0,16}\0?")
 _NUMBER = re.compile(rb" *[+-]?\d{1,15}(?:\.\d{0,15})?(?:[eE][+-]?\d{1,3})? *\0?")
@@ -83,9 +86,15 @@ def plain(raw: bytes) -> dict[str, object] | None:
         return None
     if str(out.get("PhotometricInterpretation")).endswith("_422") and header.pixels[1] is not None:
         return None  # chroma for two pixels: pydicom unpacks that
-    kinds = values.get("ImageType", b"").rstrip(b" \0").split(b"\\")
-    out["ImageType"] = [kind.strip(b" ").decode("latin-1") for kind in kinds]
+    if out["Modality"] == "CT" and _OF_CT in values:
+        return None
+    for keyword in _LISTS:
+        kinds = values.get(keyword, b"").rstrip(b" \0").split(b"\\")
+        out[keyword] = [kind.strip(b" ").decode("latin-1") for kind in kinds]
     out["SOPClassUID"] = values.get("SOPClassUID", b"").strip(b" \0").decode("latin-1")
     begin, length = header.pixels
+    at = raw.find(_OVERLAY_BIT, 0, begin)
+    if at > 0 and raw[at + 7 : at + 9] != b"\0\0":  # behind VR and length, or the long length of implicit VR
+        return None
     out["PixelData"] = memoryview(raw)[begin : len(raw) if length is None else begin + length]
     return out

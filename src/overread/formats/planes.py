@@ -131,16 +131,18 @@ def _plane(groups: tuple[Dataset, ...], ds: Dataset) -> Plane:
 
 
 def is_localizer(ds: Dataset) -> bool:
-    """True for the overview a scan is planned on (Image Type value 3); it belongs to no volume and has no HU."""
+    """True for the overview a scan is planned on (Image Type value 3, as a rule); it belongs to no volume and has no HU."""
     frames = int(ds.get("NumberOfFrames") or 1)
     return localizers(ds, frames) >= frames
 
 
-_FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
+_SCOUTS = frozenset(("LOCALIZER", "SCOUT", "TOPOGRAM", "SCANOGRAM", "SURVIEW", "SCOUT MODE"))
+"""The Standard's word for an overview, and the makers' own: in Image Type, or (GE, Philips) in Scan Options of a CT."""
+FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
 
 
 def localizers(ds: Dataset, frames: int) -> int:
-    """Count the frames that are localizers: all where Image Type says so, else those whose own Frame Type does.
+    """Count the frames that are localizers: all where Image Type or Scan Options say so, else those whose own Frame Type does.
 
     Parameters
     ----------
@@ -158,7 +160,9 @@ def localizers(ds: Dataset, frames: int) -> int:
     >>> localizers(ds, 3), localizers(Dataset(), 3)
     (3, 0)
     """
-    if "LOCALIZER" in image_type(ds):
+    if _SCOUTS.intersection(image_type(ds)):
+        return frames
+    if ds.get("Modality") == "CT" and _SCOUTS.intersection(image_type(ds, "ScanOptions")):
         return frames
     (shared,) = list(ds.get("SharedFunctionalGroupsSequence") or [])[:1] or [Dataset()]
     groups = list(ds.get("PerFrameFunctionalGroupsSequence") or [])[:frames]
@@ -167,7 +171,7 @@ def localizers(ds: Dataset, frames: int) -> int:
 
 
 def _is_overview(group: Dataset) -> bool:
-    return any("LOCALIZER" in image_type(item, "FrameType") for k in _FRAME_TYPES for item in group.get(k) or [])
+    return any(_SCOUTS.intersection(image_type(item, "FrameType")) for k in FRAME_TYPES for item in group.get(k) or [])
 
 
 def image_type(ds: Dataset, keyword: str = "ImageType") -> list[str]:

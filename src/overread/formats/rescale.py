@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from pydicom.dataset import Dataset
 
@@ -16,8 +18,8 @@ RESCALE_TYPES = ("HU", "HU_MOD", "OD", "MGML", "Z_EFF", "ED", "EDW", "PCT")
 """Units that Rescale Type and Modality LUT Type may name (PS3.3 C.11.1.1.2); US is "unspecified"."""
 
 
-def rescale(ds: Header, count: int, notes: list[str]) -> tuple[np.ndarray, np.ndarray, str | None]:
-    """Return each frame's slope and intercept, and the Rescale Type they all have: None where nothing is rescaled.
+def rescale(ds: Header, count: int, notes: list[str]) -> tuple[np.ndarray, np.ndarray, tuple[str | None, ...]]:
+    """Return each frame's slope, intercept and Rescale Type (None where it has no rescale); one of each where all frames share it.
 
     Parameters
     ----------
@@ -47,10 +49,13 @@ def rescale(ds: Header, count: int, notes: list[str]) -> tuple[np.ndarray, np.nd
             expected="any other number",
             do="export it again",
         )
-    kinds = {str(item.get("RescaleType") or "HU").strip().upper() for item in items}
-    rescaled = any(b not in (None, "") for _, b in pairs)
-    kind = (kinds.pop() if len(kinds) == 1 else "US") if rescaled else None
-    return np.array(slopes), np.array(intercepts), kind
+    kinds = (str(item.get("RescaleType") or "HU").strip().upper() for item in items)
+    scaled = (a not in (None, "") or b not in (None, "") for a, b in pairs)
+    return (
+        np.array(slopes),
+        np.array(intercepts),
+        tuple(k if yes else None for k, yes in zip(kinds, scaled, strict=True)),
+    )
 
 
 def _transformations(ds: Dataset, count: int) -> list[Dataset]:
@@ -93,14 +98,15 @@ def unit_of(ds: Header, kind: str | None, frames: int, notes: list[str]) -> str:
     ----------
     ds : Dataset or dict
     kind : str or None
-        What ``rescale`` returned.
+        What ``rescale`` returned of some frames.
     frames : int
     notes : list of str
         Grows by what is to be told.
 
     References
     ----------
-    DICOM PS3.3 C.8.2.1.1.1 (CT Image Type), C.8.16.1 (Frame Type), C.11.1.1.2 (Rescale Type), A.8 (Secondary Capture).
+    DICOM PS3.3 C.8.2.1.1.1 (CT Image Type), C.8.16.1 (Frame Type), C.11.1.1.2 (Rescale Type), A.8 (Secondary Capture),
+    C.8.15.3.10 (multi-energy CT), C.7.6.16.2.11 (Real World Value Mapping).
     """
     if kind is None:
         return "stored"
@@ -118,7 +124,49 @@ def unit_of(ds: Header, kind: str | None, frames: int, notes: list[str]) -> str:
     if kind in ("HU", "HU_MOD") and _is_capture(ds):
         notes.append(noted("capture", "a secondary capture of CT: its numbers were taken as stored, not as HU"))
         return "stored"
+    other = _other_than_hu(ds) if kind in ("HU", "HU_MOD") else ""
+    if other:
+        notes.append(noted("not-hu", f"CT numbers that the header calls {other}: taken as stored, not as HU"))
+        return "stored"
     return kind
+
+
+_NO_HU = frozenset(
+    "MAT_SPECIFIC MAT_FRACTIONAL EFF_ATOMIC_NUM ELECTRON_DENSITY DIVISION MULTIPLICATION STD_DEVIATION "
+    "SUBTRACTION SUBTRACT".split()
+)
+"""Image Types (value 3 and on) of what was reckoned from CT, and is no CT number; VMI, MAT_REMOVED, MAT_MODIFIED and mean are."""
+_NO_HU_PARTS = frozenset("VRT PERFUSION CBF CBV MTT TTP TMAX IODINE".split())
+_NO_MAP = ("REMOVED", "VNC")  # iodine taken away leaves HU
+_HU_CODES = ("[hnsf'U]", "HU")
+_UNIT = re.compile(r"[A-Za-z0-9/.*^{}\[\]'%\-]{1,16}")
+
+
+def _other_than_hu(ds: Header) -> str:
+    """Say what a CT image holds by its Image Type or Real World Value Mapping where that is no Hounsfield unit, else ""."""
+    for word in image_type(ds)[2:]:
+        parts = set(re.split(r"[^A-Z0-9]+", word.upper()))
+        if word.upper() in _NO_HU or (parts & _NO_HU_PARTS and not parts.intersection(_NO_MAP)):
+            return "a map or a rendering (Image Type)"
+    codes = [c for c in mapped_units(ds) if c != "1"]
+    if not codes or any(c in _HU_CODES for c in codes):
+        return ""
+    unit = codes[0] if _UNIT.fullmatch(codes[0]) else "another unit"
+    return f"{unit} (Real World Value Mapping)"
+
+
+def mapped_units(ds: Header) -> list[str]:
+    """Return the codes of the units into which Real World Value Mappings turn an object's numbers.
+
+    Examples
+    --------
+    >>> mapped_units(Dataset())
+    []
+    """
+    groups = [g for k in ("Shared", "PerFrame") for g in ds.get(f"{k}FunctionalGroupsSequence") or []]
+    items = [item for holder in (ds, *groups) for item in holder.get("RealWorldValueMappingSequence") or []]
+    codes = (code for item in items for code in item.get("MeasurementUnitsCodeSequence") or [])
+    return list(dict.fromkeys(str(code.get("CodeValue") or "").strip() or "1" for code in codes))
 
 
 _CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage; .1 to .4 are its multi-frame kinds

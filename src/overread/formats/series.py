@@ -23,7 +23,16 @@ from overread.formats.laid import Put, stacked
 from overread.formats.limits import check_bytes, check_place, one_channel, refusing, smallest_integer_or_float
 from overread.formats.planes import Plane, image_type, is_localizer, planes
 from overread.formats.stack import single
-from overread.formats.units import Pixels, finished, finished_together, inverted_window, joined, numbers, physical
+from overread.formats.units import (
+    Pixels,
+    finished,
+    finished_together,
+    inverted_window,
+    joined,
+    numbers,
+    of_one_kind,
+    physical,
+)
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _MEANING = ("RescaleSlope", "RescaleIntercept", "PhotometricInterpretation", "BitsAllocated", "PixelRepresentation")
@@ -249,14 +258,7 @@ def _volume(files: list[_File], part: Part) -> list[Found | Refused]:
 
 def _joined(files: list[_File], parts: list[Pixels], part: Part) -> Found:
     """One volume of decoded slices, in the order of its stack."""
-    units = sorted({p.unit for p in parts})
-    if len(units) > 1:
-        raise UnreadableFile(
-            f"slices in {len(units)} units in one volume ({' and '.join(units)})",
-            code="mixed-size",
-            expected="one unit",
-            do="export each reconstruction as its own series",
-        )
+    of_one_kind(parts)
     shapes = sorted({p.voxels.shape[1:] for p in parts})
     if len(shapes) > 1:
         raise UnreadableFile(
@@ -313,6 +315,7 @@ def _alone(file: _File) -> list[Found | Refused]:
         many = [_found([file], _of_frames(file, pixels, part)) for part in parts]
         _check_counted([found for found, part in zip(many, parts, strict=True) if part.counted])
         return [_with(found, *refused) for found in many]
+    of_one_kind([pixels])
     if mosaic.is_mosaic(file.ds):
         with refusing(_DAMAGED):
             voxels, affine, note = mosaic.split(file.ds, pixels.voxels, file.planes[0])
@@ -352,6 +355,7 @@ def _usable(frames: list[Frame]) -> tuple[list[Part], list[str]]:
 
 
 def _of_frames(file: _File, pixels: Pixels, part: Part) -> Put:
+    pixels = replace(pixels, unit=of_one_kind([pixels], part.frames))
     put = Put(pixels.voxels[list(part.frames)], pixels, notes=pixels.notes)
     if part.stack is not None:
         return _stacked(put, part, file)

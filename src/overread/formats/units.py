@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +28,8 @@ class Pixels:
     ``padding``: lowest and highest of the values, as they now are, that are not anatomy; they were not changed.
     ``stored_padding``: the same as stored; where it stands alone, the frames differ in what it has become.
     ``step``: what lies between two neighbouring stored whole numbers at least; 0 where stored numbers are no such.
+    ``kinds``: of each frame (one where all are alike) its unit, and whether it lacks a rescale; None for a rescale by 1 and 0.
+    ``unit`` is "several" where frames differ in theirs, until ``of_one_kind`` has taken those that agree.
     """
 
     voxels: np.ndarray
@@ -38,6 +41,7 @@ class Pixels:
     padding: tuple[float, float] | None = None
     stored_padding: tuple[float, float] | None = None
     step: float = 0.0
+    kinds: tuple[tuple[str, bool | None], ...] = ()
 
 
 def numbers(raw: bytes) -> Pixels | None:
@@ -78,14 +82,22 @@ def physical(ds: Header) -> Pixels:
     values, notes = decode(ds)
     if values.ndim == 4:
         return Pixels(values, "stored", _colour_range(ds, values), tuple(notes))
-    slopes, intercepts, kind = rescale(ds, len(values), notes)
-    unit, table = unit_of(ds, kind, len(values), notes), ds.get("ModalityLUTSequence")
+    slopes, intercepts, types = rescale(ds, len(values), notes)
+    plain_ones = (slopes == 1) & (intercepts == 0)
+    table = ds.get("ModalityLUTSequence")
+    units = {kind: unit_of(ds, kind, len(values), notes) for kind in dict.fromkeys(types)}
+    unit = units[types[0]] if len(set(units.values())) == 1 else "several"
     if ds.get("Modality") == "PT":
         unit, factor, told = suv(ds)
+        units = dict.fromkeys(types, unit)
         slopes, intercepts, notes = slopes * factor, intercepts * factor, notes + told
     stored_padding = padding = _padding(ds)
     if table:
+        if not plain_ones.all():
+            said = "a Modality LUT and a rescale, of which a file has one: the table was taken"
+            notes = [*notes, noted("two-rescales", said)]
         voxels, full_range, unit, padding = _looked_up(ds, values, table[0], padding)
+        types, plain_ones, units = ("table",), np.array([False]), {"table": unit}
     else:
         voxels, full_range = rescaled(ds, values, slopes, intercepts, notes)
         padding = _moved(padding, slopes, intercepts)
@@ -104,10 +116,57 @@ def physical(ds: Header) -> Pixels:
         padding=padding,
         stored_padding=stored_padding,
         step=0.0 if table or values.dtype.kind == "f" else float(np.abs(slopes).min()),
+        kinds=tuple(
+            (units[kind], None if kind is not None and same else kind is None)
+            for kind, same in zip(types, plain_ones.tolist(), strict=True)
+        ),
     )
 
 
-def finished(pixels: Pixels, *, padded: str = "") -> Pixels:
+def of_one_kind(parts: Sequence[Pixels], frames: Sequence[int] | None = None) -> str:
+    """Return the unit that slices or frames of one volume share.
+
+    Parameters
+    ----------
+    parts : sequence of Pixels
+        As ``physical`` returned them.
+    frames : sequence of int, optional
+        Which frames of each; all, where it is not given.
+
+    Raises
+    ------
+    UnreadableFile
+        ``mixed-size`` where they have several units, or some have a rescale and others none: such numbers are not alike.
+
+    Examples
+    --------
+    >>> one = Pixels(np.zeros((1, 8, 8)), "HU", None, (), kinds=(("HU", False),))
+    >>> of_one_kind([one, one]), of_one_kind([one], [0])
+    ('HU', 'HU')
+    """
+    kinds = []
+    for part in parts:
+        known = part.kinds or ((part.unit, None),)
+        kinds += known if frames is None or len(known) == 1 else [known[i] for i in frames]
+    units, bare = sorted({unit for unit, _ in kinds}), [b for _, b in kinds]
+    if len(units) > 1:
+        raise UnreadableFile(
+            f"slices in {len(units)} units in one volume ({' and '.join(units)})",
+            code="mixed-size",
+            expected="one unit",
+            do="export each reconstruction as its own series",
+        )
+    if True in bare and False in bare:
+        raise UnreadableFile(
+            f"{bare.count(True)} of {len(bare)} slices of one volume without a rescale, which changes the values of the others",
+            code="mixed-size",
+            expected="a rescale for each slice, or for none",
+            do="export the series again",
+        )
+    return units[0]
+
+
+def finished(pixels: Pixels, *, padded: str = "", dark: str = "") -> Pixels:
     """Turn MONOCHROME1 over into MONOCHROME2 within the full range of the whole image, and tell of that and of padding.
 
     Only a number without a meaning is turned over: HU, SUV, Bq/ml or an optical density stay what they are.
@@ -118,6 +177,8 @@ def finished(pixels: Pixels, *, padded: str = "") -> Pixels:
         All frames of one image, as ``physical`` returned them.
     padded : str
         Which pixels are padding, where slices differ in what their headers say of it.
+    dark : str
+        Which slices are MONOCHROME1, where not all are.
 
     References
     ----------
@@ -135,10 +196,10 @@ def finished(pixels: Pixels, *, padded: str = "") -> Pixels:
         voxels, inverted = _turned_over(voxels, full_range), True
         notes += _lost_in_turning(pixels, full_range, voxels)
         padding = None if padding is None else (sum(full_range) - padding[1], sum(full_range) - padding[0])
-        notes.append(noted("inverted", "MONOCHROME1 inverted to MONOCHROME2"))
+        notes.append(noted("inverted", f"MONOCHROME1 inverted to MONOCHROME2{dark}"))
     elif pixels.dark_is_high:
         kept = f"the {pixels.unit}" if pixels.unit != "stored" else "the values, which have no range to turn over in,"
-        notes.append(noted("shown-inverted", f"shown inverted by the header (MONOCHROME1); {kept} were kept"))
+        notes.append(noted("shown-inverted", f"shown inverted by the header (MONOCHROME1{dark}); {kept} were kept"))
     if padding is not None or padded:
         which = padded or f"pixels of {_span(padding)}"
         notes.append(noted("padding", f"{which} are padding outside the field of view, not anatomy: kept"))
@@ -205,8 +266,10 @@ def finished_together(parts: list[Pixels]) -> list[Pixels]:
     told = [p for p in parts if p.stored_padding is not None]
     padding = told[0].padding if len({p.padding for p in told}) == 1 else None
     stored, padded = (told[0].stored_padding if told else None), _padded(told, len(parts))
+    dark = sum(p.dark_is_high for p in parts)
+    some = f", in {dark} of {len(parts)} slices: the others' header says MONOCHROME2" if dark < len(parts) else ""
     together = {"full_range": full_range, "padding": padding, "stored_padding": stored}
-    return [finished(replace(p, **together), padded=padded) for p in parts]
+    return [finished(replace(p, **together), padded=padded, dark=some) for p in parts]
 
 
 def _padded(told: list[Pixels], slices: int) -> str:
@@ -280,6 +343,11 @@ def _looked_up(
 
 def _padding(ds: Header) -> tuple[float, float] | None:
     """Return the stored values that are padding; what the header gives as unsigned is read with the pixels' own sign."""
+    for kind in ("Float", "DoubleFloat"):
+        if f"{kind}PixelData" in ds:
+            ends = [ds.get(f"{kind}PixelPadding{k}") for k in ("Value", "RangeLimit")]
+            ends = [float(v) for v in ends if isinstance(v, (int, float))]
+            return (min(ends), max(ends)) if ends and np.isfinite(ends).all() else None
     found = [ds.get(k) for k in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if not isinstance(found[0], (int, float)):
         return None
