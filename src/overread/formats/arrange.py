@@ -15,6 +15,7 @@ import numpy as np
 from overread.domain import noted
 from overread.errors import UnreadableFile
 from overread.formats import tellers
+from overread.formats.moments import at_few_places
 from overread.formats.planes import Plane
 from overread.formats.stack import Stack, alike, doubled, places, stack
 
@@ -34,7 +35,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Part:
-    """What becomes of some frames: a stack, single images (no stack and no refusal), or a refusal.
+    """What becomes of some frames: a stack, a single image or a cine (no stack and no refusal), or a refusal.
 
     Parameters
     ----------
@@ -181,7 +182,13 @@ def _stacks(frames: list[Frame], group: list[int], same: Callable[[int, int], bo
     if kept:
         note = noted("copies-dropped", f"{len(copies)} slices with the same pixels at the same place were left out")
         return [replace(p, notes=(*p.notes, note), copies=copies) for p in _even(frames, kept, None)]
-    division = tellers.volumes(taken, [frames[i].said for i in group])
+    said = [frames[i].said for i in group]
+    if shown := at_few_places(taken, said):
+        return [
+            Part(tuple(group[i] for i in s.frames), attributes=tellers.attributes(s.frames, said), notes=(s.note,))
+            for s in shown
+        ]
+    division = tellers.volumes(taken, said)
     if division is None:
         return [Part(tuple(group), refusal=doubled(len(group), len(np.unique(taken))))]
     return _divided(frames, group, division)

@@ -11,6 +11,7 @@ from overread.domain import noted
 from overread.errors import UnreadableFile
 from overread.formats.arrange import Part
 from overread.formats.lean import upright
+from overread.formats.planes import Plane
 from overread.formats.units import Pixels
 
 
@@ -24,6 +25,40 @@ class Put:
     spacing: tuple[float, float, float] | None = None
     notes: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_shapes(parts: Sequence[Pixels]) -> None:
+    """Refuse decoded slices of one volume some of which are in grey, others in colour.
+
+    Raises
+    ------
+    UnreadableFile
+        ``mixed-size``.
+    """
+    shapes = sorted({p.voxels.shape[1:] for p in parts})
+    if len(shapes) > 1:
+        raise UnreadableFile(
+            f"slices of {len(shapes)} kinds in one volume ({' and '.join(' × '.join(map(str, s)) for s in shapes)} numbers)",
+            code="mixed-size",
+            expected="all in grey, or all in colour",
+            do="export each reconstruction as its own series",
+        )
+
+
+def over_time(put: Put, part: Part, plane: Plane) -> Put:
+    """Give the moments of one slice the size of their pixels, and no distance from one moment to the next.
+
+    Parameters
+    ----------
+    put : Put
+        Its voxels are the frames of ``part``, in its order.
+    part : Part
+        Without a stack.
+    plane : Plane
+        Of one of them.
+    """
+    spacing = None if plane.pixel_spacing is None else (0.0, *plane.pixel_spacing)
+    return replace(put, spacing=spacing, notes=(*put.notes, *part.notes), attributes=part.attributes)
 
 
 def stacked(put: Put, part: Part, *, tilt: float | None, image_type: Sequence[str]) -> Put:

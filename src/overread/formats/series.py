@@ -19,7 +19,7 @@ from overread.formats.counted import check_order, unwoven
 from overread.formats.dicom import parse, told
 from overread.formats.facts import facts
 from overread.formats.found import Found, Origin, Refused
-from overread.formats.laid import Put, stacked
+from overread.formats.laid import Put, check_shapes, over_time, stacked
 from overread.formats.limits import check_bytes, check_place, one_channel, refusing, smallest_integer_or_float
 from overread.formats.planes import Plane, image_type, is_localizer, planes
 from overread.formats.stack import single
@@ -230,7 +230,7 @@ def _part(slices: list[_File], part: Part) -> list[Found | Refused]:
         return [Refused(file.name, part.refusal.code, str(part.refusal)) for file in files]
     why = "the same pixels at the same position of its series a second time; leave it out"
     copies = [Refused(slices[i].name, "copy", why) for i in part.copies]
-    if part.stack is None:
+    if part.stack is None and len(files) == 1:
         singles = [one for file in files for one in _tried(_alone, file)]
         return [_with(one, *part.notes) if isinstance(one, Found) else one for one in singles] + copies
     try:
@@ -259,14 +259,7 @@ def _volume(files: list[_File], part: Part) -> list[Found | Refused]:
 def _joined(files: list[_File], parts: list[Pixels], part: Part) -> Found:
     """One volume of decoded slices, in the order of its stack."""
     of_one_kind(parts)
-    shapes = sorted({p.voxels.shape[1:] for p in parts})
-    if len(shapes) > 1:
-        raise UnreadableFile(
-            f"slices of {len(shapes)} kinds in one volume ({' and '.join(' × '.join(map(str, s)) for s in shapes)} numbers)",
-            code="mixed-size",
-            expected="all in grey, or all in colour",
-            do="export each reconstruction as its own series",
-        )
+    check_shapes(parts)
     parts = finished_together(parts)
     full_range = parts[0].full_range
     voxels, lost = joined(parts)
@@ -277,6 +270,8 @@ def _joined(files: list[_File], parts: list[Pixels], part: Part) -> Found:
 
 
 def _stacked(put: Put, part: Part, file: _File) -> Put:
+    if part.stack is None:
+        return over_time(put, part, file.planes[part.frames[0] if len(file.planes) > 1 else 0])
     return stacked(put, part, tilt=file.planes[0].tilt, image_type=image_type(file.ds))
 
 
@@ -357,7 +352,7 @@ def _usable(frames: list[Frame]) -> tuple[list[Part], list[str]]:
 def _of_frames(file: _File, pixels: Pixels, part: Part) -> Put:
     pixels = replace(pixels, unit=of_one_kind([pixels], part.frames))
     put = Put(pixels.voxels[list(part.frames)], pixels, notes=pixels.notes)
-    if part.stack is not None:
+    if part.stack is not None or len(part.frames) > 1:
         return _stacked(put, part, file)
     return replace(put, affine=single(file.planes[part.frames[0]]), notes=(*pixels.notes, *part.notes))
 
