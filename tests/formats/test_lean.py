@@ -129,3 +129,35 @@ def test_the_axis_that_a_header_names_is_the_one_that_leans() -> None:
         grown[named] = image.voxels.shape
     assert grown[None] == grown[2] != grown[1]
     assert grown[2][0] == SLICES and grown[1][0] > SLICES
+
+
+def padded_stack(affine: np.ndarray, **header: object) -> Image:
+    """The rod in a round field of view, 0 outside it; anatomy begins at 150."""
+    values = stack_on(affine)
+    row, column = np.mgrid[:ROWS, :COLUMNS]
+    outside = (row - ROWS / 2) ** 2 + (column - COLUMNS / 2) ** 2 > (0.4 * ROWS) ** 2
+    files = []
+    for k, pixels in enumerate(np.where(outside, 0, values)):
+        where = affine[:3, 3] + k * affine[:3, 0]
+        files.append((f"{k}", one_slice(where, np.eye(3), k + 1, pixels, PixelSpacing=["0.8", "0.9"], **header)))
+    (found,) = read_series(files)
+    return found.image
+
+
+def test_padding_is_not_mixed_with_the_anatomy_beside_it() -> None:
+    affine = leaning(15.0)
+    got = padded_stack(affine, PixelPaddingValue=0)
+    assert "straightened" in codes(got)
+    assert got.attributes["PixelPadding"] == "0\\0"
+    anatomy = got.voxels > 0
+    index = np.stack(np.meshgrid(*map(np.arange, got.voxels.shape), indexing="ij"), axis=-1)
+    placed = np.array(got.geometry.affine)
+    true = rod(index @ placed[:3, :3].T + placed[:3, 3])
+    near = 100  # half a pixel along the rod's slope, and no more
+    assert anatomy.mean() > 0.3
+    assert np.abs(got.voxels - true)[anatomy].max() < near
+
+
+def test_twin_without_a_word_on_padding_its_edge_is_mixed() -> None:
+    got = padded_stack(leaning(15.0))
+    assert ((got.voxels > 0) & (got.voxels < 100)).any()

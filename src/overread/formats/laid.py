@@ -82,7 +82,7 @@ def stacked(put: Put, part: Part, *, tilt: float | None, image_type: Sequence[st
     """
     voxels, affine, notes = put.voxels, part.stack.affine, [*put.notes, *part.notes]
     if part.stack.lean_degrees:
-        voxels, affine, note = upright(voxels, affine, lean_degrees=part.stack.lean_degrees)
+        voxels, affine, note = upright(voxels, affine, lean_degrees=part.stack.lean_degrees, padding=put.pixels.padding)
         notes.append(note)
     else:
         notes += _tilt_contradicted(affine, tilt or 0.0, image_type)

@@ -11,8 +11,12 @@ from overread.formats.stack import LARGEST_LEAN_DEGREES, LEAN_TOLERANCE_DEGREES,
 from overread.imaging import geometry
 
 
-def upright(voxels: np.ndarray, affine: np.ndarray, *, lean_degrees: float) -> tuple[np.ndarray, np.ndarray, str]:
+def upright(
+    voxels: np.ndarray, affine: np.ndarray, *, lean_degrees: float, padding: tuple[float, float] | None = None
+) -> tuple[np.ndarray, np.ndarray, str]:
     """Shift the slices of a leaning stack within their planes, and say so.
+
+    Padding is not mixed with what lies beside it: between −2,000 and tissue lies no tissue of −1,000.
 
     Parameters
     ----------
@@ -21,6 +25,8 @@ def upright(voxels: np.ndarray, affine: np.ndarray, *, lean_degrees: float) -> t
         In LPS mm.
     lean_degrees : float
         From the normal of its slices.
+    padding : (float, float), optional
+        Lowest and highest of the values that are no anatomy.
 
     Returns
     -------
@@ -36,13 +42,34 @@ def upright(voxels: np.ndarray, affine: np.ndarray, *, lean_degrees: float) -> t
     rows, columns = voxels.shape[1:3]
     check_bytes(_grown(voxels, affine) * voxels.itemsize)
     aside = np.sin(np.radians(lean_degrees)) * np.linalg.norm(affine[:3, 0])
-    voxels, affine = geometry.straighten(voxels, affine)
+    voxels, affine = _beside_padding(voxels, affine, padding)
     said = (
         f"the stack leaned by {lean_degrees:.1f}° (gantry tilt): every slice was shifted within its plane, "
         f"{aside:.2f} mm further than the one before, with linear interpolation; rows × columns grew from "
         f"{rows} × {columns} to {voxels.shape[1]} × {voxels.shape[2]}"
     )
     return voxels, affine, noted("straightened", said)
+
+
+def _beside_padding(
+    voxels: np.ndarray, affine: np.ndarray, padding: tuple[float, float] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Straighten a stack; a voxel is made of what is anatomy of its neighbours, or is padding where more than half of them is."""
+    padded = None if padding is None else (voxels >= padding[0]) & (voxels <= padding[1])
+    out, moved = geometry.straighten(voxels, affine)
+    if padded is None or not padded.any() or padded.all():
+        return out, moved
+    lowest, filled = float(voxels[~padded].min()), voxels[padded].min()
+    share, _ = geometry.straighten((~padded).astype(np.float32), affine)
+    body, _ = geometry.straighten(np.where(padded, 0, voxels - np.float32(lowest)).astype(np.float32), affine)
+    anatomy = share > _HALF
+    body = body[anatomy] / share[anatomy] + np.float32(lowest)
+    out[anatomy] = np.rint(body) if out.dtype.kind in "iu" else body
+    out[~anatomy & (share > 0)] = filled
+    return out, moved
+
+
+_HALF = 0.5
 
 
 def _grown(voxels: np.ndarray, affine: np.ndarray) -> int:
