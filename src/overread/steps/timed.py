@@ -213,7 +213,9 @@ def _searched(
             line.set_postfix({"configurations": len(trials), "best AUROC": f"{trials[searching.best(trials, parts=search.PARTS)].mean:.3f}"}, refresh=False)  # fmt: skip
 
         of = planning.executed(drawn)
-        return search.search(space, judge, limit=limit, seed=drawn.seed, record=out / search.NAME, of=of, tell=tell)
+        return search.search(
+            space, judge, limit=limit, seed=drawn.seed, record=out / search.NAME, of=of, parts=len(parts), tell=tell
+        )
 
 
 def training_inputs(store: Archive, entries, plan: planning.Plan, cache: Path) -> Path:
