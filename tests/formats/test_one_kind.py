@@ -107,6 +107,25 @@ def test_a_volume_of_both_photometric_interpretations_says_how_many_slices_were_
     assert "slices" not in note
 
 
+def test_slices_whose_mappings_differ_are_told_of_where_no_rescale_makes_up_for_it() -> None:
+    def each(*slopes: float) -> list:
+        out = []
+        for slope in slopes:
+            (item,) = mapped("mm2/s")
+            item.RealWorldValueSlope, item.RealWorldValueIntercept = slope, 0.0
+            out.append(Sequence([item]))
+        return out
+
+    def codes(**header: list) -> list[str]:
+        return list(map(code_of, series(**header).notes))
+
+    rising = each(1, 2, 3, 4, 5, 6)
+    assert codes(RealWorldValueMappingSequence=rising) == ["mapping-differs"]
+    assert codes(RealWorldValueMappingSequence=each(*[0.5] * 6)) == []
+    made_up = {"RescaleSlope": [2, 4, 6, 8, 10, 12], "RescaleIntercept": [0] * 6}
+    assert codes(RealWorldValueMappingSequence=rising, **made_up) == []
+
+
 # -- what is called HU ---------------------------------------------------------------------------------------------------
 
 

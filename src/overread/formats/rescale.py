@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -168,6 +169,40 @@ def mapped_units(ds: Header) -> list[str]:
     codes = (code for item in items for code in item.get("MeasurementUnitsCodeSequence") or [])
     return list(dict.fromkeys(str(code.get("CodeValue") or "").strip() or "1" for code in codes))
 
+
+def uneven_mapping(sets: Sequence[Dataset], steps: Sequence[float]) -> list[str]:
+    """Tell of slices of one volume whose Real World Value Mappings make different amounts of one value.
+
+    Parameters
+    ----------
+    sets : sequence of Dataset
+        Of the slices.
+    steps : sequence of float
+        What their rescale makes of one step between stored values; 0 where there are no such steps.
+
+    Examples
+    --------
+    >>> uneven_mapping([Dataset(), Dataset()], [1.0, 1.0])
+    []
+    """
+    ratios = []
+    for ds, step in zip(sets, steps, strict=True):
+        items = ds.get("RealWorldValueMappingSequence") or []
+        slope = abs(float(items[0].get("RealWorldValueSlope") or 0)) if len(items) == 1 else 0.0
+        if not slope or not step:
+            return []
+        ratios.append(slope / step)
+    factor = max(ratios) / min(ratios)
+    if factor < _SAME_AMOUNT:
+        return []
+    said = (
+        f"Real World Value Mappings make amounts of one value that differ by a factor of up to {factor:.3g} between slices: "
+        "not applied, and slices cannot be compared with one another"
+    )
+    return [noted("mapping-differs", said)]
+
+
+_SAME_AMOUNT = 1.01
 
 _CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage; .1 to .4 are its multi-frame kinds
 _HU_BITS = 8  # so few hold no CT numbers

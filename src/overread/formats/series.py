@@ -22,6 +22,7 @@ from overread.formats.found import Found, Origin, Refused
 from overread.formats.laid import Put, check_shapes, over_time, stacked
 from overread.formats.limits import check_bytes, check_place, one_channel, refusing, smallest_integer_or_float
 from overread.formats.planes import Plane, image_type, is_localizer, planes
+from overread.formats.rescale import uneven_mapping
 from overread.formats.stack import single
 from overread.formats.units import (
     Pixels,
@@ -265,7 +266,9 @@ def _joined(files: list[_File], parts: list[Pixels], part: Part) -> Found:
     voxels, lost = joined(parts)
     if voxels.ndim == 3 and full_range is not None and voxels.dtype.kind in "iu":
         voxels = smallest_integer_or_float(voxels, full_range)
-    notes = (*(note for p in parts for note in p.notes), *lost)
+    with refusing(_DAMAGED):
+        uneven = uneven_mapping([file.ds for file in files], [p.step for p in parts])
+    notes = (*(note for p in parts for note in p.notes), *lost, *uneven)
     return _found(files, _stacked(Put(voxels, parts[0], notes=notes), part, files[0]))
 
 
