@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +19,7 @@ from overread.domain.canonical import plain
 from overread.errors import IntegrityError, RunError
 from overread.learn.predict import NEEDED, sha256
 from overread.store.journal import Journal
+from overread.store.objects import write_atomically
 
 READS = "testing-reads.jsonl"
 """The journal of reads; it also holds what the manifest said when testing was first read (`steps.reads`)."""
@@ -67,17 +67,7 @@ class Run:
 
 def write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all."""
-    data = content.encode() if isinstance(content, str) else content
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)  # on a full disk the half file would keep the disk full
-        raise
+    write_atomically(path, content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: Path, value: Any) -> None:
