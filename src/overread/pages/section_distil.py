@@ -34,7 +34,10 @@ def section(evaluation: Mapping[str, Any]) -> str:
     rows = found["networks"]
     head = "".join(f'<th scope="col"{" class=n" if i else ""}>{escape(c)}</th>' for i, c in enumerate(COLUMNS))
     body = "".join(_row(row, bold=row["name"] == found["kept"]) for row in rows)
-    caption = "One image at a time, on one core of this machine, the median; intervals of 95 %, paired over patients. In bold what this run is."
+    caption = (
+        "Widths of the narrower networks; AUROC on tuning, paired; same call as the teacher on calibration; ms an image on one "
+        "core. In bold what this run is."
+    )
     table = f'<div class="scroll"><table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     teacher = found["teacher"]
     last = f"The teacher: {teacher['name']}, card {teacher['card'][:16]}…, graph {teacher['model.onnx'][:16]}…"
@@ -47,7 +50,6 @@ def section(evaluation: Mapping[str, Any]) -> str:
 def _row(row: Mapping[str, Any], *, bold: bool) -> str:
     apart, same = row["difference"], row["agreement"]
     cells = [
-        f"{row['parameters']:,}" if row["parameters"] else "as the teacher",
         f"{row['megabytes']:.3f}",
         f"{row['milliseconds']:.2f}",
         "–" if row["auroc"] is None else f"{row['auroc']:.3f}",
@@ -65,17 +67,22 @@ def called(row: Mapping[str, Any]) -> str:
     Examples
     --------
     >>> called({"name": "12-24-48", "student": True})
-    'widths 12, 24, 48'
+    '12‑24‑48'
     """
-    return f"widths {row['name'].replace('-', ', ')}" if row["student"] else row["name"]
+    return row["name"].replace("-", "\u2011") if row["student"] else row["name"].replace(" in ", " in\u00a0")
 
 
 def _signed(apart: Mapping[str, Any] | None) -> str:
     if not apart or apart["value"] is None:
         return "–"
     if apart["low"] is None:
-        return f"{apart['value']:+.3f}"
-    return f"{apart['value']:+.3f} ({apart['low']:+.3f} to {apart['high']:+.3f})"
+        return _plus(apart["value"])
+    return f"{_plus(apart['value'])} ({_plus(apart['low'])} to {_plus(apart['high'])})"
+
+
+def _plus(value: float, digits: int = 3) -> str:
+    """Return a difference with its sign, a minus as long as a plus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def drawing(found: Mapping[str, Any]) -> str:
@@ -91,7 +98,7 @@ def drawing(found: Mapping[str, Any]) -> str:
     times = [math.log(max(r["milliseconds"], 1e-3)) for r in rows]
     first, last = min(times), max(times)
     reach = max(last - first, 0.2)
-    width, height, left, right, bottom, top = 640, 300, 64, 24, 46, 16
+    width, height, left, right, bottom, top = 640, 300, 76, 24, 46, 16
 
     def x(ms: float) -> float:
         return left + 30 + (math.log(max(ms, 1e-3)) - first) / reach * (width - left - right - 60)
@@ -111,7 +118,7 @@ def drawing(found: Mapping[str, Any]) -> str:
     places = []
     for row in sorted(rows, key=lambda r: r["milliseconds"]):
         body += _point(row, x(row["milliseconds"]), y, kept=row["name"] == found["kept"])
-        places.append((x(row["milliseconds"]), y(_value(row)), called(row).removeprefix("widths ")))
+        places.append((x(row["milliseconds"]), y(_value(row)), called(row)))
     body += _names(places, bottom_end=height - bottom)
     for ms in _round(math.exp(first), math.exp(last)):
         body.append(plots.text(x(ms), height - bottom + 16, f"{ms:g}", anchor="middle", size=11, colour=plots.GREY))
@@ -122,7 +129,7 @@ def drawing(found: Mapping[str, Any]) -> str:
             0,
             "AUROC less the teacher's (tuning)",
             anchor="middle",
-            extra=f'transform="translate(14 {(height - bottom + top) / 2:.0f}) rotate(-90)"',
+            extra=f'transform="translate(16 {(height - bottom + top) / 2:.0f}) rotate(-90)"',
         )
     )
     alt = "; ".join(f"{called(r)}: {r['milliseconds']:.2f} ms, {_signed(r['difference'])}" for r in rows)
@@ -178,7 +185,7 @@ def _scale(low: float, high: float, y, left: float, right: float) -> list[str]:
             plots.text(
                 left - 7,
                 y(v) + 4,
-                f"{v:+.3f}" if step < 0.01 else f"{v:+.2f}",
+                _plus(v, 3 if step < 0.01 else 2),
                 anchor="end",
                 colour=plots.GREY,
                 size=11,

@@ -10,9 +10,9 @@ from typing import Any
 from overread.pages import plots
 
 NAMES = {
-    "rate": "learning rate ×",
-    "decay": "weight decay ×",
-    "exposure": "changes of exposure ×",
+    "rate": "rate ×",
+    "decay": "decay ×",
+    "exposure": "exposure ×",
     "width": "widths ×",
     "length": "epochs ×",
     "side": "side of the input ×",
@@ -36,13 +36,17 @@ def section(evaluation: Mapping[str, Any]) -> str:
     trials = found["trials"]
     order = sorted(range(len(trials)), key=lambda i: (-len(trials[i]["figures"]), -_mean(trials[i]), i))
     settings = list(found["space"])
-    columns = ("configuration", *(NAMES.get(s, s) for s in settings), "AUROC of the parts", "parts read")
+    columns = ("configuration", "AUROC", "parts", *(NAMES.get(s, s) for s in settings))
     rows = [_row(trials[i], i, settings, taken=found.get("taken") == i) for i in order]
-    table = _table(columns, rows[:SHOWN], "Read on most parts first, best first; the network of this run in bold.")
+    table = _table(
+        columns,
+        rows[:SHOWN],
+        "Mean AUROC of the parts that were read, and each setting as a factor on the plan's own value (rate: of learning, decay: of weights, exposure: how far it is varied). Read on most parts first; this run in bold.",
+    )
     rest = f'<details class="numbers"><summary>All {len(rows)} configurations</summary>{_table(columns, rows, "")}</details>'
     last = (
         "Each part is read by a network that learned from other training patients. A configuration whose first parts went "
-        "worse than half of the others is read no further: its mean is of fewer parts, and is not compared."
+        "worse than half of the others is read no further, and not compared."
     )
     return (
         f'<section id="search"><h2>{found["configurations"]} configurations tried</h2>'
@@ -58,12 +62,8 @@ def _mean(trial: Mapping[str, Any]) -> float:
 
 def _row(trial: Mapping[str, Any], number: int, settings: Sequence[str], *, taken: bool) -> list[str]:
     name = "the plan's own settings" if number == 0 else f"number {number + 1}"
-    cells = [
-        name,
-        *(f"{trial['settings'][s]:.3g}" for s in settings),
-        f"{_mean(trial):.3f}" if _mean(trial) >= 0 else "–",
-    ]
-    cells.append(str(len(trial["figures"])))
+    figure = f"{_mean(trial):.3f}" if _mean(trial) >= 0 else "–"
+    cells = [name, figure, str(len(trial["figures"])), *(f"{trial['settings'][s]:.3g}" for s in settings)]
     return [f"<b>{escape(c)}</b>" if taken else escape(c) for c in cells]
 
 
@@ -119,7 +119,7 @@ def drawing(trials: Sequence[Mapping[str, Any]], parts: int, taken: int) -> str:
         plots.text(
             width - 16,
             top + 2,
-            "● read on all parts   ○ given up   - - best so far   large: this run",
+            "● read on all parts · ○ given up · – – best so far · large: this run",
             anchor="end",
             size=11,
             colour=plots.GREY,

@@ -355,7 +355,7 @@ def conclude(rows: Sequence[Mapping[str, Any]], *, margin: float, teacher: Mappi
         apart = kept["difference"]
         words += (
             f"; kept is {kept['name']}, the smallest of which it is sure, on {apart['n']:,} tuning images, that it loses less than "
-            f"{margin:g} of the AUROC ({apart['value']:+.3f}, {apart['low']:+.3f} to {apart['high']:+.3f}): "
+            f"{margin:g} of the AUROC ({_plus(apart['value'])}, {_plus(apart['low'])} to {_plus(apart['high'])}): "
             f"{kept['megabytes']:.2f} instead of {own['megabytes']:.2f} MB, {kept['milliseconds']:.2f} instead of "
             f"{own['milliseconds']:.2f} ms an image on one core. Its tuning figure was looked at for this, its testing figure was not"
         )
@@ -366,6 +366,10 @@ def conclude(rows: Sequence[Mapping[str, Any]], *, margin: float, teacher: Mappi
         "kept": kept["name"] if kept else None,
     }
     return {**head, "in_words": words, "networks": [dict(r) for r in rows]}
+
+
+def _plus(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def _loss(row: Mapping[str, Any]) -> float | None:
