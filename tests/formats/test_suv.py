@@ -160,3 +160,65 @@ def test_whatever_is_missing_leaves_activity_and_is_named(header: dict, named: s
     assert [code_of(n) for n in notes] == ["no-suv"]
     assert named in notes[0]
     assert "2020" not in notes[0] and "2019" not in notes[0]
+
+
+def without_a_date(**header: object) -> Dataset:
+    ds = pet(**header)
+    ds.AcquisitionDate = ""
+    return ds
+
+
+def test_a_scan_whose_date_is_empty_is_compared_by_its_time() -> None:
+    """Acquisition Date may be empty. A series that was made four hours after the scan says nothing of when decay began."""
+    assert suv(without_a_date())[:2] == suv(pet())[:2]
+    assert "made later" in suv(without_a_date(SeriesTime="141500"))[2][0]
+    whole = without_a_date(SeriesTime="141500", AcquisitionDateTime="20200102101500")
+    assert "made later" in suv(whole)[2][0]
+    midnight = {"SeriesTime": "235900", "RadiopharmaceuticalStartTime": "225900"}
+    assert suv(without_a_date(**midnight, AcquisitionTime="000300"))[:2] == ("SUVbw", pytest.approx(suv(pet())[1]))
+    after = {"SeriesTime": "000300", "RadiopharmaceuticalStartTime": "225900"}
+    assert "made later" in suv(without_a_date(**after, AcquisitionTime="235900"))[2][0]
+
+
+def test_a_derived_image_without_a_time_of_its_scan_has_no_suv() -> None:
+    ds = pet(ImageType=["DERIVED", "PRIMARY"])
+    assert suv(ds)[0] == "SUVbw"
+    del ds.AcquisitionDate, ds.AcquisitionTime
+    assert "time of the scan is missing" in suv(ds)[2][0]
+    ds.ImageType = ["ORIGINAL", "PRIMARY"]
+    assert suv(ds)[0] == "SUVbw"
+
+
+def test_a_series_a_second_after_its_first_bed_is_the_scan() -> None:
+    """Whole seconds beside fractions, two clocks: what a hundredth of a half life can change is below a hundredth of the SUV."""
+    assert suv(pet(SeriesTime="101501.2"))[:2] == ("SUVbw", pytest.approx(suv(pet())[1], rel=2e-4))
+    assert suv(pet(SeriesTime="101601"))[0] == "Bq/ml"
+    rubidium = {"RadionuclideHalfLife": 76.0, "RadiopharmaceuticalStartTime": "101430", "RadionuclideTotalDose": 1.5e9}
+    assert suv(pet(**rubidium))[0] == "SUVbw"
+    assert suv(pet(**rubidium, SeriesTime="101502"))[0] == "Bq/ml"
+
+
+@pytest.mark.parametrize("dose", [370e3, 2.2e6, 370e9])
+def test_a_dose_that_nobody_is_given_is_in_another_unit(dose: float) -> None:
+    """370,000 is 370 MBq in kBq: taken as Bq, every SUV is a thousand times too high."""
+    unit, factor, notes = suv(pet(RadionuclideTotalDose=dose))
+    assert (unit, factor) == ("Bq/ml", 1.0)
+    assert f"Total Dose is {dose:.0f} Bq, {dose / 70:.0f} for each kg of weight" in notes[0]
+    unit, _, notes = suv(pet(RadionuclideTotalDose=dose, DecayCorrection="ADMIN"))
+    assert (unit, code_of(notes[0])) == ("Bq/ml", "no-suv")
+
+
+@pytest.mark.parametrize(("dose", "weight"), [(14e6, 3.0), (37e6, 110), (10e6, 95), (2.2e9, 45), (60e6, 0.3)])
+def test_doses_of_children_of_immuno_pet_of_water_and_of_rats_are_believed(dose: float, weight: float) -> None:
+    assert suv(pet(RadionuclideTotalDose=dose, PatientWeight=weight))[0] == "SUVbw"
+
+
+def test_a_mapping_to_real_world_values_is_not_called_no_unit() -> None:
+    ds = Dataset()
+    ds.RealWorldValueMappingSequence = Sequence([Dataset()])
+    assert "Real World Value Mapping that was not applied" in suv(ds)[2][0]
+    group = Dataset()
+    group.RealWorldValueMappingSequence = Sequence([Dataset()])
+    frames = Dataset()
+    frames.PerFrameFunctionalGroupsSequence = Sequence([group])
+    assert suv(frames)[2] == suv(ds)[2]

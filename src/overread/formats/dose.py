@@ -16,6 +16,11 @@ LATE_SECONDS = 600.0
 """A scan may begin this long (and at most a half life) before the injection: a dynamic one, or two clocks that differ."""
 SAME_CLOCK_SECONDS = 60.0
 """Two times of one injection may differ by this."""
+LEAST_PER_KG, MOST_PER_KG = 5e4, 3e8
+"""Bq for each kg of body weight: a dose outside is in another unit. Patients get 0.1 to 50 million, rats to 200 million; what was
+written in kBq is below 60,000 even for the largest doses of rubidium-82, and what was multiplied twice is above 300 million."""
+LATER = 0.01
+"""A series' time may lie this part of a half life (and at most a minute) after a scan's: rounded seconds, two clocks."""
 _NIGHT = timedelta(hours=12)  # a scan after midnight whose injection was before it
 _DAY_MUST_BE_SAID = 6 * 3600.0  # s of half life: from here on a scan on another day is nothing unusual
 _ALIKE = 0.02  # two half lives are one
@@ -73,6 +78,8 @@ def dose_at_scan(ds: Dataset) -> tuple[float, list[str], list[str]]:
     dose, half_life = number(info.get("RadionuclideTotalDose")), number(info.get("RadionuclideHalfLife"))
     if dose is None or dose < 1e4:
         missing.append(f"Radionuclide Total Dose is {'missing' if dose is None else f'{dose:g} Bq'}")
+    else:
+        missing += _odd_dose(dose, number(ds.get("PatientWeight")))
     correction = str(ds.get("DecayCorrection") or "").strip().upper()
     if correction == "ADMIN":
         return dose or 0.0, missing, []
@@ -81,7 +88,7 @@ def dose_at_scan(ds: Dataset) -> tuple[float, list[str], list[str]]:
     if half_life is None or half_life <= 0:
         return 0.0, [*missing, "Radionuclide Half Life is missing"], []
     missing += _odd_half_life(half_life, info)
-    scan, zone = _scan_time(ds), _zone(ds.get("TimezoneOffsetFromUTC"))
+    scan, zone = _scan_time(ds, half_life), _zone(ds.get("TimezoneOffsetFromUTC"))
     if scan is None:
         return 0.0, [*missing, "the time of the scan is missing, or the series was made later"], []
     waited, doubts = _waited(info, scan, zone, half_life)
@@ -90,6 +97,19 @@ def dose_at_scan(ds: Dataset) -> tuple[float, list[str], list[str]]:
         return 0.0, missing, []
     told = [noted("injected-late", f"injected {-waited:.0f} s after the scan began")] if waited < 0 else []
     return dose * 0.5 ** (waited / half_life), [], told
+
+
+def _odd_dose(dose: float, weight: float | None) -> list[str]:
+    """Tell a dose that nobody of this weight is given: one in kBq, MBq or mCi.
+
+    Examples
+    --------
+    >>> _odd_dose(370e6, 70.0), _odd_dose(370e3, 70.0)
+    ([], ['Radionuclide Total Dose is 370000 Bq, 5286 for each kg of weight: is it another unit?'])
+    """
+    if not weight or weight < 0 or LEAST_PER_KG <= dose / weight <= MOST_PER_KG:
+        return []
+    return [f"Radionuclide Total Dose is {dose:.0f} Bq, {dose / weight:.0f} for each kg of weight: is it another unit?"]
 
 
 def _odd_half_life(said: float, info: Dataset) -> list[str]:
@@ -159,17 +179,36 @@ def _by_the_clock(clock: datetime | None, scan: datetime, half_life: float) -> t
     return clock, []
 
 
-def _scan_time(ds: Dataset) -> datetime | None:
-    """Return the time to which decay was corrected: the series' own, unless it was made after the scan (then GE's private one)."""
+def _scan_time(ds: Dataset, half_life: float) -> datetime | None:
+    """Return the time to which decay was corrected: the series' own, unless it was made after the scan (then GE's private one).
+
+    A date of acquisition may be empty (the Standard allows it): then it is that of the series, or the next day's for a scan
+    over midnight. A derived image that says nothing of its acquisition has no time to compare with.
+    """
     series = _moment(ds.get("SeriesDate"), ds.get("SeriesTime"))
-    acquired = _moment(ds.get("AcquisitionDate"), ds.get("AcquisitionTime"))
-    if series is not None and (acquired is None or series <= acquired):
+    acquired = _acquired(ds, series)
+    unknown = acquired is None and "DERIVED" in [str(word).upper() for word in _list(ds.get("ImageType"))]
+    later = min(SAME_CLOCK_SECONDS, LATER * half_life)
+    if series is not None and not unknown and (acquired is None or (series - acquired).total_seconds() <= later):
         return series
     scan = _written(private_value(ds, 0x0009, "GEMS_PETD_01", 0x0D))
     if scan is None:
         return None
     zone = _zone(ds.get("TimezoneOffsetFromUTC"))
     return scan[0] if zone is None or scan[1] is None else scan[0] + zone - scan[1]
+
+
+def _acquired(ds: Dataset, series: datetime | None) -> datetime | None:
+    """Return when the acquisition began; one without a date within half a day of the series' own time."""
+    dated = _moment(ds.get("AcquisitionDate"), ds.get("AcquisitionTime"))
+    if dated is None and (written := _written(ds.get("AcquisitionDateTime"))) is not None:
+        dated = written[0]
+    if dated is not None or series is None or ds.get("AcquisitionDate"):
+        return dated
+    clock = _moment(series.strftime("%Y%m%d"), ds.get("AcquisitionTime"))
+    if clock is None or abs(clock - series) <= _NIGHT:
+        return clock
+    return clock + timedelta(days=1 if clock < series else -1)
 
 
 def _moment(date: object, time: object) -> datetime | None:

@@ -21,6 +21,7 @@ from overread.formats.facts import facts
 from overread.formats.found import Found, Origin, Refused
 from overread.formats.laid import Put, check_shapes, over_time, stacked
 from overread.formats.limits import check_bytes, check_place, one_channel, refusing, smallest_integer_or_float
+from overread.formats.pet_volume import in_one_unit
 from overread.formats.planes import Plane, image_type, is_localizer, planes
 from overread.formats.rescale import uneven_mapping
 from overread.formats.stack import single
@@ -259,6 +260,7 @@ def _volume(files: list[_File], part: Part) -> list[Found | Refused]:
 
 def _joined(files: list[_File], parts: list[Pixels], part: Part) -> Found:
     """One volume of decoded slices, in the order of its stack."""
+    parts = in_one_unit(parts, [file.ds for file in files])
     of_one_kind(parts)
     check_shapes(parts)
     parts = finished_together(parts)

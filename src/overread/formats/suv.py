@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 from overread.domain import noted
 from overread.formats.dose import dose_at_scan, number, private_value
 
-ACTIVITY = "Bq/ml"
+ACTIVITY, SUV = "Bq/ml", "SUVbw"
 _UNITS = {"GML": "SUVbw", "CM2ML": "SUVbsa"}
 _TYPES = {
     "BW": "SUVbw",
@@ -55,8 +55,17 @@ def suv(ds: Dataset) -> tuple[str, float, list[str]]:
         return _philips(ds)
     if said != "BQML":
         what = "have no unit in the header" if not said else "are in a unit that cannot be turned into SUV"
+        if not said and _is_mapped(ds):
+            what = "have no Units, and a Real World Value Mapping that was not applied"
         return "stored", 1.0, [noted("no-suv", f"the PET values {what}: taken as stored")]
     return _from_activity(ds)
+
+
+def _is_mapped(ds: Dataset) -> bool:
+    """True where an object, or its first frame, says by a Real World Value Mapping what its values are."""
+    groups = [*list(ds.get("SharedFunctionalGroupsSequence") or [])[:1]]
+    groups += list(ds.get("PerFrameFunctionalGroupsSequence") or [])[:1]
+    return any(item.get("RealWorldValueMappingSequence") for item in (ds, *groups))
 
 
 def _from_activity(ds: Dataset, factor: float = 1.0) -> tuple[str, float, list[str]]:
@@ -66,7 +75,7 @@ def _from_activity(ds: Dataset, factor: float = 1.0) -> tuple[str, float, list[s
         missing = [*missing, f"Patient's Weight is {'missing' if weight is None else f'{weight:g} kg'}"]
     if missing:
         return ACTIVITY, factor, [noted("no-suv", f"no SUV, values are in Bq/ml: {'; '.join(missing)}")]
-    return "SUVbw", factor * weight * 1000 / found, told
+    return SUV, factor * weight * 1000 / found, told
 
 
 def _philips(ds: Dataset) -> tuple[str, float, list[str]]:
@@ -78,6 +87,21 @@ def _philips(ds: Dataset) -> tuple[str, float, list[str]]:
     if activity:
         return _from_activity(ds, activity)
     return "stored", 1.0, [noted("no-suv", "the PET values are counts, without a factor to Bq/ml: taken as stored")]
+
+
+def per_activity(ds: Dataset) -> float:
+    """Return the SUV of one Bq/ml where an image's SUV is made of weight and dose; 0 where it is not.
+
+    Examples
+    --------
+    >>> per_activity(Dataset())
+    0.0
+    """
+    counts = str(ds.get("Units") or "").strip().upper() == "CNTS"
+    if counts and _private(ds, 0x7053, "Philips PET Private Group", 0x00):
+        return 0.0
+    unit, factor, _ = _from_activity(ds)
+    return factor if unit == SUV else 0.0
 
 
 def _private(ds: Dataset, group: int, creator: str, element: int) -> float | None:
