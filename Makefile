@@ -39,7 +39,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 # For maintainers: resolve the newest versions again (needs uv).
 lock:
-	uv pip compile pyproject.toml --extra train --extra pacs --extra starts --extra cluster --extra search --group dev --universal --generate-hashes --python-version 3.11 \
+	uv pip compile pyproject.toml --extra train --extra pacs --extra starts --extra cluster --extra search --extra cloud --group dev --universal --generate-hashes --python-version 3.11 \
 	  --no-header --no-annotate --quiet --upgrade -o requirements.lock
 
 clean:
