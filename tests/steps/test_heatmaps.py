@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from small_run import NOW, fill, small_run, spots
 
 from overread.domain import Finding, Image, Report, Task
-from overread.errors import ExportError, IntegrityError, RunError
+from overread.errors import ExportError, IntegrityError, OverreadError, RunError
 from overread.learn import saliency
 from overread.learn.predict import Model
 from overread.steps import heatmaps
@@ -22,6 +22,7 @@ from overread.steps.draft import pieces
 from overread.steps.evaluate import evaluate
 from overread.steps.explain import explain
 from overread.steps.reads import NAME as READS
+from overread.steps.report import report
 from overread.steps.run import read_json, seal, write_json
 from overread.store.archive import Archive
 from overread.store.journal import Journal
@@ -205,6 +206,7 @@ def test_known_lesions_join_the_verdict(run, tmp_path):
         lines.append((f"films/{i}.png", r, c, 3.0))
     with open(tmp_path / "lesions.csv", "w", newline="") as out:
         csv.writer(out).writerows([("file", "row", "column", "radius"), *lines])
+    evaluate(run, now=NOW)
     told = explain(
         run, tmp_path / "films", out=tmp_path / "out", methods=("grad-cam",), test=True,
         lesions=tmp_path / "lesions.csv", progress=False,
@@ -213,3 +215,19 @@ def test_known_lesions_join_the_verdict(run, tmp_path):
     assert game["hits"]["value"] > 0.7 > 0.5 > game["others"]["value"] and game["hits"]["n"] == 24
     assert 0 < game["overlap"]["value"] <= 1
     assert read_json(run / heatmaps.NAME)["grad-cam"]["pointing"] == game
+    assert "Pointing game on 24 images with known lesions: passed. Its hottest point lies on" in str(told)
+    asked = report(run)  # the page was measured before: it tells of the game all the same
+    page = asked.report.read_text()
+    assert (
+        "Does it point at lesions whose place is known?" in page and "Its hottest point lies on a known lesion" in page
+    )
+    untested = explain(
+        run, tmp_path / "films", out=tmp_path / "o2", methods=("grad-cam++",),
+        lesions=tmp_path / "lesions.csv", progress=False,
+    )  # fmt: skip
+    assert "and not kept, as this kind of map was not tested" in str(untested)
+    assert untested.to_json()["pointing"]["grad-cam++"]["hits_of_cases"] > 12
+    assert "pointing" not in read_json(run / heatmaps.NAME).get("grad-cam++", {})
+    with pytest.raises(OverreadError, match="none of them in the sources"):
+        explain(run, tmp_path / "a.png", out=tmp_path / "o3", lesions=tmp_path / "lesions.csv", progress=False)
+    assert not (tmp_path / "o3").exists()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from overread.errors import OverreadError
 from overread.steps.explained import Explained
-from overread.steps.pointing import REACH, covered_share, hottest, pointing_game
+from overread.steps.pointing import REACH, covered_share, foreseen, hottest, known_lesions, overlap, pointing_game
 
 SIDE = 60
 FILMS = 12
@@ -84,6 +84,95 @@ def test_maps_without_known_lesions_are_refused(tmp_path):
     maps, truth = scene(tmp_path, lambda row, column, i: (row, column))
     with pytest.raises(OverreadError, match="known lesions"):
         pointing_game(maps, truth=truth, folder=tmp_path / "elsewhere")
+
+
+VOLUME, APART, PIXEL = (16, 40, 40), 5.0, 2.0
+"""Slices, rows and columns; millimetres from slice to slice, and of a pixel."""
+
+
+def volumes(folder: Path, aim, *, named="series", slices=True) -> tuple[Explained, Path]:
+    """Write maps of series whose hottest voxel is where ``aim(slice, row, column)`` says, and the table of lesions."""
+    rng = np.random.default_rng(0)
+    affine = np.array([[0, 0, PIXEL, 0], [0, PIXEL, 0, 0], [APART, 0, 0, 0], [0, 0, 0, 1]])
+    maps, lines = [], []
+    for i in range(FILMS):
+        at = rng.uniform((4, 8, 8), (12, 32, 32))
+        heat = np.zeros(VOLUME, np.float32)
+        heat[tuple(int(np.clip(round(v), 0, n - 1)) for v, n in zip(aim(*at), VOLUME, strict=True))] = 1
+        np.save(folder / f"{i}.npy", heat)
+        files = [str(folder / f"images/{i}/{k}.dcm") for k in (3, 1, 2)]
+        maps.append({"file": files[0], "files": files, "map": f"{i}.npy", "affine": affine.tolist()})
+        name = {"series": f"images/{i}", "first": f"images/{i}/3.dcm", "another": f"images/{i}/2.dcm"}[named]
+        lines.append((name, at[0] if slices else "", *at[1:], 3.0))
+    truth = folder / "lesions.csv"
+    with truth.open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "slice", "row", "column", "radius"), *lines])
+    return Explained(folder, tuple(maps), ()), truth
+
+
+@pytest.mark.parametrize("named", ["series", "first", "another"])
+def test_a_volume_is_judged_in_three_dimensions_by_whatever_name_its_series_has(tmp_path, named):
+    maps, truth = volumes(tmp_path, lambda s, row, column: (s, row, column), named=named)
+    game = pointing_game(maps, truth=truth, folder=tmp_path)
+    assert (game.hits, game.films) == (FILMS, FILMS)
+    ball = 4 / 3 * np.pi * (REACH * 3) ** 3 * PIXEL / APART  # voxels of a slice's depth
+    assert game.by_area == pytest.approx(ball / np.prod(VOLUME), rel=0.2)
+    assert game.by_exchange < 0.2
+
+
+def test_the_right_place_in_the_wrong_slice_is_a_miss(tmp_path):
+    """Twin: two slices off is 10 mm, more than the reach of 9; one slice off is within it."""
+    hits = []
+    for k, off in enumerate((1, 3)):
+        (into := tmp_path / str(k)).mkdir()
+        maps, truth = volumes(into, lambda s, row, column, off=off: (s + (off if s < 8 else -off), row, column))
+        hits.append(pointing_game(maps, truth=truth, folder=into).hits)
+    assert hits == [FILMS, 0]
+
+
+def test_lesions_of_a_volume_overlap_across_its_slices():
+    """A ball of radius 2 pixels is one slice thick where slices lie two and a half pixels apart."""
+    heat = np.zeros((5, 20, 20))
+    z, y, x = np.ogrid[:5, :20, :20]
+    heat[((z - 2) * 2.5) ** 2 + (y - 10) ** 2 + (x - 10) ** 2 <= 4] = 1
+    lesion = np.array([[2.0, 10, 10, 2]])
+    assert heat.sum() == 13 and overlap(heat, lesion, (2.5, 1, 1)) == 1
+    assert overlap(heat, np.array([[4.0, 10, 10, 2]]), (2.5, 1, 1)) == 0
+
+
+def test_a_map_is_stretched_to_the_film_that_it_is_laid_on(tmp_path):
+    """Every lesion lies in the middle of its film, whatever the size: another film's map hits it as well."""
+    lines, maps = [], []
+    for i, side in enumerate((21, 41, 81)):
+        heat = np.zeros((1, side, side), np.float32)
+        heat[0, side // 2, side // 2] = 1
+        np.save(tmp_path / f"{i}.npy", heat)
+        maps.append({"file": str(tmp_path / f"{i}.dcm"), "map": f"{i}.npy"})
+        lines.append((f"{i}.dcm", side // 2, side // 2, 2))
+    with (tmp_path / "l.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "row", "column", "radius"), *lines])
+    game = pointing_game(Explained(tmp_path, tuple(maps), ()), truth=tmp_path / "l.csv", folder=tmp_path)
+    assert game.hits == 3 and game.by_exchange == 1
+
+
+def test_what_a_table_does_not_tell_is_refused_with_what_to_do(tmp_path):
+    maps, truth = volumes(tmp_path, lambda s, row, column: (s, row, column), slices=False)
+    with pytest.raises(OverreadError, match="without its slice"):
+        pointing_game(maps, truth=truth, folder=tmp_path)
+    whole = tmp_path / "whole.csv"
+    whole.write_text("file,slice,row,column,radius\nimages,3,4,5,2\n")
+    with pytest.raises(OverreadError, match="two images or more"):
+        pointing_game(maps, truth=whole, folder=tmp_path)
+    for text, why in (("file,row\na,1\n", "column and radius"), ("file,row,column,radius\na,x,1,1\n", "'x'"),
+                      ("file,row,column,radius\na,1,1,0\n", "radius of 0")):  # fmt: skip
+        whole.write_text(text)
+        with pytest.raises(OverreadError, match=why):
+            known_lesions(whole, tmp_path)
+    known = known_lesions(truth, tmp_path)
+    foreseen(known, truth, [tmp_path / "images"])
+    foreseen(known, truth, [tmp_path / "images/3/1.dcm"])
+    with pytest.raises(OverreadError, match="none of them in the sources"):
+        foreseen(known, truth, [tmp_path / "other"])
 
 
 def mammograms(folder: Path, into: Path, *, upside_down: bool) -> tuple[Explained, Path]:

@@ -100,7 +100,11 @@ def explain(p: ArgumentParser) -> Callable[[Namespace], object]:
         help="grad-cam, grad-cam++, integrated-gradients, occlusion, rise (default: grad-cam and occlusion)",
     )
     p.add_argument("--test", action="store_true", help="test the methods first; the verdict is kept with the run")
-    p.add_argument("--lesions", metavar="CSV", help="known lesions (file, row, column, radius): play the pointing game")
+    p.add_argument(
+        "--lesions",
+        metavar="CSV",
+        help="known lesions (file, row, column, radius; for volumes slice): play the pointing game",
+    )
     p.add_argument("--label", metavar="NAME")
     p.add_argument("--cluster", metavar="auto|local|HOST:PORT", help="draw on a Ray cluster (docs/scale.md)")
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from overread.stats.maps import CAUTION
+from overread.stats.maps import CAUTION, FEWEST_POINTED, pointing_words
+
+HERE = "heat-maps"
+"""The id of the section."""
 
 TESTS = {
     "learned": "Has the network learned anything?",
@@ -37,7 +41,7 @@ def section(evaluation: Mapping[str, Any]) -> str:
     )
     parts = [_method(name, verdict) for name, verdict in verdicts.items()]
     told = f"<h2>Whether its heat-maps may be believed</h2><p>{escape(lead)}</p>{''.join(parts)}"
-    return f'<section id="heat-maps">{told}</section>'
+    return f'<section id="{HERE}">{told}</section>'
 
 
 def _method(name: str, verdict: Mapping[str, Any]) -> str:
@@ -51,13 +55,30 @@ def _method(name: str, verdict: Mapping[str, Any]) -> str:
         f"<td>{escape(c['told'])}</td></tr>"
         for c in verdict["checks"]
     )
-    deeper = _deeper(verdict)
+    caption = f"Figures with 95 % intervals over {_whom(verdict)}; scores are logits.{_deeper(verdict)}"
     return (
-        f'{head}<div class="scroll"><table class="map-tests"><caption>Figures with 95 % intervals over patients; scores '
-        f"are logits.{deeper}</caption><thead><tr>"
+        f'{head}<div class="scroll"><table class="map-tests"><caption>{caption}</caption><thead><tr>'
         '<th scope="col">test</th><th scope="col">passed</th><th scope="col">what was found</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
+        f"<tbody>{rows}</tbody></table></div>{_few_lesions(verdict)}"
     )
+
+
+def _whom(verdict: Mapping[str, Any]) -> str:
+    """Say what the intervals are over: patients only where all of them are known."""
+    figure = verdict.get("stability") or {}
+    if not figure or figure.get("n_patients") is not None:
+        return "patients"
+    units = re.search(r"\b(images|patients or studies)\b", figure.get("method") or "")
+    return f"{units[0] if units else 'images'} (not all patients are known)"
+
+
+def _few_lesions(verdict: Mapping[str, Any]) -> str:
+    """Tell a pointing game on too few images to be a test."""
+    if "pointing" not in verdict or any(c["name"] == "pointing" for c in verdict["checks"]):
+        return ""
+    n = verdict["pointing"]["hits"]["n"]
+    told = f"{TESTS['pointing']} {pointing_words(verdict['pointing'])} On {n:,} images: from {FEWEST_POINTED} on it is a test."
+    return f'<p class="quiet">{escape(told)}</p>'
 
 
 def _deeper(verdict: Mapping[str, Any]) -> str:

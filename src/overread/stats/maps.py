@@ -19,6 +19,7 @@ import numpy as np
 import scipy  # its statistics load when they are first asked for: a prediction asks for none
 
 from overread.domain import Estimate
+from overread.domain.canonical import plain
 from overread.stats.resample import Who, bootstrap, cases, interval, per_patient
 
 FEWEST = 50
@@ -256,13 +257,39 @@ def pointing(
         "gain": mean([t["map"] - t["others"] for t in known], patients, rng),
         "overlap": mean([t["overlap"] for t in known], patients, rng),
     }
-    hits, others = (100 * figures[k].value for k in ("hits", "others"))
+    return figures, _check("pointing", figures["gain"].low > 0, pointing_words(plain(figures)))
+
+
+def pointing_told(known: int, check: Mapping[str, Any], *, tested: bool) -> str:
+    """Say what came of a pointing game on so many images, and whether anything hangs on it.
+
+    Examples
+    --------
+    >>> won = {"told": "Its hottest point lies on it.", "passed": True}
+    >>> pointing_told(60, won, tested=True)
+    'Pointing game on 60 images with known lesions: passed. Its hottest point lies on it.'
+    >>> pointing_told(8, won, tested=True)[:75]
+    'Pointing game on 8 images with known lesions, decides nothing (from 20 on):'
+    """
+    if known < FEWEST_POINTED:
+        word = f", decides nothing (from {FEWEST_POINTED} on):"
+    elif not tested:
+        word = f": {'won' if check['passed'] else 'lost'}, and not kept, as this kind of map was not tested (--test)."
+    else:
+        word = ": passed." if check["passed"] else ": not passed."
+    images = "1 image" if known == 1 else f"{known:,} images"
+    return f"Pointing game on {images} with known lesions{word} {check['told']}"
+
+
+def pointing_words(figures: Mapping[str, Any]) -> str:
+    """Return the line on a pointing game from its figures, as they stand in a run."""
+    hits, others = (100 * figures[k]["value"] for k in ("hits", "others"))
     told = (
         f"Its hottest point lies on a known lesion in {hits:.0f} of 100 cases; with another case's map in {others:.0f}."
     )
-    if figures["hits"].n_patients is None:
+    if figures["hits"]["n_patients"] is None:
         told += " Nobody knows all of their patients: where that is so, each image, or each study, counts as one."
-    return figures, _check("pointing", figures["gain"].low > 0, told)
+    return told
 
 
 def _better(kind: str, areas: Mapping[str, float], rival: str) -> float:

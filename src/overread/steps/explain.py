@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -25,11 +25,12 @@ from overread.learn import saliency
 from overread.learn.predict import Model
 from overread.pages import overlay
 from overread.pages.astray import astray
-from overread.stats.maps import pointed
+from overread.stats.maps import pointed, pointing, pointing_told
 from overread.stats.resample import Nameless, Who
 from overread.steps.explained import Explained
+from overread.steps.far import far_of, far_of_job, on_this_disk
 from overread.steps.heatmaps import headline, judge, keep, panel_of
-from overread.steps.pointing import pointing_game
+from overread.steps.pointing import Pointing, foreseen, known_lesions, pointing_game
 from overread.steps.progress import bar
 from overread.steps.reads import count as count_reads
 from overread.steps.reads import model_of, opened
@@ -71,8 +72,9 @@ def explain(
         Test the methods first, on the run's testing cohort; its archive must be here. The verdict is kept with the run,
         and the read is counted.
     lesions : path, optional
-        A table of lesions whose place is known (file, row, column, radius; files named from its folder): the pointing
-        game is played on the maps, and joins the verdict of the methods that have one.
+        A table of lesions whose place is known (file, row, column, radius, for volumes slice; files, or the folders of
+        series, named from its folder): the pointing game is played on the maps, told, and joins the verdict of the
+        methods that have one.
     cluster : str, optional
         "auto", "local" or "host:port": draw on that Ray cluster (docs/scale.md); the same bytes.
     progress : bool
@@ -92,6 +94,8 @@ def explain(
         saliency.output(model, label)  # refuse an unknown label before any work
     if any(saliency.METHODS[m].slopes for m in methods):
         _ = model.slopes  # refuse a network without slopes before any work
+    if lesions is not None:
+        foreseen(known_lesions(Path(lesions), Path(lesions).parent), Path(lesions), sources)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     if test:
@@ -109,7 +113,9 @@ def explain(
         raise NothingToDo("no files", expected="images in the sources", do="name a folder or files that hold some")
     result = Explained(out, tuple(maps), tuple(refused), patients=patients)
     if lesions is not None:
-        model.heat_maps = keep(model.run, _pointed(model, result, Path(lesions), methods))
+        games = _games(result, Path(lesions), methods)
+        model.heat_maps = keep(model.run, _pointed(model, games))
+        result = replace(result, games=_told(model, games))
     result = replace(result, verdicts={m: model.heat_maps[m] for m in methods if m in model.heat_maps})
     write_json(out / "maps.json", result.to_json())
     return result
@@ -136,7 +142,7 @@ class Drawn(NamedTuple):
 def draw_job(how: Drawing, job: door.Job, *, tick: Callable[..., object] | None = None) -> list[Drawn | door.Refused]:
     """Read one job and draw the maps of each of its images; on a cluster in a worker process."""
     done: list[Drawn | door.Refused] = []
-    for found in door.read_job(job):
+    for found in door.read_job(job, far_of_job(job)):
         if isinstance(found, door.Refused):
             done.append(found)
             continue
@@ -154,13 +160,13 @@ def _drawn(
     how: Drawing, sources: Sequence[str | Path], cluster: str | None, *, tick: Callable[..., object]
 ) -> Iterator[Drawn | door.Refused]:
     """Yield what came of each image, in the order of the sources."""
-    jobs = door.candidates(sources)
+    jobs = door.candidates(sources, far=far_of(sources))
     if cluster is None:
         for job in jobs:
             yield from draw_job(how, job, tick=tick)
         return
     again, jobs = tee(jobs)
-    where = {"cluster": cluster, "shared": (*sources, how.model.run), "into": how.out}
+    where = {"cluster": cluster, "shared": (*on_this_disk(sources), how.model.run), "into": how.out}
     for job, drawn in zip(again, engine.map(partial(draw_job, how), jobs, **where), strict=True):
         tick()
         if isinstance(drawn, engine.Failure):
@@ -234,12 +240,28 @@ def _tested(model: Model, methods: Sequence[str], *, progress: bool) -> dict[str
         return {m: judge(model, panel, method=m, seed=seed, progress=progress) for m in methods}
 
 
-def _pointed(model: Model, made: Explained, lesions: Path, methods: Sequence[str]) -> dict[str, Any]:
+def _games(made: Explained, lesions: Path, methods: Sequence[str]) -> dict[str, Pointing]:
+    """Return the pointing game of each method whose maps were drawn."""
+    drawn = {entry["method"] for entry in made.maps}
+    return {m: pointing_game(made, truth=lesions, folder=lesions.parent, method=m) for m in methods if m in drawn}
+
+
+def _pointed(model: Model, games: Mapping[str, Pointing]) -> dict[str, Any]:
     """Return the verdicts of the methods that have been tested, with the pointing game on these maps."""
-    tested = [m for m in methods if model.heat_maps.get(m, {}).get("tested")]
-    games = {m: pointing_game(made, truth=lesions, folder=lesions.parent, method=m) for m in tested}
     rng = np.random.default_rng(0)
-    return {m: pointed(model.heat_maps[m], game.cases, rng, patients=game.patients) for m, game in games.items()}
+    tested = {m: game for m, game in games.items() if model.heat_maps.get(m, {}).get("tested")}
+    return {m: pointed(model.heat_maps[m], game.cases, rng, patients=game.patients) for m, game in tested.items()}
+
+
+def _told(model: Model, games: Mapping[str, Pointing]) -> dict[str, dict[str, Any]]:
+    """Return what came of each game in words and figures, won or lost, of a method that was not tested too."""
+    told = {}
+    for method, game in games.items():
+        figures, check = pointing(game.cases, game.patients, np.random.default_rng(0))
+        tested = bool(model.heat_maps.get(method, {}).get("tested"))
+        words = pointing_told(game.films, check, tested=tested)
+        told[method] = {"told": words, "cases": game.films, "hits_of_cases": game.hits, "tested": tested, **figures}
+    return told
 
 
 def _leading(model: Model, findings):

@@ -24,6 +24,9 @@ class Explained:
     refused : tuple of (file, code, reason)
     verdicts : dict of str to dict
         By method: whether its maps passed their tests, and why not (`stats.maps.verdict`).
+    games : dict of str to dict
+        By method: the pointing game, where the lesions were known (``told`` in words, ``cases``, ``hits_of_cases``,
+        whether the method was ``tested``, and the figures).
     patients : dict of str to str, Nameless or None
         By file: whose image it is, for intervals over patients. It holds identifiers, and is never written or shown.
     """
@@ -32,6 +35,7 @@ class Explained:
     maps: tuple[dict[str, Any], ...]
     refused: tuple[tuple[str, str, str], ...]
     verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    games: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     patients: Mapping[str, Who] = field(default_factory=dict, repr=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -40,6 +44,7 @@ class Explained:
             "maps": list(self.maps),
             "refused": [{"file": f, "code": c, "reason": r} for f, c, r in self.refused],
             "tests": plain(self.verdicts),
+            "pointing": plain(self.games),
             "caution": CAUTION,
         }
 
@@ -55,4 +60,6 @@ class Explained:
             words = saliency.failing(self.verdicts, method)
             why = self.verdicts.get(method, {}).get("why", "Test it with --test.")
             lines.append(f"  {method}: {f'{words}, shown in grey' if words else 'passed its tests'}. {why}")
+            if method in self.games:
+                lines.append(f"    {self.games[method]['told']}")
         return "\n".join([*lines, CAUTION])

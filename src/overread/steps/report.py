@@ -17,11 +17,12 @@ from overread.domain import ModelCard
 from overread.domain.canonical import plain
 from overread.domain.human import blanks
 from overread.errors import IntegrityError, OverreadError, RunError
-from overread.pages import section_label_errors
+from overread.pages import section_label_errors, section_maps
 from overread.pages.card import render_card
 from overread.pages.card_xml import render_card_xml
+from overread.pages.checklist import ITEMS
 from overread.pages.report import fill, page_of
-from overread.steps import label_errors
+from overread.steps import heatmaps, label_errors
 from overread.steps.answers import NAME, read_answers
 from overread.steps.printed import seal_pages
 from overread.steps.reads import sealed_figures
@@ -118,6 +119,23 @@ def _with_doubts(page: Mapping[str, Any], run: Path) -> dict[str, Any]:
     return {**page, "sections": [*page["sections"], {"id": here, "words": words, "html": html}], "contents": contents}
 
 
+def _with_maps(page: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """Return the page with what the run's heat-maps have shown by now: `overread explain` may test them, or play the
+    pointing game, at any time after an evaluation, whose own record stays as it was sealed.
+    """
+    verdicts = read_json(run / heatmaps.NAME) if heatmaps.NAME in read_json(run / "manifest.json")["files"] else {}
+    html = section_maps.section({"heatmaps": verdicts})
+    if not html:
+        return dict(page)
+    sections = [{**part, "html": html} if part["id"] == section_maps.HERE else part for part in page["sections"]]
+    told = {"heatmaps": verdicts}
+    known = [
+        item.fill(told) if item.section == section_maps.HERE and item.fill else words
+        for item, words in zip(ITEMS, page["known"], strict=True)
+    ]
+    return {**page, "sections": sections, "known": known}
+
+
 def report(run: str | Path, *, pdf: str | Path | None = None, browser: str | None = None) -> Reported:
     """Write a run's report and card again with what a human has written since, and print it as PDF where asked.
 
@@ -162,7 +180,7 @@ def report(run: str | Path, *, pdf: str | Path | None = None, browser: str | Non
     printer = find_browser(browser) if pdf else None
     intended = str(read_json(home / "plan.json")["task"].get("intended_use", ""))
     answers = read_answers(home, intended_use=intended)
-    page = _with_doubts(kept["page"], home)
+    page = _with_doubts(_with_maps(kept["page"], home), home)
     write(out / "report.html", fill(page, answers))
     if out == home:
         record = read_json(home / "card.json")
