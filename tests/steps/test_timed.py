@@ -207,3 +207,23 @@ def test_turned_answers_of_calibration_and_testing_change_nothing_of_a_search(ar
         told = json.loads((out / "search.json").read_text())
         found[turned] = {k: v for k, v in told.items() if k != "seconds"}
     assert found[()] == found[("calibration", "testing")] != found[("training",)]
+
+
+@pytest.mark.slow
+def test_a_cluster_judges_as_this_process_does(tmp_path, needs):
+    """Trainings as tasks of a local Ray: the same figures, to the last bit."""
+    pytest.importorskip("ray")
+    from overread.steps.search import networks_judge
+
+    plan = planning.changed(drawn(100, 12), "network", "small", widths=[4, 8])
+    plan = planning.changed(plan, "training", "short", epochs=1, batch=16)
+    rng, y = np.random.default_rng(0), (np.arange(100) % 2).astype(float)[:, None]
+    np.save(tmp_path / "x.npy", rng.normal(size=(100, 12, 12, 1)).astype(np.float32) + y[:, :, None, None])
+    parts = [(np.arange(70), np.arange(70, 100)), (np.arange(30, 100), np.arange(30))]
+    asked = [({"rate": 1.0}, 0), ({"rate": 2.0}, 1)]
+    here, there = (
+        list(networks_judge(plan, lambda p: tmp_path / "x.npy", y, parts, tmp_path, cluster=c)(asked))
+        for c in (None, "local")
+    )
+    assert here == there and len(set(here)) == 2
+    assert not list(tmp_path.glob("rate*"))

@@ -89,7 +89,7 @@ def _line(row: Mapping[str, Any], kept: str | None) -> str:
     parameters = f"{row['parameters']:>10,}" if row["parameters"] else f"{'':>10}"
     apart, same = row["difference"], row["agreement"]
     less = (
-        f"{apart['value']:+.3f} ({apart['low']:+.3f} to {apart['high']:+.3f})"
+        f"{_plus(apart['value'])} ({_plus(apart['low'])} to {_plus(apart['high'])})"
         if apart and apart["low"] is not None
         else "–"
     )

@@ -25,8 +25,8 @@ from overread.learn.search import Trial
 from overread.stats.metrics import mean_auroc
 from overread.stats.paired import difference_mean_auroc
 from overread.stats.splits import Split
+from overread.steps import jointly, search
 from overread.steps import plan as planned
-from overread.steps import search
 from overread.steps.fitting import fit, make_material
 from overread.steps.held_out import Material
 from overread.steps.plan import Divided
@@ -35,6 +35,9 @@ from overread.steps.run import read_json, write, write_json
 from overread.steps.scores import whose
 from overread.steps.so_far import keep_so_far
 from overread.store.archive import Archive
+
+TOGETHER = 4
+"""Configurations that are proposed together for a cluster, whatever its size: the same search on any of them."""
 
 HOME = "search"
 """Folder in the run for what a search needs until it is over."""
@@ -54,18 +57,15 @@ class Wanted:
         Of the monotonic clock.
     seeds : int, optional
         Networks that answer together.
-    cluster : str, optional
-        Address of the Ray cluster on which configurations are tried.
-    at_once : int
-        How many of them beside one another.
+    cluster : jointly.Cluster, optional
+        Where configurations are tried, several beside one another.
     """
 
     trials: int | None
     budget: float | None
     started: float
     seeds: int | None = None
-    cluster: Any = None
-    at_once: int = 1
+    cluster: jointly.Cluster | None = None
 
     @property
     def left(self) -> float:
@@ -80,7 +80,7 @@ def takes_time(trials: int | None, budget: float | None, plan: planning.Plan) ->
 
 def fit_in_time(
     store: Archive, split: Split, by_name: Mapping[str, Study], drawn: planning.Plan, out: Path, *,
-    budget: float | None, started: float, seeds: int | None = None, cluster: Any = None, progress: bool,
+    budget: float | None, started: float, seeds: int | None = None, cluster: jointly.Cluster | None = None, progress: bool,
     divided: Divided, trials: int | None, archive: Path, sensitivity: float, now: datetime,
 ):  # fmt: skip
     """Train within a time, or with a search; return what was fitted, the inputs, and the plan that was followed.
@@ -102,7 +102,7 @@ def fit_in_time(
     to_all = (store, split, by_name)
     material = make_material(*to_all, drawn, out / "cache", progress=progress)
     seconds, most = _shared_out(home / "time.json", drawn, material, wanted, progress=progress)
-    how = {"budget": None, "started": wanted.started, "cache": out / "cache", "progress": progress}
+    how = {"budget": None, "started": wanted.started, "cache": out / "cache", "cluster": cluster, "progress": progress}
     one = planning.changed(drawn, "ensemble", "the first network", networks=1)
     first, material, _ = fit(*to_all, one, _made(home / "first"), **how)
     kept = {"archive": archive, "sensitivity": sensitivity, "now": now, "progress": progress}
@@ -202,8 +202,9 @@ def _searched(
     def inputs_of(plan: planning.Plan) -> Path:
         return training_inputs(store, entries, plan, out / "cache")
 
-    judge = search.networks_judge(drawn, inputs_of, material.truth["training"], parts, home, cluster=wanted.cluster)
-    limit = search.Limit(wanted.trials, seconds, wanted.at_once)
+    address = wanted.cluster.address if wanted.cluster else None
+    judge = search.networks_judge(drawn, inputs_of, material.truth["training"], parts, home, cluster=address)
+    limit = search.Limit(wanted.trials, seconds, TOGETHER if wanted.cluster else 1)
     total = None if wanted.trials is None else wanted.trials * search.PARTS
     with bar(total=total, what="search over settings", unit="training", show=progress) as line:
 
