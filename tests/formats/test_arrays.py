@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from overread.domain import code_of
-from overread.errors import UnreadableFile
-from overread.formats import arrays
 from overread.formats.door import Found, Refused, candidates, read_job, scan
 
 
@@ -76,11 +74,34 @@ def test_dtypes(tmp_path: Path, dtype: str, kept: str, full_range: tuple | None)
     assert found.image.full_range == full_range
 
 
-def test_several_label_columns_are_true_or_false(tmp_path: Path) -> None:
+def test_several_label_columns_are_levels_of_their_own(tmp_path: Path) -> None:
     (found,) = scan(
         npz(tmp_path / "a.npz", train_images=np.zeros((1, 8, 8), np.uint8), train_labels=np.array([[1, 0]]))
     )
-    assert found.origin.facts == {"split": "train", "label0": True, "label1": False}
+    assert found.origin.facts == {"split": "train", "label0": "1", "label1": "0"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([[1.0], [np.nan]], [{"label": "1"}, {}]),
+        ([[0], [-1]], [{"label": "0"}, {}]),
+        ([[True], [False]], [{"label": "1"}, {"label": "0"}]),
+        ([[np.nan, 1], [-1, 0]], [{"label1": "1"}, {"label1": "0"}]),
+        ([["benign"], ["malignant"]], [{"label": "benign"}, {"label": "malignant"}]),
+    ],
+)
+def test_what_is_not_known_is_not_present(tmp_path: Path, labels: list, said: list[dict]) -> None:
+    images = np.arange(128).reshape(2, 8, 8).astype(np.uint8)
+    found = scan(npz(tmp_path / "a.npz", train_images=images, train_labels=np.array(labels)))
+    assert [{k: v for k, v in f.origin.facts.items() if k != "split"} for f in found] == said
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_labels_of_another_number_than_the_images_are_refused(tmp_path: Path, rows: int) -> None:
+    arrays = {"train_images": np.zeros((3, 8, 8), np.uint8), "train_labels": np.zeros((rows, 1), int)}
+    (refused,) = scan(npz(tmp_path / "a.npz", **arrays))
+    assert refused.code == "malformed" and f"{rows} labels for 3 images" in refused.reason
 
 
 def test_one_bad_image_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -121,12 +142,6 @@ def test_other_arrays_truncated_and_damaged_files(tmp_path: Path) -> None:
     damaged[60:90] = bytes(30)
     path.write_bytes(bytes(damaged))
     assert {r.code for r in scan(path)} <= {"malformed", "unknown-arrays"}
-
-
-def test_fewer_labels_than_images_is_refused(tmp_path: Path) -> None:
-    path = npz(tmp_path / "a.npz", train_images=np.zeros((3, 8, 8), np.uint8), train_labels=np.zeros((2, 1)))
-    with pytest.raises(UnreadableFile, match="fewer labels"):
-        list(arrays.read_chunk(path, arrays.chunks(path)[0]))
 
 
 def test_the_published_files_have_their_published_counts(shared_data: Path) -> None:

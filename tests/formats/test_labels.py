@@ -216,3 +216,31 @@ def test_real_tables(shared_data):
     film = read_table(shared_data / "mammography" / "labels.csv")
     assert set(film.labels.values()) == {"categorical"}
     assert sorted(answers(film, "label"))[::100] == ["benign", "malignant", "normal", "normal"]
+
+
+@pytest.mark.parametrize("word", ["#N/A", "<NA>", "n.a.", "-", "–"])
+def test_every_word_for_unknown_is_no_level(table, word):
+    read = table(f"file,finding\na.png,benign\nb.png,malignant\nc.png,{word}\n")
+    assert [row.labels["finding"] for row in read.rows] == ["benign", "malignant", None]
+
+
+def test_decimal_commas_are_measurements(table):
+    read = table("file;score;mass\na.png;0,12;1\nb.png;0,93;0\n")
+    assert list(read.labels) == ["mass"] and "measurements" in read.notes[0]
+
+
+def test_capitals_and_blanks_make_no_level(table):
+    rows = ["benign", "Benign", "benign", "BENIGN", "Mild  disease", "Mild disease", "Mild disease"]
+    read = table("file,finding\n" + "".join(f"{i}.png,{w}\n" for i, w in enumerate(rows)))
+    assert {row.labels["finding"] for row in read.rows} == {"benign", "Mild disease"}
+    assert "in several ways (BENIGN, Benign, Mild  disease, Mild disease, benign)" in read.notes[0]
+
+
+def test_a_spreadsheets_word_on_its_separator_is_heeded(table):
+    read = table('sep=;\nfile;"mass, any, kind, at all"\na.png;1\nb.png;0\n')
+    assert [row.labels["mass, any, kind, at all"] for row in read.rows] == [True, False]
+
+
+def test_a_separator_inside_quotes_is_none(table):
+    read = table('file;"a, b, c, d";x\na.png;1;0\n')
+    assert read.rows[0].labels == {"a, b, c, d": True, "x": False}

@@ -285,5 +285,24 @@ def test_chest_radiographs_decode_as_pillow_does(shared_data: Path) -> None:
         assert np.abs(result.image.voxels[0].astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_with_bytes_lost_in_the_middle_is_refused(colour: bool, progressive: bool) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (128, 128, 3) if colour else (128, 128)).astype(np.uint8)
+    whole = encoded(values, "jpeg", progressive=progressive, quality=90)
+    assert read(whole).voxels.shape[1:3] == (128, 128)
+    at = len(whole) * 2 // 3
+    with pytest.raises(UnreadableFile) as refusal:
+        read(whole[:at] + bytes(len(whole) - at - 2) + whole[-2:])
+    assert refusal.value.code in ("malformed", "truncated")
+    plain = Pillow.open(io.BytesIO(whole[:at] + bytes(len(whole) - at - 2) + whole[-2:]))
+    assert plain.convert("L").size == (128, 128)  # Pillow alone takes it without a word
+
+
+def test_real_jpegs_of_every_folder_pass(shared_data: Path) -> None:
+    files = [p for n in ("chest_xray", "brain_mri") for p in sorted((shared_data / n).rglob("*.jp*g"))[::40]]
+    assert len(files) > 100 and all(isinstance(r, Found) for p in files for r in scan(p))
+
+
 def test_every_kind_has_a_reader() -> None:
     assert {sniff(encoded(GREY, k)) for k in KINDS} == set(KINDS)

@@ -89,6 +89,11 @@ def test_stray_marks_do_not_stop_the_reading(stray):
         "© 1999. This image is in the public domain.",
         "Used by permission. This image is in the public domain.",
         "None of these images is in the public domain",
+        "No part of this image is in the public domain",
+        "This image is in the public domain only in the United States; elsewhere it is protected by copyright",
+        "This image is in the public domain only in the United States",
+        "It was thought that this image is in the public domain; it is copyright of X",
+        "We doubt that this image is in the public domain",
     ],
 )
 def test_what_does_not_plainly_say_public_domain_is_not(line):

@@ -73,6 +73,7 @@ def chunks(path: Path) -> list[Chunk]:
             layout = _layout(archive, name)
             _check_layout(layout, archive.getinfo(name).file_size)
             n = layout.shape[0]
+            _check_labels(archive, f"{split}_labels.npy", n)
             one = max(1, math.prod(layout.shape[1:]) * layout.dtype.itemsize)
             size = min(max(_CHUNK, -(-n // _MOST_CHUNKS)), max(1, _CHUNK_BYTES // one))
             found += [Chunk(split, a, min(a + size, n)) for a in range(0, n, size)]
@@ -92,7 +93,8 @@ def read_chunk(path: Path, chunk: Chunk) -> Iterator[tuple[str, Image | Unreadab
     raw : bytes
         The image's own bytes, for its digest.
     facts : dict
-        ``{"split": "train", "label": "3"}``; several label columns become ``label0``, ``label1``, … as true or false.
+        ``{"split": "train", "label": "3"}``; several label columns become ``label0``, ``label1``, …. What is NaN or −1 is
+        not known, and left out.
 
     Raises
     ------
@@ -158,12 +160,28 @@ def _check_layout(layout: _Layout, member_bytes: int) -> None:
         )
 
 
+def _check_labels(archive: zipfile.ZipFile, name: str, images: int) -> None:
+    """Refuse labels that are more or fewer than the images: nobody knows which belongs to which."""
+    if name not in archive.namelist():
+        return
+    shape = _layout(archive, name).shape
+    if not shape or shape[0] != images:
+        raise UnreadableFile(
+            f"{shape[0] if shape else 0:,} labels for {images:,} images",
+            code="malformed",
+            expected=f"{images:,} rows in {name}",
+            do="save the labels of these images beside them",
+        )
+
+
 def _rows(archive: zipfile.ZipFile, name: str, chunk: Chunk) -> np.ndarray:
     """Rows ``chunk.start`` to ``chunk.stop`` of one array, without reading the rest into memory."""
     layout = _layout(archive, name)
     row = math.prod(layout.shape[1:]) * layout.dtype.itemsize
     if not layout.shape or layout.shape[0] < chunk.stop:
-        raise UnreadableFile("fewer labels than images", code="malformed", do="download it again")
+        raise UnreadableFile(
+            "an array with fewer rows than it was said to have", code="malformed", do="download it again"
+        )
     with archive.open(name) as stream:
         stream.seek(layout.offset + chunk.start * row)
         raw = stream.read((chunk.stop - chunk.start) * row)
@@ -220,10 +238,19 @@ def _without_alpha(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def _facts(label: np.ndarray) -> dict[str, LabelValue]:
-    values = np.atleast_1d(label)
-    if values.size == 1:
-        return {"label": str(values.ravel()[0].item())}
-    return {f"label{i}": bool(v) for i, v in enumerate(values.ravel())}
+    """Return what one row of labels says: numbers as a label table writes them, and nothing where it says "not known"."""
+    values = np.atleast_1d(label).ravel()
+    said = {"label" if values.size == 1 else f"label{i}": _answer(v.item()) for i, v in enumerate(values)}
+    return {name: answer for name, answer in said.items() if answer is not None}
+
+
+def _answer(value: bool | float | str) -> str | None:
+    """Return true as 1, 2.0 as 2; None for NaN and −1, which is no number of a class but "not known"."""
+    if isinstance(value, str):
+        return value
+    if value != value or value == -1:
+        return None
+    return str(int(value)) if float(value).is_integer() else str(value)
 
 
 def _unknown(came: str) -> UnreadableFile:

@@ -13,12 +13,14 @@ from textwrap import shorten
 
 from overread.domain import COHORT_WORDS, LabelValue
 from overread.errors import LabelError
-from overread.formats import readers
+from overread.formats import readers, spellings
 from overread.formats.ages import age_band
 
 TRUE = frozenset({"1", "true", "yes", "y", "positive", "present"})
 FALSE = frozenset({"0", "false", "no", "n", "negative", "absent"})
-UNKNOWN = frozenset({"", "na", "n/a", "nan", "null", "?", "unknown", "uncertain"})
+UNKNOWN = frozenset(
+    {"", "na", "n/a", "n.a.", "#n/a", "<na>", "nan", "nat", "null", "?", "-", "--", "–", "—", "unknown", "uncertain"}
+)
 """Words for "not known" in any column; -1 too, where the other answers are 0 and 1."""
 SPLIT_WORDS = frozenset(COHORT_WORDS)
 STRATA = frozenset(
@@ -102,15 +104,15 @@ def read_table(path: str | Path, *, patient: str | None = None) -> LabelTable:
     for a BIDS tree ``participant_id``. ``patient``, ``study``, split columns (every answer is a word like train, val, test)
     and strata (sex, age, site, scanner, view, …) are known by name or content; every other column is a label. A label
     whose answers are 0/1, true/false, yes/no, y/n, positive/negative or present/absent is true, false or unknown;
-    one with other words or whole numbers has several levels. Empty cells, NA, nan, null, ?, unknown and uncertain are
-    *unknown*, which is not absent. Columns that look like identity, free text, dates or measurements are left out and
+    one with other words or whole numbers has several levels. Empty cells, NA, #N/A, nan, null, -, ?, unknown and uncertain are
+    *unknown*, which is not absent. Levels that differ in capitals or blanks alone are one level, told in ``notes``. Columns that look like identity, free text, dates or measurements are left out and
     told in ``notes``. Columns that name a label and a reader (``mass:1``, ``mass:2``, or ``mass@1``) become one label, the
-    majority's, with the readers' agreement in ``notes``. Ages become bands of ten years, 90+ for the oldest.
+    majority's, with the readers' agreement in ``notes``. Ages become bands: <18, 18-39, 40-64, 65-79, 80+.
 
     Parameters
     ----------
     path : path
-        UTF-8 (with or without a mark), UTF-16 with its mark, or Latin-1; commas, semicolons or tabs.
+        UTF-8 (with or without a mark), UTF-16 with its mark, or Windows-1252; commas, semicolons or tabs.
     patient : str, optional
         The column that says who the patient was, when it is not called ``patient``.
 
@@ -136,9 +138,13 @@ def read_table(path: str | Path, *, patient: str | None = None) -> LabelTable:
     names = _names(header)
     columns = {n: [cells[i] for _, cells in lines] for i, n in enumerate(names) if n not in ("file", who, "study")}
     kinds, notes = _kinds(columns, [number for number, _ in lines])
-    notes += agreed
+    usual = {n: spellings.usual(columns[n]) for n, kind in kinds.items() if kind in ("categorical", "stratum", "split")}
+    notes += agreed + spellings.told(usual, unknown=UNKNOWN)
     titles = dict(zip(names, (h.strip() for h in header), strict=True))
-    rows = tuple(_row(number, dict(zip(names, cells, strict=True)), kinds, titles, who) for number, cells in lines)
+    rows = tuple(
+        _row(number, spellings.in_one(dict(zip(names, cells, strict=True)), usual), kinds, titles, who)
+        for number, cells in lines
+    )
     notes += _ages_not_understood(columns, kinds)
 
     def of(*wanted: str) -> tuple[str, ...]:
@@ -183,8 +189,10 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise LabelError(
             "a label table with zero bytes", expected="a CSV file", do="export it as CSV (a spreadsheet is not)"
         )
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    separator = max(",;\t", key=first.count)
+    if said := re.match(r"\s*sep=(.)[ \t]*(\r\n|\r|\n)", text, re.IGNORECASE):  # a spreadsheet's word to itself
+        text = "\n" + text[said.end() :]
+    first = re.sub(r'"[^"]*"', "", next((line for line in text.splitlines() if line.strip()), ""))
+    separator = said[1] if said else max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     lines = []
     try:
@@ -210,7 +218,10 @@ def _decoded(raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        try:
+            return raw.decode("cp1252")  # what Western spreadsheets write: Latin-1 with dashes and quotes
+        except UnicodeDecodeError:
+            return raw.decode("latin-1")
 
 
 def _listed(header: list[str]) -> str:
@@ -314,7 +325,7 @@ def _unfit(name: str, answers: set[str], rows: int) -> str:
         return "its name says that it may identify a person, or that it is free text"
     if any(_DATE.match(a) or "^" in a or "@" in a for a in answers):
         return "it holds dates, names or addresses"
-    if any(re.fullmatch(r"[-+]?\d*\.\d+(e[-+]?\d+)?", a) for a in answers):
+    if any(re.fullmatch(r"[-+]?\d*[.,]\d+(e[-+]?\d+)?", a) for a in answers):
         return "it holds measurements, not answers"
     if len(answers) > _MOST_LEVELS or (len(answers) > 10 and len(answers) > rows / 2):
         return f"it has {len(answers)} different answers, at most {_MOST_LEVELS} are a label"

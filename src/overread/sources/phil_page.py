@@ -111,16 +111,24 @@ def public_domain(copyright: str) -> bool:
     (False, False, False)
     >>> public_domain("None of the pictures shown here is in the public domain")
     False
+    >>> public_domain("No part of this image is in the public domain.")
+    False
+    >>> public_domain("It was thought that this image is in the public domain; it is copyright of X.")
+    False
     """
     text = " ".join(copyright.lower().split())
+    # the sentence stands at the line's beginning or after a stop or dash: "no part of this image is in…" says the contrary
     says_so = re.search(
-        r"\bthis (image|photograph|photo|illustration|picture|media|video) is in the public domain\b", text
+        r"(^|[-–—.|:;] ?)this (image|photograph|photo|illustration|picture|media|video) is in the public domain"
+        r"(,? and (is )?thus free of any copyright restrictions)?(?P<more>[^.|]*)",
+        text,
     )
-    restricted = re.search(
-        r"copyright(ed| protected)|©|\(c\)|all rights reserved|by permission|permission (is|must)", text
-    )
+    if says_so is None or says_so["more"].strip():  # "… in the public domain only in the United States"
+        return False
+    rest = text.replace("free of any copyright restrictions", "")
+    restricted = re.search(r"copyright|©|\(c\)|all rights reserved|by permission|permission (is|must)", rest)
     doubtful = re.search(r"\bnot (yet )?in the public domain|no longer in the public domain|\bif this|\bunless\b", text)
-    return says_so is not None and restricted is None and doubtful is None
+    return restricted is None and doubtful is None
 
 
 def _spans(pieces: tuple[Piece, ...]) -> list[tuple[str, int, int, list[Piece]]]:
