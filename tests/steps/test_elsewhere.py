@@ -174,3 +174,58 @@ def test_a_mark_tells_keys_apart_and_is_not_the_key(tmp_path):
         assert a.key.hex()[:16] not in marks
         shutil.rmtree(a.names)
         assert elsewhere.mark_of(a) == ""
+
+
+@pytest.mark.parametrize("how", ["byte for byte", "stored again", "stored again, and older"])
+def test_its_own_testing_cohort_is_no_test_elsewhere(gone, tmp_path, how):
+    run, key = gone
+    if how.endswith(
+        "older"
+    ):  # a run from before the signatures of testing were kept: what is stored again is not found
+        with np.load(run / elsewhere.NAME) as kept:
+            old = {k: kept[k] for k in ("images", "signatures", "key")}
+        np.savez(run / elsewhere.NAME, **old)
+        sealed_again(run)
+    films = PICTURES[240:] if how == "byte for byte" else brighter(PICTURES[240:])
+    told = evaluate(run, on=other(tmp_path / "b", films, LABELS[240:], key=key, others=True), now=NOW)
+    found = told.metrics["leakage"]["own_testing"]
+    if how.endswith("older"):
+        assert found == {"same": 0, "near": None, "patients": 0} and "near copies of it were not looked for" in words(
+            told
+        )
+        return
+    assert found == {"same": 120 * (how == "byte for byte"), "near": 120 * (how != "byte for byte"), "patients": 0}
+    assert "! 120 of the 120 images measured here are the run's own testing images" in str(told)
+    assert "yes: another archive" not in words(told) and "no: 120 of the 120 images" in words(told)
+    assert "Nor does anything of the run" not in words(told)
+    again = evaluate(run, now=NOW)
+    assert again.page["reads"] == 2  # what was read elsewhere was its own testing cohort
+
+
+def test_the_read_of_its_own_cohort_elsewhere_is_told_as_that(gone, tmp_path):
+    run, key = gone
+    evaluate(run, now=NOW)
+    new, there = spots(40, seed=9, contrast=60)
+    labels = [*LABELS[240:], *({"spot": bool(t)} for t in there)]
+    mixed = other(tmp_path / "b", np.concatenate([PICTURES[240:], new]), labels, key=key, others=True)
+    told = evaluate(run, on=mixed, now=NOW)
+    assert told.page["reads"] == 2 and "120 of the 160 images measured here" in str(told)
+
+
+def test_another_archive_that_holds_nothing_of_the_run_is_a_test_elsewhere(gone, tmp_path):
+    run, key = gone
+    new, there = spots(40, seed=9, contrast=60)
+    told = evaluate(
+        run, on=other(tmp_path / "b", new, [{"spot": bool(t)} for t in there], key=key, others=True), now=NOW
+    )
+    assert told.metrics["leakage"]["own_testing"] == {"same": 0, "near": 0, "patients": 0}
+    assert "yes: another archive" in words(told) and "Nor does anything of the run" in words(told)
+    assert evaluate(run, now=NOW).page["reads"] == 1
+
+
+def test_the_training_archive_is_no_test_elsewhere(gone, tmp_path):
+    run, _ = gone
+    home = tmp_path / "far away"
+    told = evaluate(run, on=home, now=NOW)
+    assert told.metrics["leakage"]["own_testing"]["same"] == told.metrics["unit"]["images"] > 0
+    assert "yes: another archive" not in words(told)

@@ -64,7 +64,9 @@ def flow(e: E) -> str:
 
 def standard(e: E) -> str:
     unknown = sum(c["labels"][label]["unknown"] for c in e["cohorts"].values() for label in e["task"]["labels"])
-    return f"the labels as they were given, {unknown:,} of them unknown"
+    torn = len((e.get("leakage") or {}).get("label_conflicts", ()))
+    against = f"; {torn:,} label conflict{'s' * (torn != 1)}: one picture, two answers" if torn else ""
+    return f"the labels as they were given, {unknown:,} of them unknown{against}"
 
 
 def strata(e: E) -> str:
@@ -114,7 +116,14 @@ def sizes(e: E) -> str:
 
 
 def elsewhere(e: E) -> str:
-    return "yes: another archive" if e["external"] else "no: testing patients come from the same source"
+    if not e["external"]:
+        return "no: testing patients come from the same source"
+    found = e.get("leakage") or {}
+    if own := sum(n or 0 for n in found.get("own_testing", {}).values()):
+        return f"no: {own:,} of the {_first(e)['auroc']['n']:,} images of this archive are the run's own testing images"
+    if any(n for counts in found.get("overlaps_left", {}).values() for n in counts.values()):
+        return "no: the run has learned from images of this archive that are counted here"
+    return "yes: another archive"
 
 
 def network(e: E) -> str:
@@ -137,7 +146,11 @@ def training(e: E) -> str:
 
 
 def selection(e: E) -> str:
-    tried = f"{e['search']['configurations']} configurations were tried on training patients alone; " if e.get("search") else ""
+    tried = (
+        f"{e['search']['configurations']} configurations were tried on training patients alone; "
+        if e.get("search")
+        else ""
+    )
     return f"{tried}no choice was made on testing: the weights are those after the last epoch; it is {e['measured_before']}"
 
 

@@ -71,7 +71,7 @@ def _other(evaluation: Mapping[str, Any]) -> bool:
 def _verdict_elsewhere(found: Mapping[str, Any]) -> str:
     """Say in one sentence whether this archive, on which the run was not trained, was learned from all the same."""
     missing = "".join(f" {line[0].upper()}{line[1:]}" for line in found["not_compared"])
-    asked = "Compared with what the run learned, tuned and calibrated on, not with its own testing cohort."
+    asked = _own_testing(found)
     if not any(count for counts in found["overlaps"].values() for count in counts.values()):
         kinds = "no study and no picture" if not found["patients_known"] else "no patient, no study and no picture"
         near = ", and no near copy of one," if found["near_duplicates"] == "looked for" else ""
@@ -79,6 +79,23 @@ def _verdict_elsewhere(found: Mapping[str, Any]) -> str:
     left = any(count for counts in found["overlaps_left"].values() for count in counts.values())
     after = "It is counted in the figures all the same" if left else "It does not count in the figures"
     return f"Some of this archive stands in what the run learned from. {after}. {asked}{missing}"
+
+
+def _own_testing(found: Mapping[str, Any]) -> str:
+    """Say how much of another archive is the run's own testing cohort; of an older page, that it was not asked."""
+    own = found.get("own_testing")
+    if own is None:
+        return "Compared with what the run learned, tuned and calibrated on, not with its own testing cohort."
+    near = "" if own["near"] is not None else "; near copies of it were not looked for"
+    if not any(own.values()):
+        return f"Nor does anything of the run's own testing cohort stand in it{near}."
+    kinds = {
+        "same": "the same picture",
+        "near": "a near copy",
+        "patients": "another picture of a patient or study of it",
+    }
+    counted = ", ".join(f"{own[k]:,} {words}" for k, words in kinds.items() if own[k])
+    return f"Of the run's own testing cohort is what is measured here, in part or whole: {counted}{near}. This is no test elsewhere."
 
 
 def _overlap_table(found: Mapping[str, Any]) -> str:
@@ -171,7 +188,11 @@ def _conflicts(found: Mapping[str, Any]) -> str:
         for c in found["label_conflicts"]
     ]
     table = _table(
-        ("label", "answers", "images", "studies"), rows, "One picture, or near copies of it, two answers.", numbers=(2,)
+        ("label", "answers", "images", "studies"),
+        rows,
+        "One picture, or near copies of it, two answers. The very same picture counts as unknown under both: it is neither "
+        "learned from nor tested on.",
+        numbers=(2,),
     )
     few = len(rows) <= SHOWN
     return "<h3>Label conflicts</h3>" + (table if few else _folded(f"All {len(rows):,} conflicts", table))

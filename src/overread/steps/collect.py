@@ -23,7 +23,9 @@ from overread.formats.door import Job, Jobs, Part, Refused, are_many
 from overread.formats.facts import MAY_SHOW
 from overread.formats.labels import LabelRow
 from overread.steps.collected import Collected, label_counts, telling
+from overread.steps.contradicted import keep_contradicted
 from overread.steps.examinations import examinations
+from overread.steps.far import on_this_disk
 from overread.steps.fetched import fetch, is_remote
 from overread.steps.offered import (
     Looks,
@@ -349,6 +351,7 @@ class _Run:
             before = {study.pseudonym: study for study in self.archive.studies()}
             names = {study.pseudonym for study in made.studies}
             changed = [study for study in made.studies if before.get(study.pseudonym) != study]
+            keep_contradicted(self.archive, made.contradicted)
             self.archive.change(changed, gone=before.keys() - names)
         return made.studies, made.duplicates, made.notes
 

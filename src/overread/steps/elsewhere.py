@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from overread.imaging.likeness import NEAR_TURNED, groups, near_pairs
 from overread.stats import certificate as certifying
 from overread.stats.certificate import Copies
 from overread.stats.splits import MINIMUM_PATIENTS, Entry, Split
+from overread.steps.contradicted import conflicts_of, read_contradicted
 from overread.steps.leakage import least_alike
 from overread.steps.looks import looks
 from overread.steps.progress import bar
@@ -27,6 +28,8 @@ from overread.steps.scores import Scores
 from overread.store.archive import Archive
 
 NAME = "seen.npz"
+_OWN = ("testing_images", "testing_signatures")
+
 SOURCE = "another archive"
 """What stands as ``source`` in the certificate of an archive that the run was not trained on."""
 
@@ -43,17 +46,24 @@ class Seen:
         See :mod:`overread.imaging.likeness`.
     key : str
         Which key the pseudonyms were made with (see :func:`mark_of`); "" where nobody can say.
+    testing : tuple of ndarray, optional
+        Hashes and signatures of the run's own testing images: not learned from, but no test elsewhere either. None
+        in a run from before they were kept.
     """
 
     images: np.ndarray
     signatures: np.ndarray
     key: str
+    testing: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def keep_seen(run: Path, store: Archive, split: Split, *, progress: bool = False) -> None:
     """Write into a run what tells later whether a picture was learned from: no picture, but signatures of 24 × 24."""
-    seen, file = _seen_in(store, _learned(split), progress=progress), io.BytesIO()
-    np.savez(file, images=seen.images, signatures=seen.signatures, key=np.array(seen.key))
+    seen, file = _seen_in(store, split, progress=progress), io.BytesIO()
+    kept = {"images": seen.images, "signatures": seen.signatures, "key": np.array(seen.key)}
+    if seen.testing is not None:
+        kept.update(zip(_OWN, seen.testing, strict=True))
+    np.savez(file, **kept)
     write(run / NAME, file.getvalue())
 
 
@@ -99,7 +109,11 @@ def measured_apart(
     used = {name: rows for name, rows in split.cohorts.items() if name != "testing"}
     entries = [(image, study, patient) for _, image, study, patient in testing.entries]
     seen = _seen_of(run, home, split, progress=progress)
-    near, unseen = _near(archive, {e[0] for e in entries}, seen, progress=progress) if seen else (None, 0)
+    asked = {e[0] for e in entries}
+    near, unseen = (
+        _near(archive, asked, seen.images, seen.signatures, progress=progress) if seen is not None else (None, 0)
+    )
+    own_near = _near(archive, asked, *seen.testing, progress=progress)[0] if seen is not None and seen.testing else None
     copies = Copies({}, near)
     out = certifying.touched(entries, used, copies)
     fresh = [i for i, (image, study, _) in enumerate(entries) if (image, study) not in out]
@@ -107,7 +121,8 @@ def measured_apart(
     left = range(len(entries)) if few else fresh
     patients = _patients_not_compared(entries, split, seen.key if seen else "", mark_of(archive))
     known = {study for _, study, _ in entries}
-    own = [study for study in archive.studies() if study.pseudonym in known]
+    every = list(archive.studies())
+    asked_of = [study for study in every if study.pseudonym in known]
     return testing.at(list(left)) if len(left) < len(entries) else testing, {
         "split": split.hash,
         "source": SOURCE,
@@ -116,9 +131,13 @@ def measured_apart(
         "near_duplicates": "not looked for" if near is None else "looked for",
         "overlaps": _against(used, entries, copies),
         "overlaps_left": _against(used, [entries[i] for i in left], copies),
+        "own_testing": _own_testing(split.cohorts.get("testing", ()), [entries[i] for i in left], own_near),
         "within": {},
         "near_duplicates_kept_together": 0,
-        "label_conflicts": _conflicts(own, labels, testing.copies),
+        "label_conflicts": [
+            *conflicts_of(every, labels, read_contradicted(archive)),
+            *_conflicts(asked_of, labels, testing.copies),
+        ],
         "excluded": {
             "testing": [] if few else [{"image": i, "study": s, "why": why} for (i, s), why in sorted(out.items())]
         },
@@ -147,7 +166,18 @@ def warnings(certificate: Mapping[str, Any]) -> list[str]:
             f"almost all of the {of:,} images of this archive were seen in training, tuning or calibration, by patient, study, "
             "picture or near copy: too few would be left without them, so they are counted, and the figures are too good."
         )
+    own, left = own_testing(certificate), of - gone
+    if own:
+        said.append(
+            f"{own:,} of the {left:,} images measured here are the run's own testing images, by picture, near copy, study or "
+            "patient: it was measured on them before, and this is no test elsewhere."
+        )
     return [*said, *certificate["not_compared"]]
+
+
+def own_testing(certificate: Mapping[str, Any]) -> int:
+    """Return how many images of another archive are of the run's own testing cohort; 0 where that was not asked."""
+    return sum(n or 0 for n in certificate.get("own_testing", {}).values())
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------
@@ -157,28 +187,35 @@ def _learned(split: Split) -> set[str]:
     return {image for name, rows in split.cohorts.items() if name != "testing" for image, _, _ in rows}
 
 
-def _seen_in(store: Archive, learned: set[str], *, progress: bool) -> Seen:
-    records = list(store.images())
+def _seen_in(store: Archive, split: Split, *, progress: bool) -> Seen:
+    records, learned = list(store.images()), _learned(split)
+    testing = {image for image, _, _ in split.cohorts.get("testing", ())} - learned
     found = looks(store, records, show=progress)
-    here = np.array([record.hash in learned for record in records], bool)
-    return Seen(found.hashes[here], found.signatures[here], mark_of(store))
+    here, own = (np.array([record.hash in these for record in records], bool) for these in (learned, testing))
+    return Seen(found.hashes[here], found.signatures[here], mark_of(store), (found.hashes[own], found.signatures[own]))
 
 
 def _seen_of(run: Path, home: Archive | None, split: Split, *, progress: bool) -> Seen | None:
     """Return what the run keeps; of a run that keeps nothing, what its archive says; None where that is not here."""
     if (run / NAME).is_file():
         with np.load(run / NAME, allow_pickle=False) as kept:
-            return Seen(kept["images"], kept["signatures"], str(kept["key"]))
-    return _seen_in(home, _learned(split), progress=progress) if home else None
+            own = (kept[_OWN[0]], kept[_OWN[1]]) if _OWN[0] in kept else None
+            seen = Seen(kept["images"], kept["signatures"], str(kept["key"]), own)
+        if own is None and home:
+            return replace(seen, testing=_seen_in(home, split, progress=progress).testing)
+        return seen
+    return _seen_in(home, split, progress=progress) if home else None
 
 
-def _near(archive: Archive, asked: set[str], seen: Seen, *, progress: bool) -> tuple[dict[str, str], int]:
+def _near(
+    archive: Archive, asked: set[str], images: np.ndarray, known: np.ndarray, *, progress: bool
+) -> tuple[dict[str, str], int]:
     """Return the group of each picture that has a near copy on the other side, and how many could not be compared."""
     records = list(archive.images())
     all_theirs = looks(archive, records, show=progress)
     theirs = [i for i, record in enumerate(records) if record.hash in asked]
-    new, known = all_theirs.signatures[theirs], seen.signatures
-    names = [*(records[i].hash for i in theirs), *seen.images.tolist()]
+    new = all_theirs.signatures[theirs]
+    names = [*(records[i].hash for i in theirs), *images.tolist()]
     least = least_alike(known, pictures=len(names))
     how = {"at_least": least, "at_least_turned": max(least, NEAR_TURNED)}
     with bar(total=len(new) * len(known), what="comparing with training", unit="pairs", show=progress) as line:
@@ -195,6 +232,28 @@ def _against(used: Mapping[str, Sequence[Entry]], entries: Sequence[Entry], copi
     """Count what each cohort of the run shares with the other archive; not what they share with one another."""
     found = certifying.overlaps({**used, "testing": entries}, copies)
     return {pair: counts for pair, counts in found.items() if pair.endswith("|testing")}
+
+
+def _own_testing(
+    testing: Sequence[Entry], entries: Sequence[Entry], near: Mapping[str, str] | None
+) -> dict[str, int | None]:
+    """Count the images that are of the run's own testing cohort: each once, by the first that tells.
+
+    Examples
+    --------
+    >>> _own_testing([("a", "S1", "P1")], [("a", "S7", "P7"), ("b", "S8", "P1"), ("c", "S9", "P9")], None)
+    {'same': 1, 'near': None, 'patients': 1}
+    """
+    pictures, studies, patients = ({e[i] for e in testing} - {None} for i in range(3))
+    groups = {near[image] for image in pictures if image in near} if near is not None else set()
+    others = [e for e in entries if e[0] not in pictures]
+    alike = {image for image, _, _ in others if near is not None and near.get(image) in groups}
+    theirs = sum(e[0] not in alike and (e[1] in studies or e[2] in patients) for e in others)
+    return {
+        "same": len(entries) - len(others),
+        "near": None if near is None else sum(e[0] in alike for e in others),
+        "patients": theirs,
+    }
 
 
 def _conflicts(studies: Sequence[Study], labels: Sequence[str], near: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from overread.steps.beside import floors_of, shorten
 from overread.steps.covered import covered
 from overread.steps.gallery import gallery
 from overread.steps.heatmaps import judge, keep, panel_of
-from overread.steps.measured_on import Measured, other_archive, own_cohort
+from overread.steps.measured_on import Measured, counted, other_archive, own_cohort
 from overread.steps.measured_on import alike as alike_of
 from overread.steps.nearest import training_cases
 from overread.steps.origin import origin
@@ -178,7 +178,7 @@ def evaluate(
             archive = stack.enter_context(Archive.open(on))
             cases = other_archive(trained, archive, home=home, cluster=cluster, progress=progress)
         place = cases.archive.path if cases.archive else None
-        reads = count_reads(run, place, cases.images, model=model_of(run), own=on is None, now=now)
+        reads = counted(trained, cases, own=on is None, now=now)
         name = "." if on is None else f"on-{fingerprint(sorted(cases.images))[:12]}"
         edits = own_to(run, trained.edits, at=name, now=now)
         for other in seeds_from:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from overread.domain import LabelValue, Study, canonical_json
 from overread.errors import LabelError
@@ -16,11 +16,15 @@ MOST_CLASSES = 50
 
 @dataclass(frozen=True)
 class Examinations:
-    """``studies``, and what is to be told of them: ``duplicates`` counts sources whose image another one had already."""
+    """``studies``, and what is to be told of them: ``duplicates`` counts sources whose image another one had already.
+
+    ``contradicted`` holds, by image and label, the answers in words that came to one picture and contradict each other.
+    """
 
     studies: tuple[Study, ...]
     duplicates: int
     notes: tuple[str, ...]
+    contradicted: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
 
 
 def examinations(sources: Iterable[Source], *, key: bytes) -> Examinations:
@@ -44,7 +48,7 @@ def examinations(sources: Iterable[Source], *, key: bytes) -> Examinations:
     """
     sources = list(sources)
     labels = _labels(sources)
-    notes = _contradictions(sources, labels)
+    against = _contradictions(sources, labels)
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     copies: dict[str, int] = defaultdict(int)
     for i, source in enumerate(sources):
@@ -61,7 +65,7 @@ def examinations(sources: Iterable[Source], *, key: bytes) -> Examinations:
         parts[name] += 1
         studies.append(_study(f"{name}{_suffix(parts[name])}", [sources[i] for i in members], labels[members[0]]))
     seen = len({source.image for source in sources})
-    return Examinations(tuple(studies), len(sources) - seen, tuple(notes))
+    return Examinations(tuple(studies), len(sources) - seen, _told(against), against)
 
 
 def _suffix(count: int) -> str:
@@ -116,8 +120,10 @@ def _labels(sources: list[Source]) -> list[dict[str, LabelValue]]:
     return [{name: labels.get(name) for name in names} for labels in out]
 
 
-def _contradictions(sources: list[Source], labels: list[dict[str, LabelValue]]) -> list[str]:
-    """Make every label unknown that copies of one image contradict, and say how many there were."""
+def _contradictions(
+    sources: list[Source], labels: list[dict[str, LabelValue]]
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Make every label unknown that copies of one image contradict; return the answers, by image and label."""
     values: dict[tuple[str, str], set] = defaultdict(set)
     copies = [i for i, n in enumerate(_times([s.image for s in sources])) if n > 1]
     for i in copies:
@@ -127,14 +133,22 @@ def _contradictions(sources: list[Source], labels: list[dict[str, LabelValue]]) 
     against = {pair for pair, answers in values.items() if len(answers) > 1}
     for i in copies:
         labels[i] |= {name: None for name in labels[i] if (sources[i].image, name) in against}
-    images = {image for image, _ in against}
-    if not images:
-        return []
-    names = ", ".join(sorted({name for _, name in against})[:5])
-    return [
-        f"{len(images)} image{'s' if len(images) > 1 else ''} came several times with labels that contradict each other "
-        f"({names}): these labels count as unknown"
-    ]
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for image, name in sorted(against):
+        answers = values[image, name]
+        found.setdefault(image, {})[name] = tuple(sorted({True: "yes", False: "no"}.get(a, a) for a in answers))
+    return found
+
+
+def _told(against: Mapping[str, Mapping[str, object]]) -> tuple[str, ...]:
+    """Say how many images came with labels that contradict each other."""
+    if not against:
+        return ()
+    names = ", ".join(sorted({name for labels in against.values() for name in labels})[:5])
+    return (
+        f"{len(against)} image{'s' if len(against) > 1 else ''} came several times with labels that contradict each other "
+        f"({names}): these labels count as unknown",
+    )
 
 
 def _times(values: list[str]) -> list[int]:

@@ -17,6 +17,7 @@ from overread.stats import certificate as certifying
 from overread.stats.calibration import Calibration
 from overread.stats.certificate import NONE, Copies
 from overread.stats.splits import MINIMUM_PATIENTS, Split
+from overread.steps.contradicted import Contradicted, conflicts_of
 from overread.steps.looks import looks
 from overread.steps.progress import bar
 from overread.steps.run import read_json
@@ -100,12 +101,18 @@ def _named(hashes: Sequence[str], pairs: Sequence[tuple[int, int]]) -> dict[str,
 
 
 def certify(
-    split: Split, copies: Copies, *, studies: Sequence[Study] = (), labels: Sequence[str] = ()
+    split: Split,
+    copies: Copies,
+    *,
+    studies: Sequence[Study] = (),
+    labels: Sequence[str] = (),
+    contradicted: Contradicted | None = None,
 ) -> dict[str, Any]:
     """Return what ``leakage.json`` holds: every overlap between two cohorts, and what does not count for it.
 
     Of testing, cases go that also stand in training (or in tuning or calibration): patient, study, picture or near
     copy. Of published tuning and calibration parts they went already, before anything was learned (``Split.aside``).
+    ``contradicted``: pictures that came twice with two answers, which the studies hold as unknown (`steps.contradicted`).
 
     Raises
     ------
@@ -132,7 +139,10 @@ def certify(
         "overlaps_left": certifying.overlaps(clean, copies),
         "within": {c: certifying.within(rows, copies) for c, rows in split.cohorts.items()},
         "near_duplicates_kept_together": certifying.kept_together(split.cohorts, copies),
-        "label_conflicts": certifying.conflicts([s for s in studies if s.pseudonym in used], labels, copies),
+        "label_conflicts": [
+            *conflicts_of(studies, labels, contradicted or {}),
+            *certifying.conflicts([s for s in studies if s.pseudonym in used], labels, copies),
+        ],
         "excluded": {
             cohort: [{"image": i, "study": s, "why": why} for (i, s), why in sorted(rows.items())]
             for cohort, rows in excluded.items()

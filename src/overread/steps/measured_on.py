@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from overread.learn.predict import Model
 from overread.stats.exchangeability import one_each
 from overread.steps import elsewhere, leakage
 from overread.steps.progress import progress as bar
-from overread.steps.question import never_learned
+from overread.steps.question import columns, never_learned
 from overread.steps.question import truth as truth_of
+from overread.steps.reads import Reads, count, model_of
 from overread.steps.scores import Scores
 from overread.steps.trained import Trained
 from overread.store.archive import Archive
@@ -89,12 +91,30 @@ def other_archive(
         run=trained.run,
         archive=archive,
         home=home,
-        labels=trained.task.labels,
+        labels=columns(trained.task),
         progress=progress,
     )
     first = [*elsewhere.warnings(leakage.told(certificate)), never_learned(list(there.values()), trained.task)]
     warnings = (*first, *said, *(f"where it was trained: {w}" for w in trained.warnings))
     return Measured(archive, there, testing, certificate, tuple(w for w in warnings if w), rows)
+
+
+def counted(trained: Trained, cases: Measured, *, own: bool, now: datetime) -> Reads:
+    """Record that the cases are read, and say how often they have been.
+
+    Where images of the run's own testing cohort stand in another archive, that cohort is read again, whatever it is called
+    there: that is recorded with it, and its count is the one that is told.
+    """
+    place, model = cases.archive.path if cases.archive else None, model_of(trained.run)
+    asked = cases.certificate.get("own_testing") or {}
+    if own or not (asked.get("same") or asked.get("near")):
+        return count(trained.run, place, cases.images, model=model, own=own, now=now)
+    ours = [entry[1] for entry in trained.scores.of("testing").entries]
+    if sorted(ours) == sorted(cases.images):
+        return count(trained.run, trained.archive, ours, model=model, own=True, now=now)
+    there = count(trained.run, place, cases.images, model=model, own=False, now=now)
+    again = count(trained.run, trained.archive, ours, model=model, own=True, now=now, by="evaluate --on")
+    return replace(again, notes=tuple(dict.fromkeys((*again.notes, *there.notes))))
 
 
 def _read(

@@ -19,6 +19,7 @@ from overread.stats import splits
 from overread.stats.certificate import Copies
 from overread.steps import leakage
 from overread.steps.begin import Asked, check_options, split_to_use, splits_not_used
+from overread.steps.contradicted import read_contradicted
 from overread.steps.plan_look import look
 from overread.steps.progress import say
 from overread.steps.question import ask, columns, truth
@@ -158,7 +159,8 @@ def divide(store: Archive, *, label: str, kind: str, split_column: str | None, s
     copies = leakage.find_copies(store, progress=progress)
     split = splits.divide(studies, labels=columns(task), seed=seed, published=column, alike=copies.near)
     split = replace(split, warnings=(*split.warnings, *splits_not_used(studies, columns(task), split_column)))
-    certificate = leakage.certify(split, copies, studies=studies, labels=columns(task))
+    against = read_contradicted(store)
+    certificate = leakage.certify(split, copies, studies=studies, labels=columns(task), contradicted=against)
     leakage.refuse_too_little(certificate, split)
     return Divided(task, split, {s.pseudonym: s for s in studies}, copies, certificate, column, seed)
 
