@@ -9,11 +9,11 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.dicom_traps import encodings, frames, pictures, stacks, values, volumes
+from benchmarks.dicom_traps import encodings, frames, meanings, pictures, stacks, values, volumes
 from benchmarks.dicom_traps.truth import Case, Trap
 
 GROUPS = {
-    "Values": values.TRAPS,
+    "Values": values.TRAPS + meanings.TRAPS,
     "Encodings": encodings.TRAPS,
     "Volumes": volumes.TRAPS,
     "Series that are no one volume": stacks.TRAPS,

@@ -145,18 +145,18 @@ def rle(folder: Path) -> Case:
     """RLE keeps the high bytes before the low ones; swapped, a smooth film becomes noise."""
     ds = _grey("rle")
     high, low = scene.film() >> 8, scene.film() & 255
-    return _file(ds, folder, Piece(scene.film()), syntax=uid.RLELossless, streams=[_rle([high, low])], topic=_CODED)
+    return _file(ds, folder, Piece(scene.film()), syntax=uid.RLELossless, streams=[runs([high, low])], topic=_CODED)
 
 
 def rle_colour(folder: Path) -> Case:
     """RLE colour is always plane after plane, whatever Planar Configuration says."""
     planes = np.moveaxis(scene.colour().astype(int), -1, 0)
     return _file(
-        _rgb("rle rgb"), folder, Piece(scene.colour()), syntax=uid.RLELossless, streams=[_rle(planes)], topic=_CODED
+        _rgb("rle rgb"), folder, Piece(scene.colour()), syntax=uid.RLELossless, streams=[runs(planes)], topic=_CODED
     )
 
 
-def _rle(planes: list[np.ndarray] | np.ndarray) -> bytes:
+def runs(planes: list[np.ndarray] | np.ndarray) -> bytes:
     """Encode byte planes as literal runs (PS3.5 Annex G), row by row."""
     segments = []
     for plane in planes:

@@ -16,7 +16,7 @@ from benchmarks.dicom_traps.writing import CR, DX, ENHANCED_CT, MG, MG_RAW, NM, 
 _TURNED = r"(?i)flip|mirror|orientation|rotat|turned|left"
 
 
-def _enhanced(name: str, affines: list[np.ndarray], ks: list[float], values: list[np.ndarray]) -> Dataset:
+def enhanced(name: str, affines: list[np.ndarray], ks: list[float], values: list[np.ndarray]) -> Dataset:
     """An enhanced CT object: frame i lies at slice ks[i] of the grid affines[i] and shows values[i] (HU)."""
     ds = writing.header(ENHANCED_CT, "CT", name)
     ds.FrameOfReferenceUID, ds.ContentDate, ds.ContentTime = writing.uid(name, "frame"), "20200102", "101500"
@@ -55,7 +55,7 @@ def _truth(affine: np.ndarray, **more: object) -> Piece:
 def enhanced_in_order(folder: Path) -> Case:
     """A whole volume in one enhanced object, its geometry in functional groups: without them, spacing is 1 mm."""
     affine = scene.placed()
-    ds = _enhanced("enhanced", [affine] * SHAPE[0], list(range(SHAPE[0])), list(scene.volume(affine)))
+    ds = enhanced("enhanced", [affine] * SHAPE[0], list(range(SHAPE[0])), list(scene.volume(affine)))
     return _one(ds, folder, _truth(affine))
 
 
@@ -64,7 +64,7 @@ def enhanced_out_of_order(folder: Path) -> Case:
     affine = scene.placed()
     order = np.random.default_rng(3).permutation(SHAPE[0])
     values = scene.volume(affine)
-    ds = _enhanced("out of order", [affine] * SHAPE[0], list(order), [values[k] for k in order])
+    ds = enhanced("out of order", [affine] * SHAPE[0], list(order), [values[k] for k in order])
     return _one(ds, folder, _truth(affine))
 
 
@@ -72,7 +72,7 @@ def enhanced_slopes(folder: Path) -> Case:
     """Every frame has its own slope and intercept; the first one's for all is wrong from the second on."""
     affine = scene.placed()
     values = scene.volume(affine)
-    ds = _enhanced("slopes", [affine] * SHAPE[0], list(range(SHAPE[0])), list(values))
+    ds = enhanced("slopes", [affine] * SHAPE[0], list(range(SHAPE[0])), list(values))
     del ds.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence
     stored = []
     for k, group in enumerate(ds.PerFrameFunctionalGroupsSequence):
@@ -90,7 +90,7 @@ def enhanced_two_times(folder: Path) -> Case:
     affine = scene.placed()
     values = scene.volume(affine)
     ks = [k for k in range(SHAPE[0]) for _ in range(2)]
-    ds = _enhanced("times", [affine] * 24, ks, [values[k] + 200 * (n % 2) for n, k in enumerate(ks)])
+    ds = enhanced("times", [affine] * 24, ks, [values[k] + 200 * (n % 2) for n, k in enumerate(ks)])
     for n, group in enumerate(ds.PerFrameFunctionalGroupsSequence):
         group.FrameContentSequence[0].TemporalPositionIndex = n % 2 + 1
     case = _one(
@@ -109,7 +109,7 @@ def enhanced_three_planes(folder: Path) -> Case:
     shape = (4, 20, 24)
     grids = [scene.placed(o, shape=shape) for o in (AXIAL, CORONAL, SAGITTAL)]
     values = [scene.volume(a, shape) for a in grids]
-    ds = _enhanced("survey", [a for a in grids for _ in range(4)], [0, 1, 2, 3] * 3, [v for s in values for v in s])
+    ds = enhanced("survey", [a for a in grids for _ in range(4)], [0, 1, 2, 3] * 3, [v for s in values for v in s])
     pieces = tuple(Piece(v, a) for v, a in zip(values, grids))
     topic = r"(?i)orient|direction|cosine|parallel|plane"
     path = writing.save(ds, folder / "image.dcm")
@@ -120,7 +120,7 @@ def enhanced_gap(folder: Path) -> Case:
     """An enhanced object from which one frame was cut out."""
     affine = scene.placed()
     ks = [k for k in range(SHAPE[0]) if k != 6]
-    ds = _enhanced("gap", [affine] * 11, ks, [scene.volume(affine)[k] for k in ks])
+    ds = enhanced("gap", [affine] * 11, ks, [scene.volume(affine)[k] for k in ks])
     topic = r"(?i)missing|gap|uneven|uniform|increment|spacing"
     return _one(ds, folder, topic=topic, numbers=(r"\b5(\.0+)?\b",))
 
@@ -128,7 +128,7 @@ def enhanced_gap(folder: Path) -> Case:
 def enhanced_groups_short(folder: Path) -> Case:
     """Twelve frames, eleven descriptions: the last slice lies nowhere."""
     affine = scene.placed()
-    ds = _enhanced("short", [affine] * SHAPE[0], list(range(SHAPE[0])), list(scene.volume(affine)))
+    ds = enhanced("short", [affine] * SHAPE[0], list(range(SHAPE[0])), list(scene.volume(affine)))
     ds.PerFrameFunctionalGroupsSequence = Sequence(list(ds.PerFrameFunctionalGroupsSequence)[:-1])
     topic = r"(?i)frame|functional|group|description|mismatch"
     return _one(ds, folder, topic=topic, numbers=(r"\b11\b", r"\b12\b"))
@@ -140,7 +140,7 @@ _TWICE = r"(?i)rescale|intercept|pixel spacing|contradict|shared|functional grou
 def enhanced_two_rescales(folder: Path) -> Case:
     """What all frames share has the intercept -1,024, each frame's own description 0: lung or bone, and nobody can say which."""
     affine = scene.placed()
-    ds = _enhanced("two rescales", [affine] * SHAPE[0], list(range(SHAPE[0])), list(scene.volume(affine)))
+    ds = enhanced("two rescales", [affine] * SHAPE[0], list(range(SHAPE[0])), list(scene.volume(affine)))
     for group in ds.PerFrameFunctionalGroupsSequence:
         item = Dataset()
         item.RescaleSlope, item.RescaleIntercept, item.RescaleType = "1", "0", "HU"
@@ -151,7 +151,7 @@ def enhanced_two_rescales(folder: Path) -> Case:
 def enhanced_two_spacings(folder: Path) -> Case:
     """What all frames share has pixels of 0.8 × 0.7 mm, each frame's own description of 2.4 × 2.1: three times as large a lesion."""
     affine = scene.placed()
-    ds = _enhanced("two spacings", [affine] * SHAPE[0], list(range(SHAPE[0])), list(scene.volume(affine)))
+    ds = enhanced("two spacings", [affine] * SHAPE[0], list(range(SHAPE[0])), list(scene.volume(affine)))
     for group in ds.PerFrameFunctionalGroupsSequence:
         measures = Dataset()
         measures.PixelSpacing, measures.SliceThickness = ["2.4", "2.1"], "2.5"
@@ -162,7 +162,7 @@ def enhanced_two_spacings(folder: Path) -> Case:
 def concatenation_part(folder: Path) -> Case:
     """The first file of an object that was cut into several (their number may be left out): half of the chest, and it looks whole."""
     affine = scene.placed()
-    ds = _enhanced("part", [affine] * 6, list(range(6)), list(scene.volume(affine)[:6]))
+    ds = enhanced("part", [affine] * 6, list(range(6)), list(scene.volume(affine)[:6]))
     ds.ConcatenationUID, ds.InConcatenationNumber = writing.uid("concatenation"), 1
     ds.ConcatenationFrameOffsetNumber, ds.SOPInstanceUIDOfConcatenationSource = 0, writing.uid("whole")
     return _one(ds, folder, topic=r"(?i)concatenat|\bpart\b|missing|several files", numbers=(r"part 1\b",))
