@@ -25,7 +25,6 @@ from overread.formats.labels import LabelRow
 from overread.steps.collected import Collected, label_counts, telling
 from overread.steps.contradicted import keep_contradicted
 from overread.steps.examinations import examinations
-from overread.steps.far import on_this_disk
 from overread.steps.fetched import fetch, is_remote
 from overread.steps.offered import (
     Looks,
