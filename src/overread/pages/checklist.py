@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from overread.domain.human import HUMAN
+from overread.pages import checklist_training as about
 from overread.pages import checklist_words as words
 
 Fill = Callable[[Mapping[str, Any]], str]
@@ -94,7 +95,7 @@ ITEMS: tuple[Item, ...] = (
     Item(14, _SPLIT, "Patients, images and positives by cohort; how wide the interval is", f"{_T}, {_S}", "whom", words.sizes),
     Item(15, _SPLIT, "Tested elsewhere: another site, another time", f"{_C}, {_T}, {_G}", "limits", words.elsewhere),
     Item(16, _TRAIN, "Network, parameters, start", f"{_C}, {_T}", "repeat", words.network),
-    Item(17, _TRAIN, "Augmentation, loss, optimiser, schedule, seed, time", f"{_C}, {_T}", "repeat", words.training,
+    Item(17, _TRAIN, "Augmentation, loss, optimiser, schedule, seed, time", f"{_C}, {_T}", "repeat", about.training,
          "the plan of the training is not in the card"),
     Item(18, _TRAIN, "How the model was selected, and on which cohort", f"{_C}, {_T}, {_M}", "whom", words.selection),
     Item(19, _TRAIN, "How often the testing cohort was read", _G, "whom", words.reads),

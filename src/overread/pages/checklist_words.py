@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from overread.pages import checklist_training as about
 from overread.pages.plots import percent, told
 from overread.pages.report_groups import none_because
 from overread.pages.report_words import times
@@ -130,19 +131,8 @@ def network(e: E) -> str:
     n = e["card"]["network"]
     size = " × ".join(str(v) for v in n.get("input_shape", ()))
     numbers = f", {n['parameters']:,} parameters" if "parameters" in n else ""
-    return f"{n.get('name', e['network'])} on {size}{numbers}, start: {n.get('start', 'not recorded')}"
-
-
-def training(e: E) -> str:
-    plan = e["card"]["training"].get("plan", {})
-    if "optimiser" not in plan:
-        return ""
-    moved = ", ".join(k for k, v in plan.get("augmentation", {}).items() if v) or "the default of the kind of image"
-    seconds = e["card"]["training"].get("seconds")
-    return (
-        f"{plan['optimiser']['name']}, {plan['epochs']} epochs of batches of {plan['batch']}, seed {plan['seed']}, "
-        f"augmentation: {moved}{f', {seconds:,.0f} s' if seconds else ''}; energy was not metered"
-    )
+    several = f"; {about.together(e)}" if about.together(e) else ""
+    return f"{n.get('name', e['network'])} on {size}{numbers}, start: {n.get('start', 'not recorded')}{several}"
 
 
 def selection(e: E) -> str:
@@ -151,7 +141,7 @@ def selection(e: E) -> str:
         if e.get("search")
         else ""
     )
-    return f"{tried}no choice was made on testing: the weights are those after the last epoch; it is {e['measured_before']}"
+    return f"{tried}no choice was made on testing: {about.weights(e)}; it is {e['measured_before']}"
 
 
 def reads(e: E) -> str:
@@ -190,7 +180,11 @@ def agreement(e: E) -> str:
 
 def seeds(e: E) -> str:
     s = (e.get("seed_spread") or {}).get(e["name"])
-    return f"AUROC {s['mean']:.3f} ± {s['sd']:.3f} over {s['n']} seeds" if s and s["n"] >= 3 else ""
+    if s and s["n"] >= 3:
+        return f"AUROC {s['mean']:.3f} ± {s['sd']:.3f} over {s['n']} seeds"
+    if short := about.shortened(e):
+        return f"{UNMEASURED}{short}: give more time (overread train --budget), or name other runs (overread evaluate RUN --seeds-from RUN2 RUN3)"
+    return ""
 
 
 def floors(e: E) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from overread.domain.canonical import plain
 from overread.domain.human import HUMAN
-from overread.pages import checklist_words
+from overread.pages import checklist_training, checklist_words
 from overread.pages.checklist import known_of, rows_of
 from overread.pages.plots import told
 from overread.pages.report_beside import beside, methods, seeds
@@ -73,6 +73,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             claim["in_words"][0].upper() + claim["in_words"][1:] + "." for claim in evaluation.get("claims", [])
         ],
         "seeds": seeds(evaluation),
+        "shortened": checklist_training.shortened(evaluation),
         "parts": levels_part(evaluation) if levels else [label_part(evaluation, n) for n in task["labels"]],
         "subgroups": subgroup_rows(evaluation),
         "subgroup_columns": subgroup_columns(evaluation),
@@ -90,7 +91,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             ("images", checklist_words.identities(evaluation)),
             ("preprocessing", _steps(evaluation)),
             ("network", checklist_words.network(evaluation)),
-            ("training", checklist_words.training(evaluation)),
+            ("training", checklist_training.training(evaluation)),
         ],
         "repeat": _repeat(evaluation),
         "known": known_of(evaluation),
@@ -192,7 +193,9 @@ def _network(evaluation: Mapping[str, Any]) -> str:
     network = evaluation["card"]["network"]
     size = " × ".join(str(v) for v in network.get("input_shape", ()))
     numbers = f", {network['parameters']:,} parameters" if "parameters" in network else ""
-    return f"{network.get('name', evaluation['network'])}" + (f" on {size} inputs" if size else "") + numbers
+    several = checklist_training.together(evaluation)
+    who = f"{network.get('name', evaluation['network'])}" + (f" on {size} inputs" if size else "") + numbers
+    return f"{who}; {several}" if several else who
 
 
 def _split_told(evaluation: Mapping[str, Any]) -> str:

@@ -90,6 +90,7 @@ class Evaluation:
             lines.append(
                 f"over {s['n']} seeds: AUROC {s['mean']:.3f} ± {s['sd']:.3f} ({s['low']:.3f} to {s['high']:.3f})"
             )
+        lines += [f"! {self.page['shortened']}"] if self.page.get("shortened") else []
         alike = self.metrics.get("exchangeability") or {}
         lines += [f"! {alike['in_words']}"] if alike.get("alarm") else []
         lines += [self.metrics[how]["in_words"] for how in ("search", "distil") if how in self.metrics]
