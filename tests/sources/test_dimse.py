@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pydicom
@@ -173,3 +174,29 @@ def test_many_questions_on_one_association_lose_nothing(played):
     with call(played.peer, [FIND]) as line:
         for _ in range(60):
             assert len(list(dimse._answers(line, "IMAGE", question))) == 3
+
+
+@pytest.mark.parametrize(("fault", "ended"), [(None, "released"), (KeyboardInterrupt, "aborted")])
+def test_a_stopped_fetch_aborts_its_associations_and_waits_for_nothing(played, tmp_path, fault, ended):
+    heard: list[str] = []
+    played.server.bind(evt.EVT_ABORTED, lambda _: heard.append("aborted"))
+    played.server.bind(evt.EVT_RELEASED, lambda _: heard.append("released"))
+
+    def tick(_: int) -> None:
+        if fault is not None:
+            raise fault
+
+    def wait_for(number: int) -> None:
+        deadline = time.monotonic() + 20
+        while len(heard) < number and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    series = dimse.find(played.peer).series
+    wait_for(1)
+    heard.clear()
+    try:
+        dimse.fetch(played.peer, series, tmp_path / "shelf", tick=tick)
+    except KeyboardInterrupt:
+        assert fault is KeyboardInterrupt
+    wait_for(2)
+    assert heard == [ended] * 2

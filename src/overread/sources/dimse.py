@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from overread.errors import SourceError
@@ -242,9 +243,15 @@ class _Calls:
             self._listening.enter_context(listen(self.peer, self.desk.receive))
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for stack in (self._bringing, self._finding, self._listening):
-            stack.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # what ends the fetch ends the associations: told of it they are aborted, else each would be released politely,
+        # and wait a minute for an answer that stands behind the instances still being sent
+        closing = ExitStack()
+        for stack in (self._listening, self._finding, self._bringing):
+            closing.push(stack)
+        closing.__exit__(kind, raised, trace)
 
     def finding(self) -> Line:
         """Return an association for C-FIND."""
