@@ -250,3 +250,27 @@ def test_a_folder_that_is_no_run_and_a_run_that_is_not_finished_are_refused(tmp_
     (tmp_path / "unfinished").write_text("{}")
     with pytest.raises(RunError, match="unfinished training"):
         verify(tmp_path)
+
+
+@pytest.mark.parametrize("garbage", [b"precious\n", b'{"a":1}\n', bytes(range(256)) * 4 + b"\n", b"[]\n"])
+def test_what_is_no_journal_is_refused_in_one_line_by_every_verb(measured, tmp_path, capsys, garbage):
+    run, fresh, _ = measured
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / NAME).write_bytes(garbage)
+    for verb in (["evaluate", copy], ["report", copy], ["compare", copy, fresh], ["compare", fresh, copy]):
+        assert cli.main([str(word) for word in verb]) == 1, verb
+        assert "Traceback" not in capsys.readouterr().err
+    assert (copy / NAME).read_bytes() == garbage
+
+
+def test_a_torn_line_in_the_run_is_put_aside_before_it_is_asked_what_was_sealed(measured, tmp_path):
+    run, _, _ = measured
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    with open(copy / NAME, "a") as out:
+        out.write('{"kind": "torn')
+    with pytest.raises(IntegrityError, match="overread evaluate"):
+        verify(copy)
+    evaluate(copy, now=NOW)
+    assert verify(copy).reads and list(copy.glob(f"{NAME}.torn-*"))

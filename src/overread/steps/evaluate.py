@@ -32,7 +32,7 @@ from overread.steps.printed import seal_pages
 from overread.steps.progress import bar as moved_bar
 from overread.steps.question import truth as truth_of
 from overread.steps.reads import count as count_reads
-from overread.steps.reads import model_of, own_to, seal_figures
+from overread.steps.reads import mend, model_of, own_to, seal_figures
 from overread.steps.report import publish
 from overread.steps.run import read_json, write_json
 from overread.steps.scores import Scores
@@ -166,6 +166,7 @@ def evaluate(
             expected="one of the two: the spread over seeds is told of the run's own testing cohort",
             do="leave out --on or --seeds-from",
         )
+    mend(run, now=now)
     trained = read_trained(run, needed=() if on is None else ("card.json",))
     model, how = trained.model, trained.question
     with ExitStack() as stack:

@@ -151,6 +151,19 @@ def count(
     return Reads(len(reads) + 1, order.index(model) + 1, len(order), tuple(notes), own)
 
 
+def mend(run: Path, *, now: datetime) -> None:
+    """Take in what a crash in the middle of a write has left of a run's journal; nothing where there is none.
+
+    Raises
+    ------
+    IntegrityError
+        If it is no journal, or was touched.
+    """
+    journal = Journal(run / NAME)
+    if journal.begun:
+        journal.recover(now=now.astimezone())
+
+
 def seal_figures(run: Path, out: Path, *, now: datetime) -> None:
     """Write the hashes of an evaluation's figures into the run's journal: `check` then knows when one was changed.
 

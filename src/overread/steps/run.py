@@ -206,10 +206,15 @@ def record_manifest(run: Path, *, now: datetime) -> None:
 def refuse_unsealed(run: Path) -> None:
     """Refuse a run in which a file that would decide a figure was laid beside the sealed ones, or sealed anew.
 
+    The journal of reads is asked what was sealed, so its chain is followed first.
+
     Raises
     ------
     IntegrityError
     """
+    journal = Journal(run / READS)
+    if journal.begun:
+        journal.verify()
     strange = [name for name in _deciding(run) if name not in LATER and not is_sealed(run, name)]
     if strange:
         raise IntegrityError(
