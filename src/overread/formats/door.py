@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from overread.domain import Image
-from overread.errors import UnreadableFile
+from overread.errors import SourceError, UnreadableFile
 from overread.formats import arrays, raster, series, sidecar
+from overread.formats.far import AllKnown, Far
 from overread.formats.found import Found, Origin, Refused
 from overread.formats.jobs import Job, Jobs, Part
 from overread.formats.limits import refusing
@@ -39,6 +40,8 @@ def candidates(
     *,
     tick: Callable[[], object] | None = None,
     skip: Skip | None = None,
+    far: Far | None = None,
+    all_known: AllKnown | None = None,
 ) -> Jobs:
     """Find what could be read in folders, files, archives and .npz files, by first bytes and headers only.
 
@@ -53,6 +56,10 @@ def candidates(
         size takes minutes.
     skip : callable, optional
         True for the absolute path of a folder that is not to be entered.
+    far : Far, optional
+        Where sources lie that are not on this disk.
+    all_known : callable, optional
+        True for files of such a place that need not be looked at again.
 
     Returns
     -------
@@ -65,7 +72,8 @@ def candidates(
     UnreadableFile
         ``no-such-file`` for a source that does not exist.
     """
-    return walk([sources] if isinstance(sources, (str, os.PathLike)) else sources, tick=tick, skip=skip)
+    named = [sources] if isinstance(sources, (str, os.PathLike)) else sources
+    return walk(named, tick=tick, skip=skip, far=far, all_known=all_known)
 
 
 def ignored(jobs: Iterable[Job]) -> int:
@@ -75,8 +83,14 @@ def ignored(jobs: Iterable[Job]) -> int:
     return sum(len(job.parts) for job in jobs if job.kind == "ignored")
 
 
-def read_job(job: Job) -> list[Found | Refused]:
+def read_job(job: Job, far: Far | None = None) -> list[Found | Refused]:
     """Read one job: heavy, and without side effects, so that worker processes can do it.
+
+    Parameters
+    ----------
+    job : Job
+    far : Far, optional
+        Where its files lie, if not on this disk.
 
     Returns
     -------
@@ -84,15 +98,15 @@ def read_job(job: Job) -> list[Found | Refused]:
         Together they name every file of the job (none for an "ignored" job): once, unless it holds several volumes.
     """
     try:
-        return _read_job(job)
-    except (UnreadableFile, MemoryError):
+        return _read_job(job, far)
+    except (UnreadableFile, SourceError, MemoryError):
         raise
     except Exception as fault:  # ours, met by one file in a hundred thousand: told, and the others are still read
         why = f"a fault of overread itself ({type(fault).__name__}) in reading it; expected an image or a reason; please report it"
         return [Refused(part.name, "our-fault", why) for part in job.parts]
 
 
-def _read_job(job: Job) -> list[Found | Refused]:
+def _read_job(job: Job, far: Far | None) -> list[Found | Refused]:
     if job.kind == "ignored":
         return []
     if job.refusal is not None:
@@ -100,9 +114,9 @@ def _read_job(job: Job) -> list[Found | Refused]:
     if job.kind == "array":
         return _read_array(job)
     if job.kind == "dicom":
-        files = ((part.name, raw) for part, raw, _ in contents(job.parts))
+        files = ((part.name, raw) for part, raw, _ in contents(job.parts, far))
         return series.read_series(files, lost=job.lost, missing=job.missing)
-    return [one for part, raw, beside in contents(job.parts) for one in _read_one(part, raw, beside)]
+    return [one for part, raw, beside in contents(job.parts, far) for one in _read_one(part, raw, beside)]
 
 
 def scan(*sources: str | os.PathLike) -> Iterator[Found | Refused]:

@@ -31,12 +31,15 @@ class Part:
         Its name inside the archive; "" for a plain file.
     span : (int, int) or None
         Of a member of a tar archive: where its bytes begin once unpacked, and how many there are.
+    stamp : (int, str) or None
+        Of a file that lies elsewhere: its size and version, as it was listed.
     """
 
     name: str
     path: str
     member: str = ""
     span: tuple[int, int] | None = None
+    stamp: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,7 @@ class Jobs:
     def _put(self, job: int, kind: str, part: Part, more: list | None = None) -> None:
         self.parts += 1
         told = [more, part.span] if more or part.span else None
+        told = [more, part.span, part.stamp] if part.stamp else told
         name = None if part.name == part.path else _blob(part.name)
         row = (job, self.parts, kind, name, _blob(part.path), _blob(part.member), json.dumps(told) if told else None)
         self._rows.append(row)
@@ -234,8 +238,9 @@ def _job(rows: list[tuple]) -> Job:
 
 def _part(row: tuple) -> Part:
     _, _, _, name, path, member, more = row
-    path, span = _text(path), json.loads(more)[1] if more else None
-    return Part(path if name is None else _text(name), path, _text(member), tuple(span) if span else None)
+    path, (_, span, *stamp) = _text(path), json.loads(more) if more else (None, None)
+    name = path if name is None else _text(name)
+    return Part(name, path, _text(member), tuple(span) if span else None, tuple(stamp[0]) if stamp else None)
 
 
 def _blob(text: str) -> bytes:

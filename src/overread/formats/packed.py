@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from overread.errors import UnreadableFile
 from overread.formats import arrays, dicomdir, offer, tar
+from overread.formats.far import Far
 from overread.formats.jobs import Part
 from overread.formats.limits import ZIP_FAULTS
 from overread.formats.offer import Harvest, is_litter, is_unsafe
@@ -176,8 +177,12 @@ def _tar_member(whole: Part, member: tar.Member, stream: tar.Stream, harvest: Ha
         offer.offer(part, head, io.BytesIO(head), harvest, beside=_nothing_beside, lies=_nothing_lies)
 
 
-def contents(parts: tuple[Part, ...]) -> Iterator[tuple[Part, bytes | UnreadableFile, Beside]]:
+def contents(parts: tuple[Part, ...], far: Far | None = None) -> Iterator[tuple[Part, bytes | UnreadableFile, Beside]]:
     """Yield each part's bytes, opening an archive once, or why they cannot be read; and how to read what lies beside it."""
+    if far is not None:
+        for part, raw in far.contents(parts):  # a sidecar is asked for beside a volume only: each costs a request
+            yield part, raw, far.beside if part.path.endswith((".nii", ".nii.gz")) else _nothing_beside
+        return
     at = 0
     while at < len(parts):
         end = at + 1

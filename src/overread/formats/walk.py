@@ -10,6 +10,7 @@ from pathlib import Path
 
 from overread.errors import UnreadableFile
 from overread.formats import dicomdir, offer
+from overread.formats.far import AllKnown, Far, walk_far
 from overread.formats.jobs import Job, Jobs, Part, Spool
 from overread.formats.offer import Harvest, is_litter
 from overread.formats.packed import beside_on_disk, read_directory, unpack_tar, unpack_zip
@@ -24,12 +25,20 @@ Skip = Callable[[str], bool]
 
 
 def walk(
-    sources: Iterable[str | os.PathLike], *, tick: Callable[[], object] | None = None, skip: Skip | None = None
+    sources: Iterable[str | os.PathLike],
+    *,
+    tick: Callable[[], object] | None = None,
+    skip: Skip | None = None,
+    far: Far | None = None,
+    all_known: AllKnown | None = None,
 ) -> Jobs:
     """Return the jobs of ``sources``; see ``door.candidates``."""
     harvest, before = Harvest(tick), _Before()
     named = [os.fspath(s) for s in sources]
     for n, path in enumerate(map(Path, named), start=1):
+        if far is not None and far.holds(named[n - 1]):
+            walk_far(named[n - 1], far, harvest, all_known=all_known)
+            continue
         if not named[n - 1] or not path.exists():  # an empty word would be the current folder
             which = f" (number {n} of {len(named)})" if len(named) > 1 else ""
             raise UnreadableFile(

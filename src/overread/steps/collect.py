@@ -25,6 +25,7 @@ from overread.formats.labels import LabelRow
 from overread.steps.collected import Collected, label_counts, telling
 from overread.steps.contradicted import keep_contradicted
 from overread.steps.examinations import examinations
+from overread.steps.far import on_this_disk
 from overread.steps.fetched import fetch, is_remote
 from overread.steps.offered import (
     Looks,
@@ -126,7 +127,7 @@ def collect(
             run = _Run(archive, book, said, jobs)
             interrupted = False
             try:
-                run.read(crew, workers=workers, cluster=cluster, shared=roots, show=progress)
+                run.read(crew, workers=workers, cluster=cluster, shared=on_this_disk(roots), show=progress)
             except KeyboardInterrupt:
                 interrupted = True
             missed = [m for f in fetched for m in f.missed]

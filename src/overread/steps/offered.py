@@ -6,6 +6,7 @@ import functools
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from overread import engine
 from overread.errors import NothingToDo
 from overread.formats.deid import pseudonym
 from overread.formats.door import Job, Jobs, Part, Refused, candidates
+from overread.formats.far import AllKnown
 from overread.formats.found import Origin
+from overread.steps.far import far_of, is_far, version
 from overread.steps.progress import bar as moved_bar
 from overread.steps.shelved import Fetched
 from overread.steps.written import read_and_write
-from overread.store.crosswalk import Offered, storable
+from overread.store.archive import Archive
+from overread.store.crosswalk import Crosswalk, Offered, storable
 
 _MANY = 5000  # files from which on other processes are surely needed
 _TRY_AGAIN = ("reader-died", "unreadable")  # refusals that another day may not give
@@ -29,6 +33,8 @@ Looks = dict[str, tuple[int, int]]
 
 def _absolute(path: str) -> str:
     """Return ``os.path.abspath``; of a folder's ten thousand files it is asked once."""
+    if is_far(path):
+        return path
     folder, name = os.path.split(path)
     within = _within(folder)
     if not within or name in ("", os.curdir, os.pardir):
@@ -60,9 +66,12 @@ def places_of(job: Job) -> Iterator[str]:
 
 
 def looked_at(job: Job) -> Looks:
-    """Look at a job's files on disk; before they are read, so that a change meanwhile is seen the next time."""
-    stats = {}
-    for path in {part.path for part in job.parts}:
+    """Look at a job's files on disk; before they are read, so that a change meanwhile is seen the next time.
+
+    Files elsewhere were looked at when they were listed.
+    """
+    stats = {part.path: version(part.stamp) for part in job.parts if part.stamp}
+    for path in {part.path for part in job.parts if not part.stamp}:
         try:
             about = os.stat(path)
         except OSError:  # gone or forbidden: the door's refusal says so
@@ -115,6 +124,22 @@ def own_words(origin: Origin, *, key: bytes) -> dict[str, Any]:
     return own
 
 
+@contextmanager
+def _what_is_known(into: Path) -> Iterator[AllKnown]:
+    """Give what says of files elsewhere whether an archive knows all of them as they were listed."""
+    with Archive.create(into) as archive, Crosswalk(archive.shelf()) as book:
+
+        def all_known(parts: list[Part]) -> bool:
+            for start in range(0, len(parts), _MANY):
+                some = parts[start : start + _MANY]
+                known = book.known([storable(part.path) for part in some])
+                if not all(is_known(known.get(storable(p.path)), version(p.stamp)) for p in some if p.stamp):
+                    return False
+            return True
+
+        yield all_known
+
+
 def offered_jobs(
     here: Iterable[str | os.PathLike], fetched: Iterable[Fetched], into: Path, *, warm: bool, show: bool
 ) -> Jobs:
@@ -141,7 +166,9 @@ def offered_jobs(
             if next(count) == _MANY and warm:
                 engine.warm(read_and_write)
 
-        jobs = candidates(sources, tick=tick, skip=in_archive)
+        far = far_of(sources)
+        with _what_is_known(into) if far and into.exists() else nullcontext() as all_known:
+            jobs = candidates(sources, tick=tick, skip=in_archive, far=far, all_known=all_known)
     if not len(jobs):
         if missed := [m for f in fetched for m in f.missed]:
             raise NothingToDo(

@@ -22,6 +22,7 @@ from overread.learn.gate import Rows
 from overread.learn.predict import Model
 from overread.learn.saliency import DEFAULT, failing
 from overread.steps.draft import Read, in_words, on_disk, pieces, report_of, weight
+from overread.steps.far import far_of, far_of_job, on_this_disk
 from overread.steps.progress import bar
 from overread.steps.reads import opened
 from overread.steps.run import write, write_json
@@ -218,7 +219,7 @@ class Answered(NamedTuple):
 def answer_job(model: Model, job: door.Job) -> list[Answered | door.Refused]:
     """Read one job and answer each of its images; on a cluster in a worker process, so that pixels need not travel."""
     done: list[Answered | door.Refused] = []
-    for found in door.read_job(job):
+    for found in door.read_job(job, far_of_job(job)):
         if isinstance(found, door.Refused):
             done.append(found)
             continue
@@ -233,7 +234,7 @@ def answer_job(model: Model, job: door.Job) -> list[Answered | door.Refused]:
 
 def _answered(model: Model, sources: Sequence[str | Path], cluster: str | None) -> Iterator[Answered | door.Refused]:
     """Yield an answer or a refusal for each image, in the order of the sources."""
-    jobs, one = door.candidates(sources), partial(answer_job, model)
+    jobs, one = door.candidates(sources, far=far_of(sources)), partial(answer_job, model)
     if cluster is None:
         for job in jobs:
             yield from one(job)
@@ -241,7 +242,7 @@ def _answered(model: Model, sources: Sequence[str | Path], cluster: str | None) 
     from overread import engine  # a single picture needs none, and is to be answered at once
 
     again, jobs = tee(jobs)
-    shared = (*sources, model.run)
+    shared = (*on_this_disk(sources), model.run)
     for job, answers in zip(again, engine.map(one, jobs, cluster=cluster, shared=shared, chunk=_CHUNK), strict=True):
         if isinstance(answers, engine.Failure):
             yield from (door.Refused(part.name, "reader-died", answers.reason) for part in job.parts)

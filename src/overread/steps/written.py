@@ -9,6 +9,7 @@ from overread.domain import code_of
 from overread.errors import IdentityRefused
 from overread.formats.door import Job, Origin, Refused, read_job
 from overread.formats.facts import IN_PIXELS
+from overread.steps.far import far_of_job
 from overread.store.objects import begin_object
 from overread.store.rows import row_of
 
@@ -36,7 +37,7 @@ class Written(NamedTuple):
 def read_and_write(objects: Path, job: Job) -> list[Written | Refused]:
     """Read one job and write its voxels; in a worker process, so that pixels need not travel."""
     done: list[Written | Refused] = []
-    for result in read_job(job):
+    for result in read_job(job, far_of_job(job)):
         if isinstance(result, Refused):
             done.append(result)
         elif why := result.image.attributes.get(IN_PIXELS):

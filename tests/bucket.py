@@ -1,0 +1,86 @@
+"""An S3 server on this machine, and a bad line in front of it: both real, over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from moto.server import ThreadedMotoServer
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLEOFATEST", "AWS_SECRET_ACCESS_KEY": "averysecretkeythatisnevershown"}
+
+Spoil = Callable[[str], str]
+"""Given the path of a request, returns what happens to it: "" (nothing), "503", "cut", "silence"."""
+
+
+class Service:
+    """The server, and the line to it, on which a test may spoil requests."""
+
+    def __init__(self) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line a request otherwise
+        self.server = ThreadedMotoServer(port=0, verbose=False)
+        self.server.start()
+        self.there = self.server.get_host_and_port()
+        self.spoil: Spoil = lambda path: ""
+        self.asked: list[str] = []
+        self.line = ThreadingHTTPServer(("127.0.0.1", 0), _line_to(self))
+        self.line.daemon_threads = True
+        threading.Thread(target=self.line.serve_forever, daemon=True).start()
+        self.address = f"http://127.0.0.1:{self.line.server_port}"
+
+    def gets(self) -> list[str]:
+        """Return the objects asked for since this was last asked, in order."""
+        found = [path.partition("?")[0] for path in self.asked if "list-type" not in path]
+        self.asked.clear()
+        return found
+
+    def end(self) -> None:
+        self.line.shutdown()
+        self.line.server_close()
+        self.server.stop()
+
+
+def _line_to(service: Service) -> type[BaseHTTPRequestHandler]:
+    class Line(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def forward(self) -> None:
+            what = service.spoil(self.path)
+            service.asked.append(self.path)
+            if what == "503":
+                told = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+                self.answer(503, {"Content-Type": "application/xml"}, told, len(told))
+                return
+            if what == "silence":
+                threading.Event().wait(1.2)
+                self.close_connection = True
+                return
+            size = int(self.headers.get("Content-Length") or 0)
+            there = http.client.HTTPConnection(*service.there, timeout=20)
+            there.request(self.command, self.path, self.rfile.read(size) if size else None, dict(self.headers))
+            got = there.getresponse()
+            body = got.read()
+            told = {k: v for k, v in got.getheaders() if k.lower() not in ("content-length", "connection", "server")}
+            length = int(got.getheader("Content-Length") or len(body)) if self.command == "HEAD" else len(body)
+            self.answer(got.status, told, body[: len(body) // 2] if what == "cut" else body, length)
+            self.close_connection = what == "cut"
+            there.close()
+
+        def answer(self, status: int, headers: dict[str, str], body: bytes, length: int) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = forward
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing: the tests look at what was asked."""
+
+    return Line
