@@ -40,6 +40,18 @@ def metrics(**more):
     }  # fmt: skip
 
 
+def test_patients_are_claimed_only_where_they_are_known():
+    nobody = render_card_xml(card(), metrics(split={"unit": "study", "source": "drawn"}), {})
+    assert "patients held out" not in nobody and "by patient" not in nobody and "Patients are divided" not in nobody
+    assert (
+        nobody.count("internal, studies (patients unknown) held out")
+        == nobody.count("as not all patients are known")
+        == 3
+    )
+    known = render_card_xml(card(), metrics(unit={"images": 100, "patients": 90}), {})
+    assert known.count("internal, patients held out") == known.count("95 % intervals by patient.") == 3
+
+
 def test_the_schema_and_its_example_agree(schema, shared_data):
     assert schema.is_valid(shared_data / "model_card_schema" / "example.xml")
 

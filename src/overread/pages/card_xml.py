@@ -82,7 +82,7 @@ def render_card_xml(card: ModelCard, metrics: Mapping[str, Any], answers: Mappin
                 ("InputDataSource", said("data_sources")),
                 ("OutputAndInputDataTypes", f"Input: {modality or 'pictures'}, prepared by {', '.join(s['name'] for s in card.recipe.get('steps', []))}. Output: probabilities."),
                 ("DevelopmentDataCharacterization", _cohorts(card)),
-                ("BiasMitigationApproaches", "Patients are divided, not images; subgroups are measured with gaps and intervals; shortcuts are looked for. Nothing corrects a bias that is found."),
+                ("BiasMitigationApproaches", f"{held_out(metrics).capitalize()} are divided, not images; subgroups are measured with gaps and intervals; shortcuts are looked for. Nothing corrects a bias that is found."),
                 ("OngoingMaintenance", said("monitoring", "change_control")),
                 ("Security", "Weights and settings are checked against their SHA-256 before use; archive and run hold pseudonyms, no names."),
                 ("Transparency", "Every figure with its interval, the floors beside it, failures shown: report.html beside this card. Reference standard: " + said("reference_standard")),
@@ -126,15 +126,33 @@ def _metric(
         ("MetricResult", [("Label", label), ("ValueJson", json.dumps(value, ensure_ascii=False))])
         for label, value in rows
     ]
-    where = "another archive" if metrics.get("on") == "another archive" else "internal, patients held out"
+    where = "another archive" if metrics.get("on") == "another archive" else f"internal, {held_out(metrics)} held out"
     return [
         ("MetricGoal", goal),
         ("Results", shown),
         ("Interpretation", reading),
         ("TestType", f"Retrospective, {where}; no reader took part."),
         ("TestingDataDescription", tested),
-        ("ValidationProcessAndJustification", f"Divided by {metrics['split']['unit']} ({metrics['split']['source']}); thresholds and probabilities come from a calibration cohort; 95 % intervals by patient."),
+        ("ValidationProcessAndJustification", f"Divided by {metrics['split']['unit']} ({metrics['split']['source']}); thresholds and probabilities come from a calibration cohort; 95 % intervals {_over(metrics)}."),
     ]  # fmt: skip
+
+
+def held_out(metrics: Mapping[str, Any]) -> str:
+    """Return what no two cohorts share: patients only where all of them are known.
+
+    Examples
+    --------
+    >>> held_out({"split": {"unit": "patient"}}), held_out({"split": {"unit": "study"}})
+    ('patients', 'studies (patients unknown)')
+    """
+    return "patients" if metrics["split"]["unit"] == "patient" else "studies (patients unknown)"
+
+
+def _over(metrics: Mapping[str, Any]) -> str:
+    """Say what the intervals are over."""
+    return (
+        "by patient" if metrics["unit"]["patients"] is not None else "by study or image, as not all patients are known"
+    )
 
 
 def _value(e: Mapping[str, Any]) -> dict[str, Any]:
