@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from overread.domain import Image, LabelValue
 
@@ -62,3 +62,8 @@ class Refused:
     file: str
     code: str
     reason: str
+
+
+def with_notes(found: Found, *notes: str) -> Found:
+    """Return an image with more notes; none is there twice."""
+    return replace(found, image=replace(found.image, notes=tuple(dict.fromkeys((*found.image.notes, *notes)))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -61,9 +62,19 @@ def picture(ds: Dataset, planes: Sequence[Plane], pixels: Pixels) -> Put:
     notes += said
     if len(voxels) == 1 and affine is None and ds.get("Modality") == "MG":
         notes += films.background(voxels, pixels.full_range)
+    notes += _regions(ds, spacing)
     if is_localizer(ds):
         notes.append(noted("localizer", "a localizer"))
     return Put(voxels, pixels, affine, spacing, tuple(notes), attributes)
+
+
+def hung(ds: Dataset, put: Put) -> Put:
+    """Turn or mirror the planes of a breast that say where they lie as a single film of it hangs; its place turns with it."""
+    if put.affine is None or str(ds.get("Modality") or "") != "MG":
+        return put
+    out, affine = films.hang_placed(ds, put.voxels, put.affine, side=breast(ds)[0].get("ImageLaterality", ""))
+    attributes = {**put.attributes, "PatientOrientation": out.orientation} if out.orientation else put.attributes
+    return replace(put, voxels=out.voxels, affine=affine, notes=(*put.notes, *out.notes), attributes=attributes)
 
 
 def check_whole(ds: Dataset) -> None:
@@ -234,3 +245,24 @@ def _aspect(ds: Dataset) -> float:
     """Height of a pixel for one unit of its width (Pixel Aspect Ratio); 1 where the header does not say."""
     pair = _pair(ds, "PixelAspectRatio")
     return pair[0] / pair[1] if pair else 1.0
+
+
+_CENTIMETRES, _TWO_DIMENSIONAL = 3, 1
+
+
+def _regions(ds: Dataset, spacing: Spacing | None) -> list[str]:
+    """Tell where an ultrasound picture's regions are calibrated to another size than its Pixel Spacing (PS3.3 C.8.5.5)."""
+    if spacing is None:
+        return []
+    sizes = set[tuple[float, float]]()
+    for region in ds.get("SequenceOfUltrasoundRegions") or []:
+        units = {region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection")}
+        deltas = [abs(float(region.get(k) or 0)) * 10 for k in ("PhysicalDeltaY", "PhysicalDeltaX")]
+        if region.get("RegionSpatialFormat") == _TWO_DIMENSIONAL and units == {_CENTIMETRES} and min(deltas) > 0:
+            sizes.add((deltas[0], deltas[1]))
+    if not sizes or any(np.allclose(size, spacing[1:], rtol=0.02) for size in sizes):
+        return []
+    said = " and ".join(f"{row:.3g} × {column:.3g}" for row, column in sorted(sizes))
+    taken = f"{spacing[1]:.3g} × {spacing[2]:.3g}"
+    words = f"Pixel Spacing says {taken} mm, the calibrated regions {said} mm a pixel: the first was taken"
+    return [noted("spacing-contradicted", words)]

@@ -61,6 +61,43 @@ def over_time(put: Put, part: Part, plane: Plane) -> Put:
     return replace(put, spacing=spacing, notes=(*put.notes, *part.notes), attributes=part.attributes)
 
 
+def odd_spacing(put: Put, modality: str) -> list[str]:
+    """Tell of pixels, or of slices, that are farther apart or nearer than any scanner of patients makes them.
+
+    The depth of a single slice is not asked: a projection, or a slab of bile ducts, may be as thick as a patient.
+
+    Examples
+    --------
+    >>> one = Put(np.zeros((1, 4, 4)), None, spacing=(0.0, 800.0, 700.0))
+    >>> odd_spacing(one, "DX"), odd_spacing(one, "SM")
+    (["odd-spacing: voxels of 800 × 700 mm: hardly a patient's; the unit of length may be wrong"], [])
+    """
+    if modality not in _OF_PATIENTS or (put.affine is None and put.spacing is None):
+        return []
+    sizes = np.array(put.spacing if put.affine is None else np.linalg.norm(put.affine[:3, :3], axis=0))
+    sizes = sizes[1:] if len(put.voxels) == 1 or not sizes[0] else sizes
+    if sizes.min() >= SMALLEST_MM and sizes.max() <= LARGEST_MM:
+        return []
+    said = " × ".join(f"{size:.3g}" for size in sizes)
+    return [noted("odd-spacing", f"voxels of {said} mm: hardly a patient's; the unit of length may be wrong")]
+
+
+_OF_PATIENTS = (
+    "CT",
+    "MR",
+    "PT",
+    "NM",
+    "CR",
+    "DX",
+    "MG",
+    "XA",
+    "RF",
+    "PX",
+    "US",
+)  # not microscopes, nor the eye's layers
+SMALLEST_MM, LARGEST_MM = 0.02, 50.0
+
+
 def stacked(put: Put, part: Part, *, tilt: float | None, image_type: Sequence[str]) -> Put:
     """Give slices in their order the place of their stack; a leaning stack is straightened, which is told.
 

@@ -16,10 +16,11 @@ from overread.errors import UnreadableFile
 from overread.formats import frames_alone, mosaic, tellers
 from overread.formats.arrange import Frame, Part, arrange
 from overread.formats.counted import check_order, unwoven
+from overread.formats.cut_short import doubted, incomplete
 from overread.formats.dicom import parse, told
 from overread.formats.facts import facts
-from overread.formats.found import Found, Origin, Refused
-from overread.formats.laid import Put, check_shapes, over_time, stacked
+from overread.formats.found import Found, Origin, Refused, with_notes
+from overread.formats.laid import Put, check_shapes, odd_spacing, over_time, stacked
 from overread.formats.limits import check_bytes, check_place, one_channel, refusing, smallest_integer_or_float
 from overread.formats.pet_volume import in_one_unit
 from overread.formats.planes import Plane, image_type, is_localizer, planes
@@ -98,37 +99,8 @@ def read_series(
                 out += _tried(_alone, file)
         except UnreadableFile as error:
             out.append(Refused(name, error.code, str(error)))
-    doubted = [_doubted(result, out, lost, adrift) for result in _classic(slices)]
-    return out + [_incomplete(result, len(gone)) for result in doubted]
-
-
-def _incomplete(result: Found | Refused, gone: int) -> Found | Refused:
-    """Say on a volume how many files of its series its disc should hold, and does not."""
-    if isinstance(result, Refused) or not gone:
-        return result
-    some = "1 more file of this series is" if gone == 1 else f"{gone} more files of this series are"
-    said = f"{some} named by the DICOMDIR of the disc and not on it; the volume may be cut short"
-    return _with(result, noted("files-lost", said))
-
-
-def _doubted(result: Found | Refused, others: list[Found | Refused], beside: int, adrift: int) -> Found | Refused:
-    """Say on a volume that files of its series could not be read or placed: a slice at one of its ends may be missing."""
-    if isinstance(result, Refused):
-        return result
-    lost = sum(isinstance(r, Refused) and r.code != "copy" for r in others)
-    for count, whose in ((lost, "of this series"), (beside, "beside it, of a series that is not known,")):
-        if count:
-            said = f"{count} more file{'s' if count > 1 else ''} {whose} could not be read; the volume may be cut short"
-            result = _with(result, noted("files-lost", said))
-    if adrift:
-        said = f"{adrift} more slice{'s' if adrift > 1 else ''} of this series do{'' if adrift > 1 else 'es'} not say where it lies"
-        said = said.replace("it lies", "they lie") if adrift > 1 else said
-        result = _with(result, noted("slices-adrift", f"{said}; the volume may be cut short"))
-    return result
-
-
-def _with(found: Found, *notes: str) -> Found:
-    return replace(found, image=replace(found.image, notes=tuple(dict.fromkeys((*found.image.notes, *notes)))))
+    found = [doubted(result, out, lost, adrift) for result in _classic(slices)]
+    return out + [incomplete(result, len(gone)) for result in found]
 
 
 def _parse(name: str, raw: bytes) -> _File:
@@ -234,7 +206,7 @@ def _part(slices: list[_File], part: Part) -> list[Found | Refused]:
     copies = [Refused(slices[i].name, "copy", why) for i in part.copies]
     if part.stack is None and len(files) == 1:
         singles = [one for file in files for one in _tried(_alone, file)]
-        return [_with(one, *part.notes) if isinstance(one, Found) else one for one in singles] + copies
+        return [with_notes(one, *part.notes) if isinstance(one, Found) else one for one in singles] + copies
     try:
         volume = _volume(files, part)
     except UnreadableFile as error:
@@ -314,7 +286,7 @@ def _alone(file: _File) -> list[Found | Refused]:
         parts = [one for part in parts for one in unwoven(part, pixels.voxels[list(part.frames)])]
         many = [_found([file], _of_frames(file, pixels, part)) for part in parts]
         _check_counted([found for found, part in zip(many, parts, strict=True) if part.counted])
-        return [_with(found, *refused) for found in many]
+        return [with_notes(found, *refused) for found in many]
     of_one_kind([pixels])
     if mosaic.is_mosaic(file.ds):
         with refusing(_DAMAGED):
@@ -358,8 +330,9 @@ def _of_frames(file: _File, pixels: Pixels, part: Part) -> Put:
     pixels = replace(pixels, unit=of_one_kind([pixels], part.frames))
     put = Put(pixels.voxels[list(part.frames)], pixels, notes=pixels.notes)
     if part.stack is not None or len(part.frames) > 1:
-        return _stacked(put, part, file)
-    return replace(put, affine=single(file.planes[part.frames[0]]), notes=(*pixels.notes, *part.notes))
+        return frames_alone.hung(file.ds, _stacked(put, part, file))
+    put = replace(put, affine=single(file.planes[part.frames[0]]), notes=(*pixels.notes, *part.notes))
+    return frames_alone.hung(file.ds, put)
 
 
 def _found(files: list[_File], put: Put) -> Found:
@@ -369,6 +342,7 @@ def _found(files: list[_File], put: Put) -> Found:
         notes += [noted("colour-to-grey", note)] if note else []
     if voxels.min() == voxels.max():
         notes.append(noted("constant", "every pixel has the same value"))
+    notes += odd_spacing(put, str(ds.get("Modality") or ""))
     with refusing(_DAMAGED):
         said = facts([file.ds for file in files])
     attributes = {**said.attributes, **put.attributes}
