@@ -132,13 +132,17 @@ def inputs(x, plan) -> np.ndarray:
 
 def run(args) -> dict:
     """Learn from some patients, and return how others were answered."""
-    from overread.learn import fine_tuned, fit, frozen
+    from overread.learn import fine_tuned, fit, frozen, pair
 
     x, y, who, kind, learn, tune, judge = _material(args)
     plan = plan_of([x[i] for i in learn], y[learn], kind, changes_of(args.set), network=args.network, seed=args.seed, flips=args.flips)  # fmt: skip
     truth = truth_of(y, kind, int(y.max()) + 1)
     began, cpu = time.monotonic(), time.process_time()
-    how = {"features": partial(frozen.fit, groups=who[learn]), "fine-tuned": partial(fine_tuned.fit, groups=who[learn])}
+    how = {
+        "features": partial(frozen.fit, groups=who[learn]),
+        "fine-tuned": partial(fine_tuned.fit, groups=who[learn]),
+        "pair": partial(pair.fit_pair, groups=who[learn]),
+    }
     with tempfile.TemporaryDirectory() as folder:
         fitted = how.get(args.network, fit.fit)(
             plan, training=(inputs([x[i] for i in learn], plan), truth[learn]), tuning=(np.zeros((0, *plan.input_shape), "f4"), truth[:0]),
@@ -227,7 +231,7 @@ def table(path: Path) -> str:
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("set_name", nargs="?", choices=("pneumoniamnist", "retinamnist", "chest"))
-    ask.add_argument("--network", default="fine-tuned", choices=("residual", "features", "fine-tuned"))
+    ask.add_argument("--network", default="fine-tuned", choices=("residual", "features", "fine-tuned", "pair"))
     ask.add_argument("--trial", default="today's rules", help="what to call it in the table")
     ask.add_argument("--fold", default="0", help="a number, or a world: " + ", ".join(WORLDS))
     ask.add_argument("--folds", type=int, default=3)

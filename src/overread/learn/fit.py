@@ -15,7 +15,7 @@ import numpy as np
 from overread.errors import RunError
 from overread.learn import augment, batches, losses, networks, rates
 from overread.learn.framework import keras
-from overread.learn.plan import Plan, executed
+from overread.learn.plan import Plan, executed, halves
 from overread.learn.starts_network import built_for
 from overread.stats.curves import positive_weights
 
@@ -145,6 +145,9 @@ def build(plan: Plan) -> networks.Built:
 
 def step_seconds(plan: Plan) -> float:
     """Return how long a training step takes on this machine, found by timing a few steps of a throwaway network."""
+    if plan.network == "pair":
+        first, second = halves(plan)
+        return step_seconds(first) + step_seconds(second) * second.epochs / first.epochs
     keras.utils.set_random_seed(plan.seed)
     built = build(plan)
     rng = np.random.default_rng(plan.seed)

@@ -44,6 +44,7 @@ def residual(
     stem_kernel: int = 4,
     flat: int = 0,
     dropout: float = 0.2,
+    pooled: int = 1,
 ) -> Built:
     """Return a small residual network: stem, stages that halve the grid, global average, one linear head.
 
@@ -67,6 +68,8 @@ def residual(
     flat : int
         In volumes: so many of the first steps (the stem, then the stages) look within slices only and keep their number.
     dropout : float
+    pooled : int
+        Pictures are first made so many times smaller, each pixel the mean of those it stands for.
 
     References
     ----------
@@ -74,7 +77,8 @@ def residual(
     """
     nd = len(input_shape) - 1
     inputs = layers.Input(input_shape, name="image")
-    x = _conv_bn(inputs, widths[0], stem_kernel, nd, stride=stem_stride, flat=flat > 0)
+    x = _POOL[nd](pooled)(inputs) if pooled > 1 else inputs
+    x = _conv_bn(x, widths[0], stem_kernel, nd, stride=stem_stride, flat=flat > 0)
     x = layers.ReLU()(x)
     for stage, width in enumerate(widths):
         for block in range(blocks):

@@ -16,6 +16,7 @@ from overread.domain.canonical import plain
 from overread.errors import RunError
 from overread.learn.plan_cohort import Fingerprint, fingerprint
 from overread.learn.plan_rules import Part, choose
+from overread.learn.starts_rules import LARGEST_SMALL
 
 __all__ = [
     "ABOUT",
@@ -27,6 +28,7 @@ __all__ = [
     "draw_up",
     "executed",
     "fingerprint",
+    "halves",
     "planned",
     "record",
     "with_epochs",
@@ -36,6 +38,7 @@ ABOUT = {
     "residual": "default: small residual network, global average and one linear head; two and three dimensions",
     "features": "frozen features of a start that a package carries, and a linear head: for some hundred images",
     "fine-tuned": "the same start, the upper layers of which go on learning from these images, slowly",
+    "pair": "a small residual network and such a start side by side in one graph; pictures only",
     "simple-cnn": "the article's network: Conv 32 3×3, max-pool, dense 128, dense 1; the baseline of every report",
 }
 """What each network is for, in a line."""
@@ -171,6 +174,29 @@ def record(plan: Plan) -> dict[str, Any]:
 def executed(plan: Plan) -> str:
     """Return the SHA-256 of what training does: equal for plans that differ in words only."""
     return fingerprint_of({k: v for k, v in record(plan).items() if k != "reasons"})
+
+
+def halves(plan: Plan) -> tuple[Plan, Plan]:
+    """Return the plans of the two networks of a pair: from nothing, and from a start.
+
+    The last maps of both have one grid: a small picture is enlarged for the start four times, a larger one is halved
+    for the network from nothing.
+    """
+    small = max(plan.input_shape[:2]) <= LARGEST_SMALL
+    start = dict(plan.start)
+    learning = {k: start.pop(k) for k in ("learning_rate", "lower")}
+    first = replace(
+        plan, network="residual", start={"name": "random"}, build={**plan.build, **({} if small else {"pooled": 2})}
+    )
+    second = replace(
+        plan,
+        network="fine-tuned",
+        epochs=start.pop("epochs"),
+        start=start,
+        build={"dropout": plan.build.get("dropout", 0.2), **({"enlarged": 4} if small else {})},
+        optimiser={**plan.optimiser, **learning},
+    )
+    return first, second
 
 
 def with_epochs(plan: Plan, epochs: int, reason: str) -> Plan:

@@ -105,10 +105,13 @@ PARTS: dict[str, Mapping[str, Check]] = {
     },
     "input": {"size": numbers(8, 1024, lengths=(2, 3)), "channels": whole(1, 64)},
     "network": {
-        "name": one_of("residual", "features", "fine-tuned", "simple-cnn"), "widths": numbers(4, 1024, lengths=(1, 2, 3, 4, 5, 6)),
+        "name": one_of("residual", "features", "fine-tuned", "pair", "simple-cnn"), "widths": numbers(4, 1024, lengths=(1, 2, 3, 4, 5, 6)),
         "flat": whole(0, 7), "stem_stride": whole(1, 2), "stem_kernel": whole(1, 7), "blocks": whole(1, 8), "dropout": number(0, 0.9),
     },
-    "start": {"name": one_of(*STARTS), "held": whole(0, 11)},
+    "start": {
+        "name": one_of(*STARTS), "held": whole(0, 11), "epochs": whole(0, 10_000), "learning_rate": number(1e-7, 1.0),
+        "lower": number(1e-4, 1.0),
+    },
     "training": {"batch": whole(1, 4096), "epochs": whole(1, 10_000)},
     "optimiser": {
         "name": one_of("adamw", "adam", "one go"), "learning_rate": number(1e-7, 1.0), "weight_decay": number(0, 1.0),
@@ -160,6 +163,8 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
             _must(word in parts["optimiser"], f"adamw without {word}", PARTS["optimiser"][word][1])
     if name == "features":
         starts_rules.check(parts)
+    elif name == "pair":
+        starts_rules.check_pair(parts)
     elif name == "fine-tuned":
         starts_rules.check_fine_tuned(parts)
     elif name == "simple-cnn":

@@ -53,13 +53,22 @@ def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[st
     """Return all parts of the plan but the question and the cohort, in the order in which they are read."""
     if network == "simple-cnn":
         return _article(task, seen, seed)
-    if network in ("features", "fine-tuned"):
+    if network == "pair" and seen.volumes:
+        parts = choose(task, seen, network="residual", seed=seed)
+        alone = {
+            "rule": "a pair is for pictures",
+            "reason": "a start reads three slices of a volume, a network from nothing all of them: it is trained alone",
+        }
+        return {**parts, "network": {**parts["network"], **alone}}  # fmt: skip
+    if network in ("features", "fine-tuned", "pair"):
         parts = choose(task, seen, network="residual", seed=seed)
         plain = {"intensity": intensity(seen, several=False), "input": {**parts["input"], "channels": seen.channels}}
         if network == "fine-tuned":
             return starts_rules.fine_tuned(
                 {**parts, **plain}, n=seen.n, side=max(seen.shape[1:]), volumes=bool(seen.volumes)
             )
+        if network == "pair":
+            return starts_rules.pair({**parts, **plain}, n=seen.n)
         alone = {
             "networks": 1,
             "first_seed": seed,

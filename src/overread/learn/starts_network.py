@@ -8,6 +8,7 @@ import numpy as np
 
 from overread.errors import RunError
 from overread.learn import starts
+from overread.learn.enlarge import Enlarge
 from overread.learn.framework import keras
 from overread.learn.networks import Built
 from overread.learn.plan import CENTRED as SCALE
@@ -33,6 +34,9 @@ EPSILON = 1e-3
 
 GRID = 32
 """Input sides are multiples of this, so that every grid on the way is even."""
+
+HALVED = 16
+"""Input pixels a cell of the last maps that are kept."""
 
 DEPTH = 11
 """Blocks that are kept, and the widening of the next one: 672 maps of a sixteenth of the input's size. What lies behind
@@ -62,6 +66,7 @@ def features(
     depth: int = DEPTH,
     dropout: float = 0.2,
     folded: bool = False,
+    enlarged: int = 1,
 ) -> Built:
     """Return the start's network up to the maps that say most, and a linear head that answers ``outputs`` questions.
 
@@ -88,18 +93,23 @@ def features(
         Each normalisation is multiplied into the convolution before it: the same numbers come out, and what is learned
         from here on does not depend on which images share a batch, nor on how the photographs were spread.
 
+    enlarged : int
+        The input is made so many times larger inside the network: for pictures that are smaller than their own cells.
+
     References
     ----------
     Tan & Le 2019, arXiv 1905.11946; EfficientNet-Lite in github.com/tensorflow/tpu, models/official/efficientnet/lite.
     """
-    if len(input_shape) != 3 or input_shape[-1] not in (1, 3) or any(n % GRID for n in input_shape[:-1]):
+    grid = GRID if enlarged == 1 else HALVED
+    if len(input_shape) != 3 or input_shape[-1] not in (1, 3) or any(n * enlarged % grid for n in input_shape[:-1]):
         raise RunError(
             f"an input of {' × '.join(map(str, input_shape))} for this start",
             expected=f"rows and columns that are multiples of {GRID}, and one or three channels",
             do="choose another input size",
         )
     inputs = layers.Input(input_shape, name="image")
-    x = _trunk(layers.Rescaling(*scale, name="scale")(inputs), margins, depth, folded)
+    x = Enlarge(enlarged, name="enlarge")(inputs) if enlarged > 1 else inputs
+    x = _trunk(layers.Rescaling(*scale, name="scale")(x), margins, depth, folded)
     mean = layers.GlobalAveragePooling2D(name="mean")(x)
     head = layers.Dense(outputs, name="head", dtype="float32")
     trained = keras.Model(inputs, head(layers.Dropout(dropout, name="dropout")(mean)), name="features")

@@ -105,6 +105,54 @@ def fine_tuned(
     }  # fmt: skip
 
 
+LARGEST_SMALL, SHOWN = 64, 192
+"""Input side of a pair up to which it is the picture's own, and the side of larger ones: sixteen times the residual
+network's twelve cells."""
+
+MOST_LEARNED = 32
+"""Input side up to which the start of a pair goes on learning. On larger pictures the line alone read films of other
+departments as well or better, in a tenth of the time (docs/decisions/0020)."""
+
+
+def pair(parts: Mapping[str, Part], *, n: int, name: str = starts.DEFAULT) -> dict[str, Part]:
+    """Return the parts of a plan for a pair of pictures' networks, from those for one from nothing.
+
+    Parameters
+    ----------
+    parts : mapping
+        As `learn.plan_rules.choose` has them for the residual network.
+    n : int
+        Training images.
+    name : str
+
+    Raises
+    ------
+    RunError
+        When the start is not installed.
+    """
+    _installed(name)
+    side, batch = max(parts["input"]["size"]), parts["training"]["batch"]
+    small = side <= LARGEST_SMALL
+    size = side if small else SHOWN
+    learns = side <= MOST_LEARNED
+    epochs = max(PASSES, -(-FEWEST_STEPS // max(1, n // batch))) if learns else 0
+    network = {k: v for k, v in parts["network"].items() if k not in ("rule", "reason")}
+    if not small:
+        network |= {"stem_stride": 2, "stem_kernel": 4}
+    seen = (
+        f"the start sees them {4 * size} × {4 * size}, enlarged inside the graph"
+        if small
+        else f"the network from nothing sees them {size // 2} × {size // 2}, made smaller inside the graph"
+    )
+    return {
+        **parts,
+        "input": {**parts["input"], "size": [size, size], "rule": "one grid for both", "reason": f"{size} × {size}; {seen}, so that the cells of both lie over each other"},
+        "network": {**network, "name": "pair", "rule": "side by side", "reason": "a small residual network from nothing and the first two thirds of one that has learned to see from photographs, which answer with their mean: each is wrong where the other is not"},
+        "start": {"name": name, "held": HELD, "epochs": epochs, "learning_rate": RATE, "lower": LOWER, "rule": "a start", "reason": f"a line through its averages is fitted first; then its upper layers learn on for {epochs} epochs" if learns else "a line through its averages is fitted; on pictures of this size it did as well as layers that went on learning, in a tenth of the time"},
+        "views": {"mirrored": [], "rule": "no views", "reason": "each image is read once"},
+    }  # fmt: skip
+
+
 def _installed(name: str) -> None:
     if name not in starts.available():
         raise RunError(
@@ -172,3 +220,29 @@ def check_fine_tuned(parts: Mapping[str, Part]) -> None:
     ):
         if not good:
             raise RunError(f"the plan says: {came} with a start that goes on learning", expected=expected, do="mend it")
+
+
+def check_pair(parts: Mapping[str, Part]) -> None:
+    """Refuse a plan for a pair that says what cannot be done with it.
+
+    Raises
+    ------
+    RunError
+    """
+    size, start = parts["input"]["size"], parts.get("start", {})
+    grid = 4 if max(size) <= LARGEST_SMALL else 32
+    missing = [word for word in ("held", "epochs", "learning_rate", "lower") if word not in start]
+    for good, came, expected in (
+        (
+            len(size) == 2 and not any(n % grid for n in size),
+            f"an input of {' × '.join(map(str, size))}",
+            f"two sides, each a multiple of 4, or above {LARGEST_SMALL} of 32",
+        ),
+        (parts["input"]["channels"] in (1, 3), f"{parts['input']['channels']} channels", "one or three"),
+        ("flat" not in parts["network"], "flat steps", "none: pictures have no slices"),
+        (start.get("name") in starts.STARTS, "no start", "one of " + ", ".join(starts.STARTS)),
+        (not missing, f"[start] without {', '.join(missing)}", "held, epochs, learning_rate and lower"),
+        (parts["optimiser"]["name"] == "adamw", f"{parts['optimiser']['name']}", 'name = "adamw"'),
+    ):
+        if not good:
+            raise RunError(f"the plan says: {came} with a pair", expected=expected, do="mend it")

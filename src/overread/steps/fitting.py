@@ -108,6 +108,10 @@ def _trainer(plan: planning.Plan, split: Split, n: int):
         from overread.learn import fine_tuned
 
         return plan.epochs * max(1, n // plan.batch), partial(fine_tuned.fit, groups=who)
+    if plan.network == "pair":
+        from overread.learn import pair
+
+        return pair.steps(plan, n), partial(pair.fit_pair, groups=who)
     from overread.learn import fit as fitting
 
     return plan.epochs * max(1, n // plan.batch), fitting.fit

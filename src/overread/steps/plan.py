@@ -177,7 +177,7 @@ def draw_up(
     """Look at the training cohort and draw up the plan; for ``AUTO`` after trying which network reads patients held out best."""
     if network == AUTO:
         return _best_of(store, divided, side_matters=side_matters, seeds=seeds, progress=progress)
-    sides = network in ("residual", "fine-tuned") and side_matters is None
+    sides = network in ("residual", "fine-tuned", "pair") and side_matters is None
     seen = look(store, divided.split, divided.by_name, divided.task, divided.copies, sides=sides, seed=divided.seed, progress=progress)  # fmt: skip
     seen = replace(seen, side_told=side_matters)
     task = with_header(divided.task, seen)

@@ -23,10 +23,10 @@ from overread.steps.question import truth
 from overread.steps.scores import whose
 from overread.store.archive import Archive
 
-NETWORKS = ("residual", "features", "fine-tuned")
+NETWORKS = ("residual", "features", "fine-tuned", "pair")
 """Tried against each other."""
 
-QUICKEST = ("features", "residual", "fine-tuned")
+QUICKEST = ("features", "residual", "fine-tuned", "pair")
 """Which is taken first where neither is better."""
 
 TIE = 0.002
@@ -85,7 +85,7 @@ def rivals(
     archive: object, *, label: str, split_column: str | None = None, kind: str = "auto", seed: int = 0,
     repeats: int = 1, most: int = linear_head.FOLDS, progress: bool = True,
 ) -> Rivals:  # fmt: skip
-    """Train a network from nothing, a line on frozen features, and a start that goes on learning, and compare them.
+    """Train a network from nothing, a line on a start's features, a start that learns on, and a pair; compare them.
 
     Five parts by patient, of the training and tuning cohorts only: each part is read by networks that learned from the
     others. Calibration and testing patients are not looked at, so that their figures stay what they are.
@@ -132,14 +132,15 @@ def compare(
         name: planned.draw_up(store, divided, network=name, side_matters=side_matters, progress=progress)
         for name in NETWORKS
     }
+    plans = {name: plan for name, plan in plans.items() if plan.network == name}  # volumes have no pair
     known = truth([divided.by_name[study] for _, study, _ in entries], divided.task)
     who = np.array([str(w) for w in whose(entries, divided.certificate["copies"])])
     rng = np.random.default_rng(divided.seed)
     parts = list(linear_head.folds(known, who, rng=rng, repeats=repeats))[: most * repeats]
-    figures: dict[str, list[float]] = {name: [] for name in NETWORKS}
+    figures: dict[str, list[float]] = {name: [] for name in plans}
     with (
         tempfile.TemporaryDirectory() as cache,
-        bar(total=len(parts) * len(NETWORKS), what="try networks", unit="training", show=progress) as line,
+        bar(total=len(parts) * len(plans), what="try networks", unit="training", show=progress) as line,
     ):
         for name, plan in plans.items():
             inputs = _inputs(store, entries, plan, Path(cache) / name)
@@ -183,6 +184,7 @@ SURELY = {
     "features": "what was learned elsewhere helps here",
     "residual": "these images teach a network more than what was learned from photographs can say",
     "fine-tuned": "what was learned elsewhere helps here, and more so where it goes on learning",
+    "pair": "a network from nothing and a start are wrong in different cases",
 }
 """Why a network is surely better, in words."""
 
@@ -196,13 +198,13 @@ def _inputs(store: Archive, entries, plan, into: Path) -> np.ndarray:
 
 def _trained(plan, inputs: np.ndarray, known: np.ndarray, who: np.ndarray, checkpoint: Path):
     """Train one network on one side of a part; return what gives its logits."""
-    from overread.learn import fine_tuned, frozen
+    from overread.learn import fine_tuned, frozen, pair
     from overread.learn import fit as fitting  # Keras comes in here
     from overread.learn.framework import natives_to
 
     inputs = np.asarray(inputs)
     nothing = (inputs[:0], known[:0])
-    from_a_start = {"features": frozen.fit, "fine-tuned": fine_tuned.fit}
+    from_a_start = {"features": frozen.fit, "fine-tuned": fine_tuned.fit, "pair": pair.fit_pair}
     how = partial(from_a_start[plan.network], groups=who) if plan.network in from_a_start else fitting.fit
     with natives_to(None):
         fitted = how(replace(plan, ensemble=1), training=(inputs, known), tuning=nothing, score=lambda z, t: float("nan"), checkpoint=checkpoint)  # fmt: skip
