@@ -304,5 +304,39 @@ def test_real_jpegs_of_every_folder_pass(shared_data: Path) -> None:
     assert len(files) > 100 and all(isinstance(r, Found) for p in files for r in scan(p))
 
 
+@pytest.mark.parametrize(
+    ("tags", "code", "said"),
+    [
+        ({270: "ImageJ=1.11a\nimages=5\nslices=5\n"}, "several-pages", "5 pictures in one page"),
+        ({270: '{"shape": [7, 8, 12], "truncated": true}'}, "several-pages", "7 pictures in one page"),
+        ({32997: 16}, "several-pages", "16 pictures in one page"),
+        ({270: "ImageJ=1.11a\nimages=1\n"}, "", ""),
+        ({270: '{"shape": [8, 12]}'}, "", ""),
+        ({270: "a CT of images=5"}, "", ""),
+    ],
+)
+def test_pictures_behind_one_another_in_a_page_are_not_lost_without_a_word(tags: dict, code: str, said: str) -> None:
+    raw = encoded(GREY, "tiff", tiffinfo=tags)
+    if not code:
+        assert read(raw).voxels.shape == (1, 8, 12)
+        return
+    with pytest.raises(UnreadableFile, match=said) as refusal:
+        read(raw)
+    assert refusal.value.code == code
+
+
+def test_channels_that_nobody_named_are_told_or_refused() -> None:
+    four = Pillow.fromarray(np.random.default_rng(0).integers(0, 256, (8, 12, 4)).astype(np.uint8), "RGBX")
+    image = read(encoded(four, "tiff"))
+    assert any("1 further channel of no said meaning left out" in note for note in image.notes)
+    assert np.array_equal(image.voxels[0], np.asarray(four)[..., :3])
+    two = encoded(Pillow.merge("LA", [Pillow.fromarray(GREY), Pillow.fromarray(GREY[::-1])]), "tiff")
+    assert any(code_of(note) == "alpha-dropped" for note in read(two).notes)  # said to be alpha
+    extra = struct.pack("<HHI", 338, 3, 1) + struct.pack("<HH", 2, 0)
+    assert two.count(extra) == 1
+    with pytest.raises(UnreadableFile, match="2 channels of grey"):
+        read(two.replace(extra, extra[:8] + bytes(4)))
+
+
 def test_every_kind_has_a_reader() -> None:
     assert {sniff(encoded(GREY, k)) for k in KINDS} == set(KINDS)

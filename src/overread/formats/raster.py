@@ -237,10 +237,10 @@ def _values(
         if "transparency" in picture.info:
             notes.append(noted("alpha-dropped", "a transparent grey value was taken as that grey"))
         return np.array(picture.convert("L")), (0.0, 255.0), notes
-    return _colour(picture, kind)
+    return _colour(picture, kind, said.unnamed if said else 0)
 
 
-def _colour(picture: Pillow.Image, kind: str) -> tuple[np.ndarray, tuple[float, float] | None, list[str]]:
+def _colour(picture: Pillow.Image, kind: str, unnamed: int) -> tuple[np.ndarray, tuple[float, float] | None, list[str]]:
     notes = []
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture, notes = _without_alpha(picture.convert("RGBA"))
@@ -254,6 +254,10 @@ def _colour(picture: Pillow.Image, kind: str) -> tuple[np.ndarray, tuple[float, 
             code="unsupported-format",
             expected="grey, RGB, RGBA, palette or CMYK",
             do="save it as RGB",
+        )
+    if unnamed:
+        notes.append(
+            noted("alpha-dropped", f"{unnamed} further channel{'s' * (unnamed > 1)} of no said meaning left out")
         )
     values = np.array(picture)
     values, note = one_channel(values, tolerance=_GREY_TOLERANCE if kind in ("jpeg", "webp") else 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import re
 import struct
 import warnings
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ from overread.domain import noted
 from overread.errors import UnreadableFile
 from overread.formats.limits import finite, smallest_integer
 
-_WIDTH, _LENGTH, _BITS, _PHOTOMETRIC, _SAMPLES, _FORMAT = 256, 257, 258, 262, 277, 339
+_WIDTH, _LENGTH, _BITS, _PHOTOMETRIC, _DESCRIPTION, _SAMPLES = 256, 257, 258, 262, 270, 277
+_EXTRA, _FORMAT, _DEPTH = 338, 339, 32997
 _FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 4: "undefined", 5: "complex", 6: "complex"}
 _COLOURS = {0: "grey (white is zero)", 1: "grey", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "CIELAB"}
 
@@ -35,6 +38,10 @@ class Numbers:
         Photometric Interpretation; 0 is white-is-zero.
     order : str
         "little-endian" or "big-endian".
+    planes : int
+        Pictures that lie behind one another in this page, as programs for microscopes write them; 1 in a plain TIFF.
+    unnamed : int
+        Samples beyond the colour's that are not said to be alpha.
 
     References
     ----------
@@ -46,6 +53,8 @@ class Numbers:
     kind: str
     photometric: int
     order: str = "little-endian"
+    planes: int = 1
+    unnamed: int = 0
 
     @property
     def grey(self) -> bool:
@@ -80,9 +89,27 @@ def numbers_of(raw: bytes) -> Numbers | None:
             return None
         kind = kinds.pop() if len(kinds) == 1 else "unknown"
         order = "big-endian" if raw[:2] == b"MM" else "little-endian"
-        return Numbers(max(int(b) for b in bits), samples, kind, int(tags.get(_PHOTOMETRIC, 0)), order)
+        colour = int(tags.get(_PHOTOMETRIC, 0))
+        named = sum(int(e) in (1, 2) for e in tags.get(_EXTRA, ()))
+        unnamed = max(0, samples - {2: 3, 5: 4, 6: 3, 8: 3}.get(colour, 1) - named)
+        return Numbers(max(int(b) for b in bits), samples, kind, colour, order, _planes(tags), unnamed)
     except (SyntaxError, OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error):
         return None
+
+
+def _planes(tags: ImageFileDirectory_v2) -> int:
+    """Return how many pictures one page holds by its depth, or by what ImageJ and tifffile write into its description."""
+    words = str(tags.get(_DESCRIPTION, ""))[:10_000]
+    shape = re.match(r'\{"shape": \[([\d, ]+)\]', words)
+    if words.startswith("ImageJ="):
+        found = re.search(r"^images=(\d{1,9})\s*$", words, re.MULTILINE)
+        behind = int(found[1]) if found else 1
+    elif shape and '"truncated": true' in words:
+        sizes = [int(n) for n in shape[1].split(",") if n.strip()]
+        behind = max(1, math.prod(sizes) // max(1, tags[_WIDTH] * tags[_LENGTH] * int(tags.get(_SAMPLES, 1))))
+    else:
+        behind = 1
+    return max(behind, int(tags.get(_DEPTH, 1)))
 
 
 def unsupported(said: Numbers) -> UnreadableFile:
@@ -103,8 +130,23 @@ def check_held(said: Numbers) -> None:
     Raises
     ------
     UnreadableFile
-        ``unsupported-format``: numbers below zero in colour; floating-point and signed numbers whose zero is white.
+        ``unsupported-format``: numbers below zero in colour; floating-point and signed numbers whose zero is white; a
+        second channel of grey that nobody named. ``several-pages``: pictures behind one another in one page.
     """
+    if said.planes > 1:
+        raise UnreadableFile(
+            f"a TIFF with {said.planes} pictures in one page, of which a reader of pictures sees the first",
+            code="several-pages",
+            expected="one",
+            do="save each as its own file, or the stack as NIfTI",
+        )
+    if said.unnamed and said.photometric in (0, 1):
+        raise UnreadableFile(
+            f"a TIFF of {said.samples} channels of grey",
+            code="unsupported-format",
+            expected="1, or an alpha channel that is said to be one",
+            do="save each channel as its own file",
+        )
     if said.kind != "unsigned" and (said.photometric != 1 or said.samples > 1):
         raise unsupported(said)
 
