@@ -235,3 +235,20 @@ def test_no_thousand_of_a_thousand_where_one_may_be_missed():
     assert "of 1,000 that it clears, more than 999 (986 to 1,000) are free of it" in said[0]
     certain = elsewhere({"prevalence": 0.05, "ppv": ppv, "npv": {**npv, "value": 1.0, "high": 1.0}})
     assert "about 1,000 (986 to 1,000) are free" in certain[0]  # the twin: none was missed
+
+
+@pytest.mark.parametrize(
+    ("lead", "said"),
+    [
+        (figure(0.05, 0.025, 0.089), "clearly above"),  # their own intervals overlap; they go together, image by image
+        (figure(0.05, -0.01, 0.11), "not clearly above"),
+        (figure(0.05, None, None), "not clearly above"),
+    ],
+)
+def test_the_headline_is_held_against_the_floor_image_by_image(lead, said):
+    how = {"sensitivity": figure(0.9, 0.85, 0.95), "specificity": figure(0.9, 0.85, 0.95)}
+    floor = {"nearest_thumbnail": {"mass": {"auroc": figure(0.85, 0.80, 0.90), "lead": lead}}}
+    line = headline(evaluation(**how, floors=floor))
+    assert f"That is {said} the best" in line and ("0.050 (0.025–0.089) less" in line) == (said == "clearly above")
+    without = {"nearest_thumbnail": {"mass": {"auroc": figure(0.85, 0.80, 0.90)}}}
+    assert "That is not clearly above" in headline(evaluation(**how, floors=without))

@@ -215,6 +215,17 @@ def test_what_is_referred_is_what_prediction_refers(evaluated):
     assert f"<td>{account['referred']} (" in (run / "report.html").read_text()
 
 
+def test_how_far_the_model_leads_a_floor_is_told_image_by_image(evaluated):
+    _, evaluation = evaluated
+    ours, floors = evaluation.metrics["labels"]["spot"]["auroc"]["value"], evaluation.metrics["floors"]
+    for name in ("logistic_thumbnails", "nearest_thumbnail"):
+        its = floors[name]["spot"]
+        assert its["lead"]["value"] == pytest.approx(ours - its["auroc"]["value"], abs=1e-9)
+        assert its["lead"]["low"] < its["lead"]["value"] < its["lead"]["high"]
+        assert its["lead"]["n_patients"] == its["auroc"]["n_patients"]
+    assert "lead" not in floors["majority"]["spot"]
+
+
 def test_every_table_tells_all_answered_and_referred(evaluated):
     """Referred cases are never dropped: model, floors and subgroups are told on the same three sets of images."""
     run, evaluation = evaluated

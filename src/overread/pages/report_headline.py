@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from overread.pages.plots import percent
+from overread.pages.plots import percent, told
 from overread.pages.report_words import FLOORS
 from overread.stats.frequency import outward
 
@@ -137,17 +137,23 @@ def _share(e: E, of: str) -> str:
 
 
 def _against_floor(evaluation: E, auroc: E) -> list[str]:
-    """Say how the AUROC stands against the best floor that learns."""
+    """Say how the AUROC stands against the best floor that learns: by their difference on the same images, where it was measured.
+
+    A page of an older run has none; there two intervals that overlap are called not clearly apart.
+    """
     there = [
-        (FLOORS[k], evaluation["floors"].get(k, {}).get(evaluation["name"], {}).get("auroc"))
+        (FLOORS[k], evaluation["floors"].get(k, {}).get(evaluation["name"], {}))
         for k in ("logistic_thumbnails", "nearest_thumbnail", "simple-cnn")
     ]
-    known = [(who, floor) for who, floor in there if floor and floor["value"] is not None]
+    known = [
+        (who, its["auroc"], its.get("lead")) for who, its in there if its.get("auroc", {}).get("value") is not None
+    ]
     if not known:
         return []
-    who, floor = max(known, key=lambda f: f[1]["value"])
-    if auroc["low"] > floor["high"]:
+    who, floor, lead = max(known, key=lambda f: f[1]["value"])
+    apart = "" if lead is None or lead["low"] is None else f", {told(lead)} less"
+    if auroc["low"] > floor["high"] if lead is None else (lead["low"] or 0.0) > 0:
         against = "clearly above"
     else:
         against = "not clearly above" if auroc["value"] > floor["value"] else "no better than"
-    return [f"That is {against} the best of the simple models on the same images ({who}: {floor['value']:.3f})."]
+    return [f"That is {against} the best of the simple models on the same images ({who}: {floor['value']:.3f}{apart})."]

@@ -102,7 +102,7 @@ def level_differences(c: Cases, other: np.ndarray, *, ordinal: bool) -> dict[str
     mine, call = _call(c), _call(its)
     every = np.ones(len(c.truth), bool)
     found = {
-        "auroc": _paired_auroc(c, its, k),
+        "auroc": auroc_apart(c, other),
         "accuracy": difference_share(c, mine == c.truth, call == c.truth, every),
     }
     if ordinal:
@@ -110,8 +110,17 @@ def level_differences(c: Cases, other: np.ndarray, *, ordinal: bool) -> dict[str
     return found
 
 
-def _paired_auroc(c: Cases, its: Cases, k: int) -> Estimate:
-    there = _levels_of(c, k)
+def auroc_apart(c: Cases, other: np.ndarray) -> Estimate:
+    """Return the mean AUROC of ``c.score`` less that of another model's probabilities (n, levels), paired over patients.
+
+    Examples
+    --------
+    >>> y = np.arange(90) % 3
+    >>> c = cases(y, np.random.default_rng(0).random((90, 3)) + np.eye(3)[y])
+    >>> auroc_apart(c, c.score).value
+    0.0
+    """
+    its, there = Cases(c.truth, np.asarray(other, float), c.patient, c.known), _levels_of(c, c.score.shape[1])
     if len(there) < 2:
         return c.undefined("one answer only")
     (value, pull), (other, other_pull) = _macro(c, there), _macro(its, there)

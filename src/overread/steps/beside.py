@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from overread.domain import Image, Recipe, Step, Study
+from overread.domain import Estimate, Image, Recipe, Step, Study
 from overread.errors import IntegrityError
 from overread.imaging import preprocess
 from overread.stats import calibration as calibrating
 from overread.stats import floors
+from overread.stats.claims import difference_auroc
+from overread.stats.levels_apart import auroc_apart, level_cases
+from overread.stats.resample import cases
 from overread.steps.progress import bar as moved_bar
 from overread.steps.progress import progress as bar
 from overread.steps.question import truth as truth_of
@@ -50,6 +53,7 @@ def floors_of(
     run: Path,
     *,
     why: Why | None = None,
+    ours: np.ndarray | None = None,
     tick: Callable[[], object],
     progress: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -57,7 +61,8 @@ def floors_of(
 
     What was found for the run's own testing cohort is kept, sealed, in ``floor.npz``, for when the training archive
     (``home``, with its ``studies``) is not here. ``tick`` is called ``4 × outputs`` times, as the figures come. With
-    ``why`` (what the model refers) each floor's figures have ``three_ways``, on the images that the model answers.
+    ``why`` (what the model refers) each floor's figures have ``three_ways``, on the images that the model answers; with
+    ``ours`` (its probabilities) a ``lead``: its AUROC less the floor's, paired over patients.
     """
     labels, other = how.task.labels, archive is not home
     calibration = scores.of("calibration")
@@ -95,7 +100,26 @@ def floors_of(
     for name, (probability, limits) in said.items() if why else ():
         for label, parts in ways(how, testing, probability, why or {}, thresholds=limits).items():
             told[name][label]["three_ways"] = parts
+    for name in [name for name in said if ours is not None and name != "majority"]:
+        for label, lead in leads(how, testing, ours, said[name][0]).items():
+            told[name][label]["lead"] = lead
     return told, beside
+
+
+def leads(how: Question, testing: Scores, ours: np.ndarray, its: np.ndarray) -> dict[str, Estimate]:
+    """Return by how much the model's AUROC lies above a floor's, by label, on the same cases and paired over patients.
+
+    Of a label with several levels it is the mean AUROC's. Two intervals that overlap do not say that neither is better.
+    """
+    who = testing.patients
+    if how.levels:
+        c, other = (level_cases(testing.truth, p, who) for p in (ours, its))
+        return {how.task.name: auroc_apart(c, other.score)}
+    pairs = {
+        label: tuple(cases(testing.truth[:, j], p[:, j], who) for p in (ours, its))
+        for j, label in enumerate(how.task.labels)
+    }
+    return {label: difference_auroc(c, other.score) for label, (c, other) in pairs.items()}
 
 
 def _fitted(

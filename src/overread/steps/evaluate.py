@@ -256,6 +256,7 @@ def _figures(
             how,
             trained.run,
             why=why,
+            ours=probability,
             tick=meter.update,
             progress=progress,
         )
