@@ -70,7 +70,7 @@ def numbers_of(raw: bytes) -> Numbers | None:
     >>> from PIL import Image
     >>> out = io.BytesIO(); Image.new("I;16", (9, 9)).save(out, "tiff")
     >>> numbers_of(out.getvalue())
-    Numbers(bits=16, samples=1, kind='unsigned', photometric=1, order='little-endian')
+    Numbers(bits=16, samples=1, kind='unsigned', photometric=1, order='little-endian', planes=1, unnamed=0)
     """
     head = raw[: 16 if raw[2:4] in (b"+\0", b"\0+") else 8]
     try:
