@@ -52,3 +52,18 @@ def test_without_the_private_header_it_is_refused_by_name(example: bytes) -> Non
     assert isinstance(refused, Refused)
     assert refused.code == "mosaic"
     assert "896 × 896" in refused.reason
+
+
+def test_slices_that_are_laid_their_thickness_apart_are_told(example: bytes) -> None:
+    ds = pydicom.dcmread(io.BytesIO(example))
+    (whole,) = read_series([("a", example)])
+    assert all("thickness" not in note for note in whole.image.notes)
+    between, thickness = float(ds.SpacingBetweenSlices), float(ds.SliceThickness)
+    del ds.SpacingBetweenSlices
+    out = io.BytesIO()
+    ds.save_as(out)
+    (found,) = read_series([("a", out.getvalue())])
+    assert found.image.geometry.spacing_mm[0] == pytest.approx(thickness)
+    assert thickness != between
+    (note,) = (n for n in found.image.notes if code_of(n) == "mosaic-divided")
+    assert f"their thickness of {thickness:.2f} mm apart" in note

@@ -20,6 +20,7 @@ from overread.formats.deid import image_classes, kept
 from overread.formats.pixels import transfer_syntax
 from overread.formats.terms import has_terms, is_term
 from overread.formats.traces import traces
+from overread.formats.views import contradictions
 
 ATTRIBUTES = (
     "BodyPartExamined",
@@ -69,7 +70,7 @@ class Facts:
     strata : dict of str to str
         The groups a result may be broken down by: sex, age band, scanner, view, side, presentation, implant.
     notes : tuple of str
-        What was left out because it might identify; where a mammogram's header contradicts itself.
+        What was left out because it might identify; where the header contradicts itself on side or view.
     """
 
     modality: str
@@ -122,6 +123,8 @@ def facts(datasets: Sequence[Dataset]) -> Facts:
         said, doubts = breast(ds)
         found |= said
         notes += doubts
+    else:
+        notes += contradictions(ds)
     notes += _one_side(datasets, found) + _intent(ds, found)
     return Facts(modality, found, _strata(ds, found), tuple(notes))
 

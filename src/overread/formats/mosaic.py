@@ -66,11 +66,10 @@ def split(ds: Dataset, voxels: np.ndarray, plane: Plane) -> tuple[np.ndarray, np
     normal = geometry.normal(orientation)
     step = normal * plane.thickness * np.sign(normal @ forwards)
     affine = geometry.plane_affine(corner, orientation=orientation, pixel_spacing_mm=spacing, slice_step_mm=step)
-    return (
-        np.ascontiguousarray(slices),
-        affine,
-        noted("mosaic-divided", f"a Siemens mosaic was divided into its {count} slices"),
-    )
+    said = f"a Siemens mosaic was divided into its {count} slices"
+    if plane.spacing_between is None:
+        said += f"; Spacing Between Slices is missing, and they were laid their thickness of {plane.thickness:.2f} mm apart: a gap is not known"
+    return np.ascontiguousarray(slices), affine, noted("mosaic-divided", said)
 
 
 def _csa(ds: Dataset) -> tuple[int, np.ndarray]:

@@ -114,4 +114,6 @@ def is_term(keyword: str, value: str) -> bool:
         return all(part in _ANATOMY for part in re.split(r"[ _/&+,.-]+", word) if part) and bool(word)
     if keyword == "Manufacturer":
         return all(part in _MAKERS for part in re.split(r"[ _,.]+", word) if part) and bool(word)
+    if keyword == "FieldOfViewRotation" and re.fullmatch(r"\d{1,3}\.0*", word):  # a decimal string: 90 or 90.0
+        word = word.partition(".")[0]
     return word in _ONE_OF.get(keyword, frozenset())
