@@ -170,3 +170,14 @@ def test_another_prevalence_and_a_published_figure_are_told_when_asked(runs, tmp
 def test_what_cannot_be_asked_is_refused_before_anything_is_read(wrong):
     with pytest.raises(OverreadError, match="share between 0 and 1"):
         check_questions(wrong.get("prevalence"), wrong.get("published", {}))
+
+
+def test_one_model_under_two_names_is_refused(runs, tmp_path):
+    shutil.copytree(runs[0], tmp_path / "copy")
+    reads = (runs[0] / READS).read_bytes() if (runs[0] / READS).is_file() else b""
+    with pytest.raises(RunError, match="which are one model"):
+        compare(runs[0], runs[1], tmp_path / "copy", now=NOW)
+    with pytest.raises(RunError, match="leave the copy out"):
+        compare(tmp_path / "copy", runs[0], now=NOW)
+    assert ((runs[0] / READS).read_bytes() if (runs[0] / READS).is_file() else b"") == reads  # nothing was read for it
+    assert compare(*runs[:2], now=NOW).runs  # the twin: two models are compared

@@ -114,7 +114,7 @@ def compare(
     Raises
     ------
     RunError
-        For fewer than two runs, a run named twice, other labels, or testing cohorts without a common image.
+        For fewer than two runs, a run named twice or copied, other labels, or testing cohorts without a common image.
     IntegrityError
         For a run of which a file, a figure or the journal of reads was touched.
     """
@@ -124,6 +124,7 @@ def compare(
         twice = next(str(run) for k, run in enumerate(runs) if _place(run) in map(_place, runs[:k]))
         raise RunError(f"{twice} named twice", expected="each run once", do="name another run to hold it against")
     read = [_Read(Path(run)) for run in runs]
+    _refuse_copies(read)
     task = read[0].task
     label = label or (task.name if read[0].levels else task.labels[0])
     for one in read:
@@ -215,6 +216,20 @@ class _Read:
         j = self.task.labels.index(label)
         c = cases(part.truth[:, j], self.calibration.probabilities(part.logits)[:, j], part.patients)
         return c, c.score >= self.points[label]["threshold"]
+
+
+def _refuse_copies(read: Sequence[_Read]) -> None:
+    """Raise where one model stands under two names: its interval against itself says nothing, and it counts as two seeds."""
+    first: dict[tuple[str, str], Path] = {}
+    for one in read:
+        key = (model_of(one.run), read_json(one.run / "manifest.json")["files"]["scores.csv"])
+        if key in first:
+            raise RunError(
+                f"{one.run} and {first[key]}, which are one model: the same weights, calibration and scores",
+                expected="runs that were trained each on its own",
+                do="leave the copy out",
+            )
+        first[key] = one.run
 
 
 def _notes(read: Sequence[_Read], common: Sequence) -> tuple[str, ...]:
