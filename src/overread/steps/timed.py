@@ -181,9 +181,8 @@ def _networks(chosen: planning.Plan, wanted: Wanted, each: float, most: int) -> 
         return chosen
     usable = wanted.left - plan_budget.KEPT_BACK * wanted.budget
     fit_in = max(1, min(plan_budget.MOST_NETWORKS, max(1, most), 1 + int(usable / max(each, 1e-3))))
-    reason = (
-        f"{fit_in} networks, which differ by their seed only: one takes {each:.0f} s and {wanted.left:.0f} s are left"
-    )
+    told = "one network" if fit_in == 1 else f"{fit_in} networks, which differ by their seed only"
+    reason = f"{told}: one takes {each:.0f} s and {max(0, wanted.left):.0f} s are left"
     return planning.changed(chosen, "ensemble", reason, networks=fit_in, rule="as many as the budget allows")
 
 
