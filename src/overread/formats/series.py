@@ -337,6 +337,7 @@ def _of_frames(file: _File, pixels: Pixels, part: Part) -> Put:
 
 def _found(files: list[_File], put: Put) -> Found:
     ds, pixels, notes, voxels = files[0].ds, put.pixels, list(put.notes), put.voxels
+    check_place(put.affine, put.spacing)
     if voxels.ndim == 4:
         voxels, note = one_channel(voxels, tolerance=0)
         notes += [noted("colour-to-grey", note)] if note else []
@@ -352,7 +353,6 @@ def _found(files: list[_File], put: Put) -> Found:
     if pixels.padding is not None:
         attributes["PixelPadding"] = "\\".join(f"{v:g}" for v in pixels.padding)
     affine = put.affine
-    check_place(affine, put.spacing)
     image = Image(
         np.ascontiguousarray(voxels),
         unit=pixels.unit,
