@@ -16,8 +16,9 @@ from overread.domain import Study, Task
 from overread.errors import CohortError, RunError
 from overread.learn.gate import Rows
 from overread.learn.predict import Model
-from overread.stats.exchangeability import one_each
+from overread.stats.exchangeability import named, one_each
 from overread.steps import elsewhere, leakage
+from overread.steps.agreed import disagreeing
 from overread.steps.progress import progress as bar
 from overread.steps.question import columns, never_learned
 from overread.steps.question import truth as truth_of
@@ -69,8 +70,9 @@ class Measured:
 
 
 def own_cohort(trained: Trained, home: Archive | None, studies: Mapping[str, Study]) -> Measured:
-    """Return the run's own testing cohort, whose scores `train` kept."""
-    warnings = (*trained.split.warnings, *leakage.warnings(trained.certificate), *trained.warnings)
+    """Return the run's own testing cohort, whose scores `train` kept, with the answers of then."""
+    changed = disagreeing(trained.scores, studies, trained.task) if home else []
+    warnings = (*changed, *trained.split.warnings, *leakage.warnings(trained.certificate), *trained.warnings)
     told = warnings if home else (*warnings, GONE)
     return Measured(home, studies, trained.scores.of("testing"), trained.certificate, told)
 
@@ -166,4 +168,4 @@ def alike(model: Model, testing: Scores, rows: Mapping[str, Rows]) -> dict[str, 
     """Return whether the images of another archive come as the calibration cohort's did; empty where too few to say."""
     each = one_each(testing.patients, [entry[1] for entry in testing.entries])
     found = [rows[testing.entries[i][1]] for i in each if testing.entries[i][1] in rows]
-    return (model.gate.compared(found) if model.gate is not None else None) or {}
+    return (model.gate.compared(found, of=named(testing.patients)) if model.gate is not None else None) or {}

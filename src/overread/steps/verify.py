@@ -11,6 +11,7 @@ from overread.domain.canonical import plain
 from overread.errors import NothingToDo
 from overread.learn.predict import Model
 from overread.steps import reads
+from overread.steps.agreed import agreed
 from overread.steps.collected import counted_of, cut_short
 from overread.steps.printed import check_pages
 from overread.steps.progress import bar
@@ -200,8 +201,8 @@ def check_run(path: Path) -> VerifiedRun:
 
 
 def _with_pages(path: Path, found: VerifiedRun) -> VerifiedRun:
-    """Return what was found of a run, its pages compared, too; `overread report` does not ask for that: it writes them anew."""
-    return replace(found, notes=(*found.notes, *check_pages(path)))
+    """Return what was found of a run, its pages and its archive's answers compared, too; `overread report` does not ask for that."""
+    return replace(found, notes=(*found.notes, *check_pages(path), *agreed(path)))
 
 
 def _archive(path: Path, *, show: bool) -> VerifiedArchive:
