@@ -172,12 +172,12 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_read(wrong):
         check_questions(wrong.get("prevalence"), wrong.get("published", {}))
 
 
-def test_one_model_under_two_names_is_refused(runs, tmp_path):
+def test_one_model_under_two_names_counts_once_and_differs_by_nothing(runs, tmp_path):
     shutil.copytree(runs[0], tmp_path / "copy")
-    reads = (runs[0] / READS).read_bytes() if (runs[0] / READS).is_file() else b""
-    with pytest.raises(RunError, match="which are one model"):
-        compare(runs[0], runs[1], tmp_path / "copy", now=NOW)
-    with pytest.raises(RunError, match="leave the copy out"):
-        compare(tmp_path / "copy", runs[0], now=NOW)
-    assert ((runs[0] / READS).read_bytes() if (runs[0] / READS).is_file() else b"") == reads  # nothing was read for it
-    assert compare(*runs[:2], now=NOW).runs  # the twin: two models are compared
+    told = compare(runs[0], runs[1], tmp_path / "copy", now=NOW)
+    assert any("copy is" in note and "counts once" in note for note in told.notes)
+    assert told.spread["seeds"] == 2 and "over 3 runs" not in str(told) and "AUROC over" not in str(told)
+    assert all((e.value, e.low, e.high) == (0, 0, 0) for e in told.differences[1].values())
+    twin = compare(*runs, now=NOW)  # hardly another one, but another one
+    assert twin.spread["seeds"] == 3 and "AUROC over 3 runs" in str(twin)
+    assert not any("counts once" in note for note in twin.notes) and twin.differences[1]["auroc"].low < 0

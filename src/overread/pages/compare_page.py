@@ -53,7 +53,7 @@ def render_compare(comparison: Mapping[str, Any], *, overread: str) -> str:
             for run, d in zip(runs[1:], comparison["differences"], strict=True)
             if "auroc" in d
         ],
-        "spread": comparison["spread"] if len(runs) > 2 else None,
+        "spread": comparison["spread"] if comparison["spread"].get("seeds", 0) > 2 else None,
         "notes": comparison["notes"],
     }  # fmt: skip
     return filled("compare.html", page)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -47,7 +47,7 @@ class Comparison:
     differences : tuple of mapping
         One a run but the first: figure → Estimate of (this run − the first), paired.
     spread : mapping
-        Mean, standard deviation, lowest and highest AUROC over the runs; of meaning where they differ by seed alone.
+        Mean, standard deviation, lowest and highest AUROC over the runs, a copy of one counted once; of meaning where they differ by seed alone.
     notes : tuple of str
     page : Path or None
         Where the page was written.
@@ -77,7 +77,7 @@ class Comparison:
             if k:
                 gaps = "  ".join(f"{name} {_signed(e)}" for name, e in self.differences[k - 1].items())
                 lines.append(f"  {'against the first':<{wide}}  {gaps}")
-        if len(self.runs) > 2:
+        if self.spread["seeds"] > 2:
             lines.append(
                 f"AUROC over {self.spread['seeds']} runs: {self.spread['mean']:.3f} ± {self.spread['sd']:.3f} "
                 f"(lowest {self.spread['low']:.3f}, highest {self.spread['high']:.3f})"
@@ -114,7 +114,7 @@ def compare(
     Raises
     ------
     RunError
-        For fewer than two runs, a run named twice or copied, other labels, or testing cohorts without a common image.
+        For fewer than two runs, a run named twice, other labels, or testing cohorts without a common image.
     IntegrityError
         For a run of which a file, a figure or the journal of reads was touched.
     """
@@ -124,7 +124,7 @@ def compare(
         twice = next(str(run) for k, run in enumerate(runs) if _place(run) in map(_place, runs[:k]))
         raise RunError(f"{twice} named twice", expected="each run once", do="name another run to hold it against")
     read = [_Read(Path(run)) for run in runs]
-    _refuse_copies(read)
+    copies = _copies(read)
     task = read[0].task
     label = label or (task.name if read[0].levels else task.labels[0])
     for one in read:
@@ -143,7 +143,11 @@ def compare(
     common = sorted(set.intersection(*({(e[1], e[2]) for e in one.testing.entries} for one in read)))
     if not common:
         raise RunError("testing cohorts without a common image", expected="the same split", do="train with one seed")
-    notes = (*_notes(read, common), *_counted(read, now or datetime.now().astimezone()))
+    same = [
+        f"{runs[k]} is {runs[first]} under another name: the same weights, calibration and scores; it counts once"
+        for k, first in copies.items()
+    ]
+    notes = (*_notes(read, common), *same, *_counted(read, now or datetime.now().astimezone()))
     ordinal = task.kind == "ordinal"
     parts = [one.cases(label, common) for one in read]
     if any(not np.array_equal(part[0].truth, parts[0][0].truth) for part in parts[1:]):
@@ -161,6 +165,8 @@ def compare(
                     if call is None
                     else _against(c, call, first, its)
                 )
+                if copies.get(k) == 0:
+                    differences[-1] = _nothing(differences[-1])
                 line.update()
     first = parts[0][0]
     found = Comparison(
@@ -170,7 +176,7 @@ def compare(
         patients=first.patients if first.known else None,
         figures=tuple(figures),
         differences=tuple(differences),
-        spread=claims.spread([f["auroc"].value for f in figures]),
+        spread=claims.spread([f["auroc"].value for k, f in enumerate(figures) if k not in copies]),
         notes=notes,
     )
     if out is None:
@@ -218,18 +224,21 @@ class _Read:
         return c, c.score >= self.points[label]["threshold"]
 
 
-def _refuse_copies(read: Sequence[_Read]) -> None:
-    """Raise where one model stands under two names: its interval against itself says nothing, and it counts as two seeds."""
-    first: dict[tuple[str, str], Path] = {}
-    for one in read:
+def _copies(read: Sequence[_Read]) -> dict[int, int]:
+    """Return which runs are an earlier one under another name: the same weights, calibration and scores."""
+    first: dict[tuple[str, str], int] = {}
+    found = {}
+    for k, one in enumerate(read):
         key = (model_of(one.run), read_json(one.run / "manifest.json")["files"]["scores.csv"])
-        if key in first:
-            raise RunError(
-                f"{one.run} and {first[key]}, which are one model: the same weights, calibration and scores",
-                expected="runs that were trained each on its own",
-                do="leave the copy out",
-            )
-        first[key] = one.run
+        if first.setdefault(key, k) != k:
+            found[k] = first[key]
+    return found
+
+
+def _nothing(differences: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Return the differences of a model from itself: nothing, whoever the patients are."""
+    told = "one model under two names: no difference"
+    return {name: replace(e, value=0.0, low=0.0, high=0.0, method=told) for name, e in differences.items()}
 
 
 def _notes(read: Sequence[_Read], common: Sequence) -> tuple[str, ...]:
