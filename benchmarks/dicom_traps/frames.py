@@ -270,6 +270,33 @@ def tomosynthesis_flipped(folder: Path) -> Case:
     return _one(ds, folder, whole, stored, topic=_TURNED, may_refuse=True)
 
 
+def tomosynthesis_placed(folder: Path) -> Case:
+    """The same breast, and each plane says where it lies, as the object's definition wants: it hangs as a single film does."""
+    planes = np.stack([scene.film() - 20 * n for n in range(4)])
+    ds = _mammogram("tomosynthesis placed", TOMOSYNTHESIS)
+    writing.pixels(ds, planes[:, :, ::-1])
+    ds.PatientOrientation = ["A", "F"]
+    groups = []
+    for n in range(4):
+        position, orientation, measures, group = Dataset(), Dataset(), Dataset(), Dataset()
+        position.ImagePositionPatient, orientation.ImageOrientationPatient = [float(n), 0.0, 0.0], [0, -1, 0, 0, 0, -1]
+        measures.PixelSpacing, measures.SliceThickness = ["0.2", "0.15"], "1"
+        group.PlanePositionSequence, group.PlaneOrientationSequence = Sequence([position]), Sequence([orientation])
+        group.PixelMeasuresSequence = Sequence([measures])
+        groups.append(group)
+    ds.PerFrameFunctionalGroupsSequence = Sequence(groups)
+    whole, stored = Piece(planes.astype(float)), Piece(planes[:, :, ::-1].astype(float), told=_TURNED)
+    return _one(ds, folder, whole, stored, topic=_TURNED, may_refuse=True)
+
+
+def film_of_two_sides(folder: Path) -> Case:
+    """A film whose image is of the left (Image Laterality) and whose series is of the right (Laterality): one of the two is wrong."""
+    ds = _film("two sides")
+    ds.ImageLaterality, ds.Laterality = "L", "R"
+    told = r"(?i)laterality"
+    return _one(ds, folder, Piece(scene.film(), told=told), topic=told, may_refuse=True)
+
+
 def for_processing_by_class(folder: Path) -> Case:
     """Raw detector counts that only the kind of object (SOP Class) names so: the word FOR PROCESSING is left out."""
     ds = _mammogram("raw by class", MG_RAW)
@@ -330,6 +357,8 @@ TRAPS = (
     mammogram_side,
     mammogram_flipped,
     tomosynthesis_flipped,
+    tomosynthesis_placed,
+    film_of_two_sides,
     for_processing,
     for_processing_by_class,
     processing_and_presentation,

@@ -200,7 +200,7 @@ def modality_lut(folder: Path) -> Case:
     return _case(ds, folder, Piece(table[scene.film()].astype(float)), topic="(?i)modality lut", may_refuse=True)
 
 
-def _pet(name: str) -> tuple[Dataset, np.ndarray]:
+def pet(name: str) -> tuple[Dataset, np.ndarray]:
     """A PET slice in Bq/mL: 70 kg, 370 MBq of fluorine-18 one hour before the scan."""
     ds = writing.header(PET, "PT", name)
     writing.place(ds, scene.placed(shape=SMALL), 0)
@@ -216,44 +216,46 @@ def _pet(name: str) -> tuple[Dataset, np.ndarray]:
     return ds, scene.film() * 10.0
 
 
-def _suv(activity: np.ndarray, waited: float) -> Piece:
+def uptake(activity: np.ndarray, waited: float) -> Piece:
     suv = activity * 70_000 / (370e6 * 0.5 ** (waited / 6586.2))
     return Piece(suv, tolerance=1e-4 * float(suv.max()), units=("SUVbw", "SUV"))
 
 
 def pet_suv(folder: Path) -> Case:
     """Bq/mL depends on dose and weight; SUV needs the dose decayed to the scan: forgetting that is a third too low."""
-    ds, activity = _pet("pet")
-    return _case(ds, folder, _suv(activity, 3600), Piece(activity, units=("Bq/mL", "BQML")), topic="(?i)suv|pet")
+    ds, activity = pet("pet")
+    return _case(ds, folder, uptake(activity, 3600), Piece(activity, units=("Bq/mL", "BQML")), topic="(?i)suv|pet")
 
 
 def pet_without_weight(folder: Path) -> Case:
     """Without a weight there is no SUV; a default of 70 kg would be a made-up uptake."""
-    ds, activity = _pet("pet no weight")
+    ds, activity = pet("pet no weight")
     ds.PatientWeight = ""
     return _case(ds, folder, Piece(activity, units=("Bq/mL", "BQML", "stored")), topic="(?i)weight", may_refuse=True)
 
 
 def pet_injected_late(folder: Path) -> Case:
     """A dynamic scan begins 15 s before the injection: "injected the day before" makes every uptake 8,900 times too high."""
-    ds, activity = _pet("pet dynamic")
+    ds, activity = pet("pet dynamic")
     ds.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartTime = "101515"
-    return _case(ds, folder, _suv(activity, -15), Piece(activity, units=("Bq/mL", "BQML")), topic="(?i)suv|pet|inject")
+    return _case(
+        ds, folder, uptake(activity, -15), Piece(activity, units=("Bq/mL", "BQML")), topic="(?i)suv|pet|inject"
+    )
 
 
 def pet_time_zone(folder: Path) -> Case:
     """Injected at 8:45 UTC, scanned at 10:15 in a zone an hour east of it: half an hour, not an hour and a half."""
-    ds, activity = _pet("pet zone")
+    ds, activity = pet("pet zone")
     ds.TimezoneOffsetFromUTC = "+0100"
     drug = ds.RadiopharmaceuticalInformationSequence[0]
     del drug.RadiopharmaceuticalStartTime
     drug.RadiopharmaceuticalStartDateTime = "20200102084500+0000"
-    return _case(ds, folder, _suv(activity, 1800), Piece(activity, units=("Bq/mL", "BQML")), topic="(?i)suv|pet|zone")
+    return _case(ds, folder, uptake(activity, 1800), Piece(activity, units=("Bq/mL", "BQML")), topic="(?i)suv|pet|zone")
 
 
 def pet_half_life_in_minutes(folder: Path) -> Case:
     """A half life of 109.77 "seconds" is that of fluorine-18 in minutes: decayed by it, uptake is 270 times too high."""
-    ds, activity = _pet("pet minutes")
+    ds, activity = pet("pet minutes")
     drug = ds.RadiopharmaceuticalInformationSequence[0]
     drug.RadiopharmaceuticalStartTime, drug.RadionuclideHalfLife = "100000", "109.77"
     return _case(ds, folder, Piece(activity, units=("Bq/mL", "BQML")), topic="(?i)half.?life", may_refuse=True)
@@ -261,7 +263,7 @@ def pet_half_life_in_minutes(folder: Path) -> Case:
 
 def pet_counts(folder: Path) -> Case:
     """Some PET series hold counts (Units CNTS); they are neither Bq/mL nor SUV."""
-    ds, activity = _pet("pet counts")
+    ds, activity = pet("pet counts")
     ds.Units = "CNTS"
     return _case(
         ds, folder, Piece(activity, units=("counts", "CNTS", "stored")), topic="(?i)count|CNTS", may_refuse=True
