@@ -88,7 +88,9 @@ def test_the_gate_is_answered_by_patient(gate, said):
     account = {"all": 200, "reasons": {"unlike": 12}}
     task = {"kind": "binary", "labels": ["spot"]}
     known = {"name": "spot", "task": task, "labels": {"spot": {"three_way": account}}, "gate": gate}
-    assert said in words.gate(known)
+    assert said in words.gate({**known, "split": {"unit": "patient"}})
+    nobody = words.gate({**known, "split": {"unit": "study"}})
+    assert "patients" not in nobody.replace("patients unknown", "") and "by patient" not in nobody
 
 
 @pytest.mark.parametrize(

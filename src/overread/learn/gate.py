@@ -67,8 +67,8 @@ class Gate:
         """Return which distance is too large for one image's `rows`; empty when none is."""
         return next((kind for kind, like in self.known.items() if like.distance(row[kind])[0] > like.limit), "")
 
-    def compared(self, found: Sequence[Rows]) -> dict[str, Any] | None:
-        """Return whether a batch of images, one a patient, comes as the calibration cohort's did.
+    def compared(self, found: Sequence[Rows], *, of: str = "patients") -> dict[str, Any] | None:
+        """Return whether a batch of images, one of each ``of``, comes as the calibration cohort's did.
 
         See `overread.stats.exchangeability.compared`; None where there are too few to say.
         """
@@ -76,7 +76,7 @@ class Gate:
         if not found:
             return None
         moved = {kind: self.known[kind].moved(np.stack([row[kind] for row in found])) for kind in held}
-        return exchangeability.compared(held, moved)
+        return exchangeability.compared(held, moved, of=of)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what has to be kept in ``gate.npz``."""

@@ -11,7 +11,7 @@ from typing import Any
 from overread.pages import checklist_training as about
 from overread.pages.plots import percent, told
 from overread.pages.report_groups import none_because
-from overread.pages.report_words import times
+from overread.pages.report_words import people, times
 from overread.pages.section_corruptions import in_words
 
 E = Mapping[str, Any]
@@ -237,9 +237,10 @@ def gate(e: E) -> str:
     known = e.get("gate") or {}
     promised, promise = known.get("promised"), ""  # None: an earlier version promised nothing
     if promised is not None:
-        whom = f"the {known['patients']:,} patients of calibration"
+        of = people(e)
+        whom = f"the {known['patients']:,} {of} of calibration"
         promise = (
-            f", limits by patient: of new patients like {whom} at most {percent(promised, 1)} have an image refused"
+            f", limits by {'patient' if of == 'patients' else 'case'}: of new {of.split()[0]} like {whom} at most {percent(promised, 1)} have an image refused"
             if any(limit is not None for limit in known["limits"].values())
             else f", without a limit: {whom} are too few to learn one from"
         )

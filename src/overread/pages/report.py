@@ -19,6 +19,7 @@ from overread.pages.report_labels import HONESTY, alarms, label_part, levels_par
 from overread.pages.report_words import ALWAYS_LIMITS, COUNTED_BY_IMAGE, OTHER_ARCHIVE, SAME_SOURCE, USES, reads_told
 from overread.pages.sections import sections_of
 from overread.pages.template import filled
+from overread.stats.exchangeability import in_words
 
 FEW_LABELS = 3
 """Of more labels than this the curves are folded away, and a table tells of all of them first."""
@@ -53,7 +54,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "split_told": _split_told(evaluation),
         "flow_told": _flow_told(evaluation),
         "reads_told": reads_told(evaluation),
-        "alike_told": _alike_told(evaluation.get("exchangeability")),
+        "alike_told": _alike_told(evaluation),
         "unit_told": f"{whose(evaluation['unit']['images'], evaluation['unit']['patients'])}, counted by image",
         "cohorts": _cohorts(evaluation),
         "cohort_names": list(evaluation["cohorts"]),
@@ -148,8 +149,9 @@ def _title(evaluation: Mapping[str, Any]) -> str:
     return f"How well does a model read {task['name'].replace(',', ', ')}{where}?"
 
 
-def _alike_told(found: Mapping[str, Any] | None) -> str:
+def _alike_told(evaluation: Mapping[str, Any]) -> str:
     """Say whether testing images come as the calibration cohort's did, which every promise made there rests on."""
+    found = evaluation.get("exchangeability")
     if not found:
         return ""
     if found["alarm"]:
@@ -157,7 +159,9 @@ def _alike_told(found: Mapping[str, Any] | None) -> str:
         return (
             f"Tested against the calibration cohort: these images come otherwise ({p}). What that means stands on top."
         )
-    return f"Tested against the calibration cohort: {found['in_words']}."
+    known = evaluation["unit"]["patients"] is not None
+    told_so = in_words(found, of="patients" if known else "cases (patients unknown)")
+    return f"Tested against the calibration cohort: {told_so}."
 
 
 def _with_overlaps(evaluation: Mapping[str, Any]) -> str:
@@ -210,7 +214,10 @@ def _split_told(evaluation: Mapping[str, Any]) -> str:
             f"What follows is of the archive that the run was trained on, which was divided {unit} ({split['source']})."
         )
     both = split["overlap"]
-    shared = ", ".join(f"{both[k]:,} {k}" for k in ("patients", "studies", "images"))
+    counted = ("patients", "studies", "images") if split["unit"] == "patient" else ("studies", "images")
+    shared = ", ".join(f"{both[k]:,} {k}" for k in counted)
+    if len(counted) < 3:
+        shared += "; of patients nobody can say, as they are unknown"
     return f"Divided {unit} ({split['source']}). In more than one cohort: {shared} (counted, not assumed)."
 
 

@@ -59,7 +59,11 @@ def methods(figures: Mapping[str, Any]) -> str:
         if key in figures and figures[key].get("method"):
             by_method.setdefault(figures[key]["method"], []).append(words)
     told_so = "; ".join(f"{method}: {', '.join(words)}" for method, words in by_method.items())
-    return f"How the intervals were found: {told_so}. Patients bear witness, not images."
+    known = all(figures[key].get("n_patients") is not None for key, _, _ in FIGURES if key in figures)
+    witness = "Patients bear witness, not images."
+    if not known:
+        witness = "Not all patients are known: where one is not, each study, or each image, counts as one."
+    return f"How the intervals were found: {told_so}. {witness}"
 
 
 def seeds(evaluation: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from overread.pages.plots import percent, told
 from overread.pages.precision import precision
 from overread.pages.report_promise import gate_told, kept, promise, sensitivity_told
 from overread.pages.report_sets import broken, sets_told
+from overread.pages.report_words import people
 from overread.stats.frequency import outward
 from overread.stats.referral import REASONS
 
@@ -46,8 +47,10 @@ def label_part(evaluation: E, label: str) -> dict[str, Any]:
         "point": f"Threshold {point['threshold']:.3f}: {point['rule']}. {promise(point, figures)}",
         "natural": [*natural(figures), *odds(figures), *elsewhere(evaluation.get("at_prevalence", {}).get(label))],
         "confusion": {k: f"{counts[k]:,}" for k in ("tp", "fp", "fn", "tn")},
-        "three_way": three_way(figures["three_way"], figures.get("three_ways"), evaluation.get("gate")),
-        "sets": sets_told(evaluation.get("sets", {}).get(label)),
+        "three_way": three_way(
+            figures["three_way"], figures.get("three_ways"), evaluation.get("gate"), whom=people(evaluation)
+        ),
+        "sets": sets_told(evaluation.get("sets", {}).get(label), whom=people(evaluation)),
         "calibrated": calibrated(evaluation, evaluation["task"]["labels"].index(label)),
         "honest": honest(figures),
         "plots": curves(evaluation, label),
@@ -77,9 +80,11 @@ def levels_part(evaluation: E) -> list[dict[str, Any]]:
             "table": overview(evaluation, "level"),
             "matrix": matrix,
             "three_way": three_way(
-                *(evaluation["labels"][name].get(key) for key in ("three_way", "three_ways")), evaluation.get("gate")
+                *(evaluation["labels"][name].get(key) for key in ("three_way", "three_ways")),
+                evaluation.get("gate"),
+                whom=people(evaluation),
             ),
-            "sets": sets_told(evaluation.get("sets", {}).get(name)),
+            "sets": sets_told(evaluation.get("sets", {}).get(name), whom=people(evaluation)),
             "calibrated": calibrated(evaluation, 0),
             "honest": [],
             "confusion": None,
@@ -304,7 +309,7 @@ def _of(e: E | None) -> str:
     return "–" if e is None else told(e) if e["n"] else "no image"
 
 
-def three_way(account: E, parts: E | None = None, gate: E | None = None) -> dict[str, Any]:
+def three_way(account: E, parts: E | None = None, gate: E | None = None, *, whom: str = "patients") -> dict[str, Any]:
     """Return the table that says what is answered, what is referred and why, and how good the calls are of each.
 
     Parameters
@@ -315,6 +320,8 @@ def three_way(account: E, parts: E | None = None, gate: E | None = None) -> dict
         From `overread.steps.ways`: the figures of all, answered and referred images. Without it those of the answered.
     gate : mapping, optional
         From `overread.learn.gate.Gate.told`: what the gate promises.
+    whom : str
+        Of whom: patients, or cases where not all of them are known.
     """
 
     def part(number: int) -> str:
@@ -341,7 +348,7 @@ def three_way(account: E, parts: E | None = None, gate: E | None = None) -> dict
         "caption": f"What it answers at work; {percent(share['value'] or 0, 1)} are referred{span}. Of the referred the "
         "figures tell what it would have said.",
         "rule": f"An image is {account['rule']}.",
-        "gate": gate_told(gate),
+        "gate": gate_told(gate, whom=whom),
         "reasons": [
             (REASONS.get(code, code), f"{n:,}") for code, n in sorted(account["reasons"].items(), key=lambda r: -r[1])
         ],

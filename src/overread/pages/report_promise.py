@@ -71,8 +71,10 @@ def kept(point: E, figures: E) -> bool | None:
     return False if found["high"] < given["sensitivity"] else None
 
 
-def gate_told(found: E | None) -> str:
+def gate_told(found: E | None, *, whom: str = "patients") -> str:
     """Say how many new patients the gate may refuse wrongly; "" where there is no gate, or an earlier version's.
+
+    ``whom`` are patients, or cases where nobody knows all of them (`overread.pages.report_words.people`).
 
     Examples
     --------
@@ -87,14 +89,16 @@ def gate_told(found: E | None) -> str:
     n, asked, kinds = found["patients"], found["asked"], len(found["limits"])
     if all(limit is None for limit in found["limits"].values()):
         return (
-            f"The gate refuses nothing: {n:,} calibration patients are too few to learn from where an image is strange."
+            f"The gate refuses nothing: {n:,} calibration {whom} are too few to learn from where an image is strange."
         )
-    gate = f"The gate (distance from the training images: {', '.join(found['limits'])}): of new patients like the {n:,} of "
+    gate = (
+        f"The gate (distance from the training images: {', '.join(found['limits'])}): of new {whom} like the {n:,} of "
+    )
     gate += "the calibration cohort"
     aside = "(on average over such calibration cohorts)"
     if found["promised"] <= asked + 1e-9:
         return f"{gate}, at most 1 in {round(1 / asked):,} has an image refused {aside}."
     return (
         f"{gate}, at most {percent(found['promised'], 1)} have an image refused {aside}. The limits lie half as far again "
-        f"as the furthest of them: {round(kinds / asked) - 1:,} patients would be needed to promise 1 in {round(1 / asked):,}."
+        f"as the furthest of them: {round(kinds / asked) - 1:,} {whom.split()[0]} would be needed to promise 1 in {round(1 / asked):,}."
     )

@@ -19,7 +19,7 @@ def broken(found: E, answer: str) -> bool:
     return e["high"] is not None and e["high"] < found["coverage"] and chance < BY_CHANCE
 
 
-def sets_told(found: E | None) -> dict[str, Any] | None:
+def sets_told(found: E | None, *, whom: str = "patients") -> dict[str, Any] | None:
     """Return the table of what the sets of possible answers promised and what was observed, answer by answer."""
     if not found:
         return None
@@ -31,19 +31,19 @@ def sets_told(found: E | None) -> dict[str, Any] | None:
             {
                 "answer": answer,
                 "cells": [promised, told(e, 2), f"{e['n']:,}", f"{behind:,}" if behind is not None else "–"],
-                "says": _says(found, answer),
+                "says": _says(found, answer, whom),
                 "broken": broken(found, answer),
             }
         )
     return {
         "caption": "Sets of possible answers: how often the right one was to be in its set, and how often it was. "
         f"One answer was left in {percent(found['one_left'], 1)} of the images.",
-        "columns": ("when it was", "promised", "observed (95 % interval)", "images", "calibration patients", "so"),
+        "columns": ("when it was", "promised", "observed (95 % interval)", "images", f"calibration {whom}", "so"),
         "rows": rows,
     }
 
 
-def _says(found: E, answer: str) -> str:
+def _says(found: E, answer: str, whom: str) -> str:
     e = found["covered"][answer]
     if e["value"] is None or e["high"] is None:
         return "no such case"
@@ -51,5 +51,5 @@ def _says(found: E, answer: str) -> str:
         return "the promise does not hold here: exchangeability is broken"
     if e["high"] < found["coverage"]:
         few, chance = found["calibration_patients"][answer], found["by_chance"][answer]
-        return f"below the promise; with {few:,} calibration patients that can be chance (p = {chance:.2g})"
+        return f"below the promise; with {few:,} calibration {whom} that can be chance (p = {chance:.2g})"
     return "kept" if e["low"] >= found["coverage"] else "not contradicted"

@@ -55,6 +55,17 @@ ALWAYS_LIMITS = (
 )
 
 
+def people(evaluation: Mapping[str, Any]) -> str:
+    """Return whom the cohorts count: patients, or cases (a study with its copies) where not all patients are known.
+
+    Examples
+    --------
+    >>> people({"split": {"unit": "patient"}}), people({"split": {"unit": "study"}})
+    ('patients', 'cases (patients unknown)')
+    """
+    return "patients" if evaluation["split"]["unit"] == "patient" else "cases (patients unknown)"
+
+
 def times(number: int) -> str:
     """Return how often, as a person says it.
 

@@ -128,7 +128,9 @@ def one_each(patients: Sequence[object], images: Sequence[str]) -> list[int]:
     return sorted(first.values())
 
 
-def compared(held: Mapping[str, Reference], new: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
+def compared(
+    held: Mapping[str, Reference], new: Mapping[str, np.ndarray], *, of: str = "patients"
+) -> dict[str, Any] | None:
     """Return whether new images lie where the calibration cohort's do.
 
     Parameters
@@ -137,6 +139,8 @@ def compared(held: Mapping[str, Reference], new: Mapping[str, np.ndarray]) -> di
         By kind of row (a key of ``WORDS``), of calibration images.
     new : mapping of str to ndarray, (patients, d)
         Of new images, one a patient, in the same space.
+    of : str
+        What the new ones are one each of, in words (`named`).
 
     Returns
     -------
@@ -172,12 +176,24 @@ def compared(held: Mapping[str, Reference], new: Mapping[str, np.ndarray]) -> di
     each = {kind: held[kind].compared(new[kind]) for kind in kinds}
     p = min(1.0, len(each) * min(found["p_value"] for found in each.values()))
     told = {"p_value": p, "alarm": p < ALARM, "n": n, "calibration": m, "kinds": each}
-    return told | {"in_words": _in_words(told)}
+    return told | {"in_words": in_words(told, of=of)}
 
 
-def _in_words(told: Mapping[str, Any]) -> str:
+def named(patients: Sequence[object]) -> str:
+    """Return what one image each was taken of: patients only where all of them are known.
+
+    Examples
+    --------
+    >>> named(["P1", "P2"]), named(["P1", None])
+    ('patients', 'cases (patients unknown)')
+    """
+    return "patients" if all(isinstance(who, str) for who in patients) else "cases (patients unknown)"
+
+
+def in_words(told: Mapping[str, Any], *, of: str = "patients") -> str:
+    """Return the comparison in words: whether it alarms, how surely, and of how many."""
     p = "p < 0.001" if told["p_value"] < 0.001 else f"p = {told['p_value']:.2g}"
-    whom = f"{told['n']:,} patients, against {told['calibration']:,} of the calibration cohort"
+    whom = f"{told['n']:,} {of}, against {told['calibration']:,} of the calibration cohort"
     if not told["alarm"]:
         return (
             f"nothing shows that these images come otherwise than those of the calibration cohort ({p}; {whom}); what "

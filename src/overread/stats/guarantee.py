@@ -109,7 +109,7 @@ def promised_threshold(
     >>> round(told["threshold"], 3), told["missed"], round(told["p_value"], 3)
     (0.025, 5, 0.062)
     >>> promised_threshold(p[:9], np.ones(9))["in_words"]
-    'no threshold can be promised to find 95 % with 9 patients who have it; at least 45 are needed'
+    'no threshold can be promised to find 95 % with 9 cases (patients unknown) that have it; at least 45 are needed'
     """
     c = cases(truth, probabilities, patients)
     have = c.subset(np.flatnonzero(c.truth == 1))
@@ -128,18 +128,20 @@ def promised_threshold(
                 break
             told |= {"threshold": float(have.score[i]), "missed": k, "found": 1 - float(share.mean()), "p_value": p}
         missed[have.patient[i]] += 1
-    return told | {"in_words": _in_words(told)}
+    return told | {"in_words": _in_words(told, known=have.known)}
 
 
-def _in_words(told: dict[str, Any]) -> str:
+def _in_words(told: dict[str, Any], *, known: bool) -> str:
+    """Say it of patients, or, where not all of them are known, of cases: a patient, a study or an image each."""
     found, n = f"{100 * told['sensitivity']:g} %", told["patients"]
+    one, many = ("patient", "patients") if known else ("case", "cases (patients unknown)")
     if told["threshold"] is None:
         return (
-            f"no threshold can be promised to find {found} with {n:,} patients who have it; "
+            f"no threshold can be promised to find {found} with {n:,} {many} that have it; "
             f"at least {told['needed']:,} are needed"
         )
     return (
-        f"finds at least {found} of a patient's images with it, averaged over new patients like the {n:,} it was chosen "
+        f"finds at least {found} of a {one}'s images with it, averaged over new {many} like the {n:,} it was chosen "
         f"on, with {100 * told['confidence']:g} % confidence"
     )
 
@@ -197,7 +199,7 @@ def operating_point(
     >>> round(point["threshold"], 3), round(point["achieved"], 3), point["promise"]["patients"]
     (0.321, 0.971, 280)
     >>> operating_point(p[::40], np.ones(10))["promise"]["in_words"]
-    'no threshold can be promised to find 95 % with 10 patients who have it; at least 45 are needed'
+    'no threshold can be promised to find 95 % with 10 cases (patients unknown) that have it; at least 45 are needed'
     """
     plain = calibration.operating_point(probabilities, truth, sensitivity=sensitivity)
     promise = promised_threshold(probabilities, truth, patients, sensitivity=sensitivity, confidence=confidence)

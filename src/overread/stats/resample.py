@@ -89,10 +89,15 @@ class Cases:
         >>> one = Nameless("S1")
         >>> cases([1, 0, 0], np.zeros(3), [one, one, Nameless("S2")]).in_words("Wilson on 2 patients")
         'Wilson on 2 patients or studies'
+        >>> once = cases([1, 0], np.zeros(2)).in_words("patient bootstrap, 2,000 replicates")
+        >>> once, cases([1, 0], np.zeros(2)).in_words(once) == once
+        ('bootstrap over images, 2,000 replicates', True)
         """
-        return (
-            method if self.known else re.sub(r"\bpatients\b", "images" if self.alone else "patients or studies", method)
-        )
+        if self.known:
+            return method
+        whom = "images" if self.alone else "patients or studies"
+        method = re.sub(r"\bpatient bootstrap\b", f"bootstrap over {whom}", method)
+        return re.sub(r"\bpatients\b(?! or studies)", whom, method)  # once, however often it is asked
 
     def undefined(self, why: str) -> Estimate:
         """Return a figure that these cases do not define, with the reason."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from overread import __version__
-from overread.domain import COHORTS, ModelCard, Study, fingerprint
+from overread.domain import COHORTS, ModelCard, Study, Task, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn.starts import STARTS
@@ -40,8 +41,7 @@ def card_of(
         limits.append(
             "the training images do not say their modality: a wrong kind of image cannot be refused by its header"
         )
-    limits += [f"{label}: {p['promise']['in_words']}" for label, p in calibration["operating_points"].items()
-               if p["promise"]["threshold"] is None]  # fmt: skip
+    limits += unpromised(calibration["operating_points"], plan.task)
     return ModelCard(
         name=f"{plan.task.name} ({plan.network})",
         version=now.strftime("%Y.%m.%d"),
@@ -92,6 +92,20 @@ def carries(run: Path) -> dict[str, Any]:
         "privacy_guarantee": "none",
         "attack_tried": "none",
     }
+
+
+def unpromised(points: Mapping[str, Mapping[str, Any]], task: Task) -> list[str]:
+    """Return of which labels no sensitivity can be promised; of none where the most probable level is called.
+
+    Examples
+    --------
+    >>> points = {"x": {"promise": {"threshold": None, "in_words": "no threshold can be promised"}}}
+    >>> unpromised(points, Task(("x",), "binary", "x")), unpromised(points, Task(("x", "y"), "ordinal", "z"))
+    (['x: no threshold can be promised'], [])
+    """
+    if task.kind in ("multiclass", "ordinal"):
+        return []  # nothing is called by a threshold: a limit on one would speak of what is not done
+    return [f"{label}: {p['promise']['in_words']}" for label, p in points.items() if p["promise"]["threshold"] is None]
 
 
 def _cohort_told(rows, by_name: dict[str, Study], task) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from overread.learn import predict
 from overread.stats import calibration as calibrating
 from overread.stats import conformal
 from overread.stats.curves import positive_weights
-from overread.stats.exchangeability import one_each
+from overread.stats.exchangeability import named, one_each
 from overread.stats.guarantee import operating_point
 from overread.stats.resample import Who
 from overread.stats.splits import Split
@@ -151,7 +151,7 @@ def _alike(gate: gating.Gate, rows: Sequence[gating.Rows], split: Split, certifi
     entries = [(i, entry) for i, entry in enumerate(split.cohorts["testing"]) if tuple(entry[:2]) not in gone]
     patients = whose([entry for _, entry in entries], certificate.get("copies", {}))
     each = one_each(patients, [entry[0] for _, entry in entries])
-    return gate.compared([rows[entries[k][0]] for k in each]) or {}
+    return gate.compared([rows[entries[k][0]] for k in each], of=named(patients)) or {}
 
 
 def _stacked(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -177,7 +177,9 @@ def predict(
         tuple(sorted(refused)),
         notes=tuple((model.run.name, "edited-figures", why) for why in edits),
         several=model.task.kind in ("multiclass", "ordinal"),
-        batch=model.gate.compared([seen for _, seen in batch.values()]) if model.gate is not None else None,
+        batch=model.gate.compared([seen for _, seen in batch.values()], of="studies")
+        if model.gate is not None
+        else None,
     )
     write(out / "predictions.csv", _sheet(result))  # the answers first: what follows may fail for one study or another
     write_json(out / "predictions.json", result.to_json())
