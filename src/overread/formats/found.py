@@ -26,6 +26,8 @@ class Origin:
         What the source itself says: ``{"label": "3", "split": "test"}`` of a MedMNIST file.
     strata : mapping of str to str
         sex, age band, scanner, view. Never an exact age.
+    person : mapping of str to str
+        What a DICOM header says of the person beside the Patient ID: ``issuer`` of that number, ``born``, ``sex``, ``name``.
     """
 
     files: tuple[str, ...]
@@ -35,6 +37,7 @@ class Origin:
     series_uid: str | None = None
     facts: Mapping[str, LabelValue] = field(default_factory=dict)
     strata: Mapping[str, str] = field(default_factory=dict)
+    person: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from overread.formats.cut_short import doubted, incomplete
 from overread.formats.dicom import parse, told
 from overread.formats.facts import facts
 from overread.formats.found import Found, Origin, Refused, with_notes
+from overread.formats.identity import check_one_person, person_of, told_of_uids
 from overread.formats.laid import Put, check_shapes, odd_spacing, over_time, stacked
 from overread.formats.limits import check_bytes, check_place, one_channel, refusing, smallest_integer_or_float
 from overread.formats.pet_volume import in_one_unit
@@ -80,6 +81,7 @@ def read_series(
     out: list[Found | Refused] = []
     slices: list[_File] = []
     seen: set[str] = set()
+    uids: dict[str, str] = {}
     gone = set(missing)
     adrift = 0
     for name, raw in files:
@@ -90,7 +92,8 @@ def read_series(
             if file.digest in seen:
                 raise UnreadableFile("the same file a second time in its series", code="copy", do="leave it out")
             seen.add(file.digest)
-            gone -= {str(file.ds.get("SOPInstanceUID") or "").strip(" \0")} if gone else set()
+            uids[name] = str(file.ds.get("SOPInstanceUID") or "").strip(" \0")
+            gone.discard(uids[name])
             if _is_slice(file):
                 check_place(file.planes[0].position, file.planes[0].pixel_spacing)
                 slices.append(file)
@@ -100,7 +103,7 @@ def read_series(
         except UnreadableFile as error:
             out.append(Refused(name, error.code, str(error)))
     found = [doubted(result, out, lost, adrift) for result in _classic(slices)]
-    return out + [incomplete(result, len(gone)) for result in found]
+    return told_of_uids(out + [incomplete(result, len(gone)) for result in found], uids)
 
 
 def _parse(name: str, raw: bytes) -> _File:
@@ -216,6 +219,9 @@ def _part(slices: list[_File], part: Part) -> list[Found | Refused]:
 
 def _volume(files: list[_File], part: Part) -> list[Found | Refused]:
     """Decode the files of a stack, in its order. A slice that cannot be decoded is refused by its name, the others with it."""
+    with warnings.catch_warnings(), refusing(_DAMAGED):
+        warnings.simplefilter("ignore")  # of a name's spelling, which nobody is shown
+        people = check_one_person([file.ds for file in files])
     rows, columns, samples = _size(files[0].ds)
     check_bytes(rows * columns * samples * len(files) * 2)
     parts: list[Pixels] = []
@@ -226,7 +232,7 @@ def _volume(files: list[_File], part: Part) -> list[Found | Refused]:
             others = f"a slice of a series in which another cannot be read ({error})"
             return [Refused(f.name, error.code, str(error) if f is file else others) for f in files]
     of = dict(zip(part.frames, zip(files, parts, strict=True), strict=True))
-    divided = unwoven(part, [p.voxels[0] for p in parts])
+    divided = unwoven(replace(part, notes=(*part.notes, *people)), [p.voxels[0] for p in parts])
     return [_joined(*(list(some) for some in zip(*(of[i] for i in one.frames), strict=True)), one) for one in divided]
 
 
@@ -367,7 +373,10 @@ def _found(files: list[_File], put: Put) -> Found:
         files[0].digest if len(files) == 1 else hashlib.sha256("".join(f.digest for f in files).encode()).hexdigest()
     )
     identity = {k: str(ds.get(w) or "").strip(" \0") or None for k, w in _IDENTITY.items()}
-    return Found(image, Origin(tuple(f.name for f in files), digest, strata=said.strata, **identity))
+    with warnings.catch_warnings(), refusing(_DAMAGED):
+        warnings.simplefilter("ignore")
+        person = person_of([file.ds for file in files])
+    return Found(image, Origin(tuple(f.name for f in files), digest, strata=said.strata, person=person, **identity))
 
 
 _IDENTITY = {"patient_id": "PatientID", "study_uid": "StudyInstanceUID", "series_uid": "SeriesInstanceUID"}
