@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from overread.domain.human import HUMAN
+from overread.domain.human import HUMAN, blanks
 from overread.errors import RunError
 from overread.steps.answers import MOST, NAME, read_answers, template
 
@@ -35,6 +35,8 @@ def test_an_answer_replaces_what_train_was_told_and_a_blank_does_not(tmp_path):
         ("users = 3", "'users' is int"),
         (f'users = "{"x" * (MOST + 1)}"', "4,001 characters"),
         ('users = "\\ud800"', "cannot be read"),
+        ('users = "\\u202e\\u0000x"', r"U\+0000, U\+202E"),
+        ('users = "us\\u2066ers"', r"U\+2066"),
     ],
 )
 def test_what_cannot_be_an_answer_is_refused_with_what_to_do(tmp_path, text, told):
@@ -46,3 +48,18 @@ def test_what_cannot_be_an_answer_is_refused_with_what_to_do(tmp_path, text, tol
 @pytest.mark.parametrize("said", ['"""', "back\\slash", "tab\t", "\x7f\x00", "日本", "'''", "#"])
 def test_any_text_survives_the_file(said):
     assert tomllib.loads(template({"users": said}))["users"] == said.replace("\x7f", " ")
+
+
+@pytest.mark.parametrize("said", [".", "TODO", "tbd", "n/a", "-", "xx", "to be decided by Ann"])
+def test_a_mark_that_an_answer_is_still_to_come_is_none(tmp_path, said):
+    (tmp_path / NAME).write_text("".join(f'{key} = "{said}"\n' for key in HUMAN))
+    found = read_answers(tmp_path, intended_use="triage")
+    assert found == {"intended_use": "triage"}
+    assert blanks(found) == [key for key, item in HUMAN.items() if item.needed and key != "intended_use"]
+    (tmp_path / NAME).write_text("".join(f'{key} = "{item.hint}"\n' for key, item in HUMAN.items()))
+    assert blanks(read_answers(tmp_path)) == []  # the twin: what says something is an answer
+
+
+def test_persian_with_its_joiners_is_an_answer(tmp_path):
+    (tmp_path / NAME).write_text('users = "رادیولوژیست\u200cها"\n', encoding="utf-8")
+    assert "\u200c" in read_answers(tmp_path)["users"]

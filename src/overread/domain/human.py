@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,6 +24,13 @@ class HumanItem:
     words: str
     hint: str
     needed: bool = True
+
+
+_TO_COME = re.compile(
+    r"(to ?do|tb[acd]|fixme|na|placeholder|fill (this )?in|lorem ipsum)$"
+    r"|(todo|tb[acd]|fixme|to be (written|done|decided|defined|determined|filled|added|confirmed))\b"
+)
+"""What is written where an answer is still to come."""
 
 
 HUMAN: dict[str, HumanItem] = {
@@ -59,7 +67,24 @@ def blanks(answers: Mapping[str, object]) -> list[str]:
 
     Examples
     --------
-    >>> blanks(dict.fromkeys(HUMAN, "written") | {"users": "  "})
-    ['users']
+    >>> blanks(dict.fromkeys(HUMAN, "written") | {"users": "  ", "role": "TODO"})
+    ['users', 'role']
     """
-    return [key for key, item in HUMAN.items() if item.needed and not str(answers.get(key) or "").strip()]
+    return [key for key, item in HUMAN.items() if item.needed and not says_something(str(answers.get(key) or ""))]
+
+
+def says_something(text: str) -> bool:
+    """Say whether a text is an answer, and not a mark that one is still to come: "TODO", "tbd", "…", "x".
+
+    Examples
+    --------
+    >>> [says_something(text) for text in ("radiologists", "none", "無", "MR")]
+    [True, True, True, True]
+    >>> [says_something(text) for text in (".", "TODO", "t.b.d.", "to be written: ask Ann", "n/a", "xxx", "-", "???")]
+    [False, False, False, False, False, False, False, False]
+    """
+    letters = [c for c in text if c.isalnum()]
+    if len(letters) < 2 and not any(c.isalpha() and not c.isascii() for c in letters):
+        return False
+    plain = re.sub(r"[^\w\s]", "", text).strip().lower()
+    return not (len(set(plain)) < 2 and plain.isascii()) and not _TO_COME.match(plain)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from overread.domain.human import HUMAN
+from overread.domain.human import HUMAN, says_something
 from overread.errors import RunError
 from overread.steps.run import write
 
@@ -20,12 +21,17 @@ HEAD = """\
 # This file is not sealed: it changes what the report says, never what the model is. Name no patient in it.
 """
 
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""What makes a page show letters in another order than they are written."""
+
 MOST = 4000
 """Characters of one answer: a report is read, not filed."""
 
 
 def read_answers(run: Path, *, intended_use: str = "") -> dict[str, str]:
     """Return what a human has written about a run; write the blank file where there is none.
+
+    A mark that an answer is still to come ("TODO", "…") is none: it stays blank.
 
     Parameters
     ----------
@@ -36,7 +42,7 @@ def read_answers(run: Path, *, intended_use: str = "") -> dict[str, str]:
     Raises
     ------
     RunError
-        For a file that is no TOML, a name that is not asked for, or an answer that is not text.
+        For a file that is no TOML, a name that is not asked for, or an answer that is not text or holds what nobody sees.
     """
     path = run / NAME
     if not path.exists():
@@ -54,7 +60,7 @@ def read_answers(run: Path, *, intended_use: str = "") -> dict[str, str]:
         ) from None
     _check(said)
     found = {key: " ".join(text.split()) for key, text in said.items()}
-    return {"intended_use": intended_use, **{k: v for k, v in found.items() if v}}
+    return {"intended_use": intended_use, **{k: v for k, v in found.items() if says_something(v)}}
 
 
 def _check(said: Mapping[str, object]) -> None:
@@ -73,6 +79,18 @@ def _check(said: Mapping[str, object]) -> None:
                 expected=f"text between quotation marks, at most {MOST:,} characters",
                 do="write it as text, and shorter",
             )
+        if unseen := sorted({f"U+{ord(c):04X}" for c in text if _unseen(c)}):
+            raise RunError(
+                f"{NAME}: the answer {key!r} holds characters that nobody sees, or that turn the order of others round: "
+                f"{', '.join(unseen[:5])}",
+                expected="text as it is read",
+                do="write it again without them",
+            )
+
+
+def _unseen(c: str) -> bool:
+    """Return True for a control character but white space, and for one that turns the order of letters round."""
+    return (unicodedata.category(c) in ("Cc", "Co", "Cn") and not c.isspace()) or c in _TURNING
 
 
 def template(answers: Mapping[str, str]) -> str:
