@@ -336,9 +336,11 @@ def _of_frames(file: _File, pixels: Pixels, part: Part) -> Put:
     pixels = replace(pixels, unit=of_one_kind([pixels], part.frames))
     put = Put(pixels.voxels[list(part.frames)], pixels, notes=pixels.notes)
     if part.stack is not None or len(part.frames) > 1:
-        return frames_alone.hung(file.ds, _stacked(put, part, file))
-    put = replace(put, affine=single(file.planes[part.frames[0]]), notes=(*pixels.notes, *part.notes))
-    return frames_alone.hung(file.ds, put)
+        put = _stacked(put, part, file)
+    else:
+        put = replace(put, affine=single(file.planes[part.frames[0]]), notes=(*pixels.notes, *part.notes))
+    with refusing(_DAMAGED):
+        return frames_alone.hung(file.ds, put)
 
 
 def _found(files: list[_File], put: Put) -> Found:
