@@ -21,7 +21,6 @@ from overread.domain import Study
 from overread.errors import LabelError, NothingToDo
 from overread.formats.door import Job, Jobs, Part, Refused, are_many
 from overread.formats.facts import MAY_SHOW
-from overread.formats.labels import LabelRow
 from overread.steps.collected import Collected, label_counts, telling
 from overread.steps.contradicted import keep_contradicted
 from overread.steps.examinations import examinations
@@ -39,6 +38,7 @@ from overread.steps.offered import (
     own_words,
     places_of,
 )
+from overread.steps.people import keep_people
 from overread.steps.progress import bar as moved_bar
 from overread.steps.said import Said
 from overread.steps.written import Written, read_and_write
@@ -170,7 +170,7 @@ class _Run:
 
     def __init__(self, archive: Archive, book: Crosswalk, said: Said, jobs: Jobs) -> None:
         self.archive, self.book, self.said, self.jobs = archive, book, said, jobs
-        self.read_now = self.moved = 0
+        self.read_now = self.moved = self.shared = 0
         self.may_show: set[str] = set()
         self.arrays_read: set[str] = set()
         self.key = archive.key
@@ -352,6 +352,7 @@ class _Run:
             names = {study.pseudonym for study in made.studies}
             changed = [study for study in made.studies if before.get(study.pseudonym) != study]
             keep_contradicted(self.archive, made.contradicted)
+            self.shared = keep_people(self.archive, made.shared)
             self.archive.change(changed, gone=before.keys() - names)
         return made.studies, made.duplicates, made.notes
 
@@ -361,11 +362,11 @@ class _Run:
         """Say what came of this run."""
         if self.said.table:
             table = Refused("", code="label-table", reason="the label table: its answers are read, it is no image")
-            missing = [_missing(row) for row in self.said.matched.missing]
+            why = "line {} of the label table names it, and it is not among the files offered"
             self.book.note_table(
                 storable(os.path.abspath(self.said.table.path)),
                 (table.code, table.reason),
-                missing=[(row.file, row.code, row.reason) for row in missing],
+                missing=[(row.file, "missing-file", why.format(row.line)) for row in self.said.matched.missing],
             )
         places = [storable(os.path.abspath(self.said.table.path))] if self.said.table else []
         refused = [{"file": o.name, "code": o.code, "reason": o.reason} for o in self.book.refused(*places)]
@@ -379,6 +380,7 @@ class _Run:
             studies=len(studies),
             duplicates=duplicates,
             patients=len({study.patient for study in studies} - {None}),
+            shared_numbers=self.shared,
             studies_without_patient=unknown,
             labels=label_counts(studies),
             notes=(*self.said.notes, *self.said.contradictions(), *self.said.unfound(), *notes, *self._doubts()),
@@ -393,8 +395,3 @@ class _Run:
             out = [f"{some} stored, though a file read with {'it' if kept == 1 else 'them'} now holds another image"]
         told = f"of the images read now are of {MAY_SHOW}: look at them before the archive is passed on"
         return [*out, f"{len(self.may_show):,} {told}"] if self.may_show else out
-
-
-def _missing(row: LabelRow) -> Refused:
-    reason = f"line {row.line} of the label table names it, and it is not among the files offered"
-    return Refused(row.file, code="missing-file", reason=reason)

@@ -46,6 +46,8 @@ class Collected:
         See :func:`label_counts`.
     notes : tuple of str
     seconds : float
+    shared_numbers : int
+        Patients whose number stands for several people (``overread.steps.people``).
     """
 
     archive: Path
@@ -60,6 +62,7 @@ class Collected:
     labels: Mapping[str, Any]
     notes: tuple[str, ...]
     seconds: float
+    shared_numbers: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
@@ -73,7 +76,7 @@ class Collected:
             f"  images     {self.images:,} stored"
             + (f", {duplicates_told(self.duplicates)}" if self.duplicates else ""),
             f"  studies    {self.studies:,}",
-            f"  patients   {patients_told(self.patients, self.studies_without_patient)}",
+            f"  patients   {patients_told(self.patients, self.studies_without_patient, shared=self.shared_numbers)}",
         ]
         lines += label_lines(self.labels)
         lines += refused_lines(refused)
@@ -123,9 +126,18 @@ def duplicates_told(duplicates: int) -> str:
     return f"{duplicates:,} {'file holds' if duplicates == 1 else 'files hold'} a picture that another one had already"
 
 
-def patients_told(known: int, studies_without: int, *, several: int | None = None) -> str:
-    """Say how many patients there are (and how many of them have several images), and warn where nobody says who."""
+def patients_told(known: int, studies_without: int, *, several: int | None = None, shared: int = 0) -> str:
+    """Say how many patients there are (and how many of them have several images), and warn where nobody says who.
+
+    Examples
+    --------
+    >>> patients_told(9, 0, shared=1)
+    '9, 1 of them a number that stands for several people'
+    """
     counts = f"{known:,}" if several is None else f"{known:,}, {several:,} of them with several images"
+    if shared:
+        a_number = "a number that stands" if shared == 1 else "numbers that stand"
+        counts += f", {shared:,} of them {a_number} for several people"
     if not studies_without:
         return counts
     warning = "images of one patient may fall on both sides of a split; give --patient"

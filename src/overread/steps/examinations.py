@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from overread.domain import LabelValue, Study, canonical_json
 from overread.errors import LabelError
 from overread.formats.deid import pseudonym
+from overread.steps.people import Shared, told_apart
 from overread.store.crosswalk import Source
 
 MOST_CLASSES = 50
@@ -18,13 +19,15 @@ MOST_CLASSES = 50
 class Examinations:
     """``studies``, and what is to be told of them: ``duplicates`` counts sources whose image another one had already.
 
-    ``contradicted`` holds, by image and label, the answers in words that came to one picture and contradict each other.
+    ``contradicted`` holds, by image and label, the answers in words that came to one picture and contradict each other;
+    ``shared`` the patients whose number stands for several people.
     """
 
     studies: tuple[Study, ...]
     duplicates: int
     notes: tuple[str, ...]
     contradicted: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    shared: Shared = field(default_factory=dict)
 
 
 def examinations(sources: Iterable[Source], *, key: bytes) -> Examinations:
@@ -46,7 +49,7 @@ def examinations(sources: Iterable[Source], *, key: bytes) -> Examinations:
     LabelError
         When folders are to be the classes and there are more than 50 of them (folders of patients, probably).
     """
-    sources = list(sources)
+    sources, shared, of_people = told_apart(sources, key=key)
     labels = _labels(sources)
     against = _contradictions(sources, labels)
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -65,7 +68,7 @@ def examinations(sources: Iterable[Source], *, key: bytes) -> Examinations:
         parts[name] += 1
         studies.append(_study(f"{name}{_suffix(parts[name])}", [sources[i] for i in members], labels[members[0]]))
     seen = len({source.image for source in sources})
-    return Examinations(tuple(studies), len(sources) - seen, _told(against), against)
+    return Examinations(tuple(studies), len(sources) - seen, (*_told(against), *of_people), against, shared)
 
 
 def _suffix(count: int) -> str:

@@ -15,6 +15,7 @@ from overread.steps.collected import PASSED_OVER, Collected, cut_short, label_co
 from overread.steps.inspect_page import answers, credit_line, size, write_page
 from overread.steps.inspected import Inspection
 from overread.steps.looks import looks
+from overread.steps.people import is_sure, read_people, told_of
 from overread.steps.progress import progress as bar
 from overread.steps.verdicts import ACCEPTED, NOTED, REFUSED, Seen, code_table, notes_of, see, verdict_of
 from overread.store.archive import Archive
@@ -71,7 +72,7 @@ def _inspect(archive: Archive, page: Path | None, *, show: bool) -> Inspection:
     looked = looks(archive, records, show=show)
     seen = see(records, studies, looked)
     notes = notes_of(records, studies, seen)
-    people = _of_people(studies)
+    people, shared = _of_people(studies), read_people(archive)
     inspection = Inspection(
         archive=str(archive.path),
         **_of_images(records),
@@ -84,7 +85,9 @@ def _inspect(archive: Archive, page: Path | None, *, show: bool) -> Inspection:
             *cut_short(archive.unclaimed()),
             *_warnings(studies, people["labels"], records, people["studies_without_patient"]),
             *_warnings_seen(seen, records, studies),
+            *told_of(shared),
         ),
+        shared_numbers=sum(map(is_sure, shared.values())),
         contact_sheet=_contact(archive, studies, records, show=show),
         page=str(page or archive.path / "archive.html"),
     )

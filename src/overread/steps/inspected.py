@@ -52,6 +52,8 @@ class Inspection:
         Path of a PNG with some of the images.
     page : str
         Path of the page in HTML.
+    shared_numbers : int
+        Patients whose number stands for several people.
     """
 
     archive: str
@@ -86,6 +88,7 @@ class Inspection:
     warnings: tuple[str, ...]
     contact_sheet: str
     page: str
+    shared_numbers: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
@@ -98,7 +101,12 @@ class Inspection:
             f"{self.volumes:,} of them volume{'s' * (self.volumes != 1)}",
             f"  studies    {self.studies:,}",
             "  patients   "
-            + patients_told(self.patients, self.studies_without_patient, several=self.patients_with_several_images),
+            + patients_told(
+                self.patients,
+                self.studies_without_patient,
+                several=self.patients_with_several_images,
+                shared=self.shared_numbers,
+            ),
             *([f"  modality   {_counts(self.modalities)}"] if self.modalities else []),
             *([f"  format     {_counts(self.formats)}"] if self.formats else []),
             *([f"  size       {_counts(self.sizes)}"] if self.sizes else []),

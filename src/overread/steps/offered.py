@@ -18,6 +18,7 @@ from overread.formats.door import Job, Jobs, Part, Refused, candidates
 from overread.formats.far import AllKnown
 from overread.formats.found import Origin
 from overread.steps.far import far_of, is_far, version
+from overread.steps.people import person_words
 from overread.steps.progress import bar as moved_bar
 from overread.steps.shelved import Fetched
 from overread.steps.written import read_and_write
@@ -121,6 +122,8 @@ def own_words(origin: Origin, *, key: bytes) -> dict[str, Any]:
         own["study"] = pseudonym("S", origin.study_uid, key=key)
     if (origin.series_uid or "").strip():
         own["series"] = pseudonym("E", origin.series_uid, key=key)
+    if person := person_words(origin.person, key=key):
+        own["person"] = person
     return own
 
 
