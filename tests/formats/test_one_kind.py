@@ -126,6 +126,22 @@ def test_slices_whose_mappings_differ_are_told_of_where_no_rescale_makes_up_for_
     assert codes(RealWorldValueMappingSequence=rising, **made_up) == []
 
 
+@pytest.mark.parametrize(
+    ("slopes", "rescales", "told"),
+    [([1, 2, 3, 4], [1] * 4, True), ([2] * 4, [1] * 4, False), ([1, 2, 3, 4], [2, 4, 6, 8], False)],
+)
+def test_frames_whose_mappings_differ_are_told_of_likewise(slopes: list, rescales: list, told: bool) -> None:
+    ds = grouped(*[(slope, 0, "US") for slope in rescales], Modality="MR")
+    for slope, group in zip(slopes, ds.PerFrameFunctionalGroupsSequence, strict=True):
+        (item,) = mapped("mm2/s")
+        item.RealWorldValueSlope, item.RealWorldValueIntercept = float(slope), 0.0
+        group.RealWorldValueMappingSequence = Sequence([item])
+    (found,) = read_series([("one", placed(ds))])
+    notes = [n for n in found.image.notes if code_of(n) == "mapping-differs"]
+    assert len(notes) == told
+    assert all("a factor of up to 4 between frames" in n for n in notes)
+
+
 # -- what is called HU ---------------------------------------------------------------------------------------------------
 
 

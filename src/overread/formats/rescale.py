@@ -202,6 +202,23 @@ def uneven_mapping(sets: Sequence[Dataset], steps: Sequence[float]) -> list[str]
     return [noted("mapping-differs", said)]
 
 
+def uneven_frames(ds: Dataset, frames: Sequence[int]) -> list[str]:
+    """Tell the same of the frames of one object, which each may have a rescale and a mapping of their own.
+
+    Examples
+    --------
+    >>> uneven_frames(Dataset(), [0, 1])
+    []
+    """
+    groups = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
+    sets = [groups[i] for i in frames if i < len(groups)]
+    if not sets or len(sets) < len(frames) or "RealWorldValueMappingSequence" not in sets[0]:
+        return []
+    own = [list(group.get("PixelValueTransformationSequence") or [])[:1] for group in sets]
+    slopes = [abs(float(items[0].get("RescaleSlope") or 1)) if items else 1.0 for items in own]
+    return [note.replace("between slices", "between frames") for note in uneven_mapping(sets, slopes)]
+
+
 _SAME_AMOUNT = 1.01
 
 _CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage; .1 to .4 are its multi-frame kinds

@@ -25,7 +25,7 @@ from overread.formats.laid import Put, check_shapes, odd_spacing, over_time, sta
 from overread.formats.limits import check_bytes, check_place, one_channel, refusing, smallest_integer_or_float
 from overread.formats.pet_volume import in_one_unit
 from overread.formats.planes import Plane, image_type, is_localizer, planes
-from overread.formats.rescale import uneven_mapping
+from overread.formats.rescale import uneven_frames, uneven_mapping
 from overread.formats.stack import single
 from overread.formats.units import (
     Pixels,
@@ -334,6 +334,8 @@ def _usable(frames: list[Frame]) -> tuple[list[Part], list[str]]:
 
 def _of_frames(file: _File, pixels: Pixels, part: Part) -> Put:
     pixels = replace(pixels, unit=of_one_kind([pixels], part.frames))
+    with refusing(_DAMAGED):
+        pixels = replace(pixels, notes=(*pixels.notes, *uneven_frames(file.ds, part.frames)))
     put = Put(pixels.voxels[list(part.frames)], pixels, notes=pixels.notes)
     if part.stack is not None or len(part.frames) > 1:
         put = _stacked(put, part, file)
