@@ -27,7 +27,7 @@ def evaluated(plan, kind: str = "binary", **of_training) -> dict:
     card = {"training": {"plan": kept, "seconds": 61.0, **of_training}, "network": network}
     return {
         "card": card,
-        "task": {"kind": kind},
+        "task": {"kind": kind, "name": "x", "labels": ["x"]},
         "measured_before": "the 1st model",
         "network": kept["network"],
         "name": "x",

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from overread.pages import checklist_training as about
+from overread.pages.benefit import span_told
+from overread.pages.by_label import each
 from overread.pages.plots import percent, told
 from overread.pages.report_groups import none_because
 from overread.pages.report_words import people, times
@@ -111,7 +113,8 @@ def overlaps(e: E) -> str:
 
 def sizes(e: E) -> str:
     figure = _first(e)["auroc"]
-    wide = "" if figure["low"] is None else f"; the AUROC's interval is {figure['high'] - figure['low']:.3f} wide"
+    of = f" of {e['name']}" if len(e["labels"]) > 1 else ""
+    wide = "" if figure["low"] is None else f"; the AUROC's interval{of} is {figure['high'] - figure['low']:.3f} wide"
     patients = "patients unknown" if figure["n_patients"] is None else f"{figure['n_patients']:,} patients"
     return f"{figure['n']:,} images, {patients} in testing{wide}"
 
@@ -149,21 +152,36 @@ def reads(e: E) -> str:
 
 
 def ranking(e: E) -> str:
-    figures = _first(e)
-    ap = f"; AP {told(figures['ap'])} at a prevalence of {percent(figures['prevalence']['value'], 1)}" if "ap" in figures else ""  # fmt: skip
-    return f"AUROC {told(figures['auroc'])}{ap}"
+    def precision(label: str) -> str:
+        figures = e["labels"][label]
+        if "ap" not in figures or figures["prevalence"]["value"] is None:
+            return ""
+        return f"AP {told(figures['ap'])} at a prevalence of {percent(figures['prevalence']['value'], 1)}"
+
+    def both(label: str) -> str:
+        return "; ".join(filter(None, (f"AUROC {told(e['labels'][label]['auroc'])}", precision(label))))
+
+    if not _levels(e):
+        return each(e, both)
+    by_level = each(e, precision)
+    return f"mean AUROC {told(_first(e)['auroc'])}" + (f"; {by_level}" if by_level else "")
 
 
 def point(e: E) -> str:
     if _levels(e):
         return "the most probable level is called; sensitivity and specificity by level"
-    p = e["operating_points"][e["task"]["labels"][0]]
-    return f"threshold {p['threshold']:.3f}, fixed on the {p['cohort']} cohort; figures with intervals"
+    points = e["operating_points"]
+    cohort = points[e["task"]["labels"][0]]["cohort"]
+    limits = each(e, lambda label: f"threshold {points[label]['threshold']:.3f}")
+    return f"{limits}; fixed on the {cohort} cohort; figures with intervals"
 
 
 def calls(e: E) -> str:
-    account = _first(e).get("three_way") if _levels(e) else e["labels"][e["task"]["labels"][0]].get("three_way")
-    return f"{account['answered']:,} answered, {account['referred']:,} referred of {account['all']:,}" if account else "all images; nothing is referred"  # fmt: skip
+    def counted(label: str) -> str:
+        account = e["labels"][label].get("three_way")
+        return f"{account['answered']:,} answered, {account['referred']:,} referred of {account['all']:,}" if account else ""  # fmt: skip
+
+    return (counted(e["name"]) if _levels(e) else each(e, counted)) or "all images; nothing is referred"
 
 
 def predictive(e: E) -> str:
@@ -175,13 +193,23 @@ def predictive(e: E) -> str:
 
 def agreement(e: E) -> str:
     names = {"mcc": "Matthews", "kappa_quadratic": "quadratic kappa", "balanced_accuracy": "balanced accuracy"}
-    return ", ".join(f"{words} {told(_first(e)[key])}" for key, words in names.items() if key in _first(e))
+
+    def found(label: str) -> str:
+        figures = e["labels"][label]
+        return ", ".join(f"{words} {told(figures[key])}" for key, words in names.items() if key in figures)
+
+    return found(e["name"]) if _levels(e) else each(e, found)
 
 
 def seeds(e: E) -> str:
-    s = (e.get("seed_spread") or {}).get(e["name"])
-    if s and s["n"] >= 3:
-        return f"AUROC {s['mean']:.3f} ± {s['sd']:.3f} over {s['n']} seeds"
+    spread = e.get("seed_spread") or {}
+
+    def over(label: str) -> str:
+        s = spread.get(label)
+        return f"AUROC {s['mean']:.3f} ± {s['sd']:.3f} over {s['n']} seeds" if s and s["n"] >= 3 else ""
+
+    if found := over(e["name"]) if e["name"] not in e["task"]["labels"] else each(e, over):
+        return found
     if short := about.shortened(e):
         return f"{UNMEASURED}{short}: give more time (overread train --budget), or name other runs (overread evaluate RUN --seeds-from RUN2 RUN3)"
     return ""
@@ -196,22 +224,21 @@ def floors(e: E) -> str:
 
 
 def reliability(e: E) -> str:
-    figures = e["labels"][e["task"]["labels"][0]]
-    slope = (
-        f"slope {told(figures['slope'], 2)}, intercept {told(figures['intercept'], 2)}, " if "slope" in figures else ""
-    )
-    skill = f"Brier skill {told(figures['brier_skill'], 2)}" if "brier_skill" in figures else ""
-    return slope + skill
+    names = {"slope": "slope", "intercept": "intercept", "brier": "Brier score", "brier_skill": "Brier skill"}
+
+    def found(label: str) -> str:
+        figures = e["labels"][label]
+        return ", ".join(f"{words} {told(figures[key], 2)}" for key, words in names.items() if key in figures)
+
+    return each(e, found)
 
 
 def benefit(e: E) -> str:
-    curve = e["labels"][e["task"]["labels"][0]].get("decision_curve")
-    if not curve:
-        return ""
-    if curve["best_from"] is None:
-        return "at no threshold clearly better than treating all or none"
-    span = f"{percent(curve['best_from'])} to {percent(curve['best_to'])}"
-    return f"point by point clearly better than treating all or none from {span}"
+    def worth(label: str) -> str:
+        curve = e["labels"][label].get("decision_curve")
+        return f"{span_told(curve)} clearly better than treating all or none" if curve else ""
+
+    return each(e, worth)
 
 
 def distribution(e: E) -> str:
@@ -222,9 +249,16 @@ def sets(e: E) -> str:
     found = e.get("sets")
     if not found:
         return ""
-    first = next(iter(found.values()))
-    parts = ", ".join(f"{answer} {told(estimate, 2)}" for answer, estimate in first["covered"].items())
-    return f"asked {percent(first['coverage'])}; found: {parts}; one answer left in {percent(first['one_left'], 1)}"
+
+    def covered(label: str) -> str:
+        own = found.get(label)
+        if not own:
+            return ""
+        parts = ", ".join(f"{answer} {told(estimate, 2)}" for answer, estimate in own["covered"].items())
+        return f"{parts}, one answer left in {percent(own['one_left'], 1)}"
+
+    asked = percent(next(iter(found.values()))["coverage"])
+    return f"asked {asked}; found: {covered(e['name']) if _levels(e) else each(e, covered)}"
 
 
 def gate(e: E) -> str:

@@ -74,8 +74,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             claim["in_words"][0].upper() + claim["in_words"][1:] + "." for claim in evaluation.get("claims", [])
         ],
         "seeds": seeds(evaluation),
-        "shortened": checklist_training.shortened(evaluation),
-        "parts": levels_part(evaluation) if levels else [label_part(evaluation, n) for n in task["labels"]],
+        "parts": levels_part(evaluation) if levels else [_label(evaluation, n) for n in task["labels"]],
         "subgroups": subgroup_rows(evaluation),
         "subgroup_columns": subgroup_columns(evaluation),
         "no_subgroup": none_because(evaluation),
@@ -129,6 +128,12 @@ def _sure_links(html: str) -> str:
     """Let a link within the page that leads nowhere (a section that this report lacks) lead to the limits."""
     there = set(re.findall(r'\bid="([^"]+)"', html))
     return re.sub(r'href="#([^"]+)"', lambda m: m.group(0) if m.group(1) in there else 'href="#limits"', html)
+
+
+def _label(evaluation: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """Return the part of one label; of every label but the page's first with its own figures beside the floors."""
+    part = label_part(evaluation, label)
+    return part if label == evaluation["name"] else {**part, "beside": beside(evaluation, label)}
 
 
 def _day(moment: str) -> str:

@@ -11,9 +11,16 @@ from overread.pages.report_labels import OF_EACH, WAYS, apart
 from overread.pages.report_words import FIGURES, FLOORS
 
 
-def beside(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ladder of AUROCs and the table of figures, the model first and the floors after it."""
-    name = evaluation["name"]
+def beside(evaluation: Mapping[str, Any], label: str = "") -> dict[str, Any]:
+    """Return the ladder of AUROCs and the table of figures, the model first and the floors after it.
+
+    Parameters
+    ----------
+    evaluation : mapping
+    label : str, optional
+        One of several labels; the page's first when not given.
+    """
+    name = label or evaluation["name"]
     ours = evaluation["labels"][name]
     there = [(FLOORS[k], f[name]) for k, f in evaluation["floors"].items() if name in f]
     absent = [f"{FLOORS[k]}: {f['absent']}." for k, f in evaluation["floors"].items() if "absent" in f]

@@ -15,6 +15,10 @@ HARDLY = 0.1
 """Of a model that answers no more than this share of the images, an alarm says so before all figures."""
 
 
+FEW_OTHERS = 3
+"""So many other labels the headline tells one by one; of more only the worst."""
+
+
 def headline(evaluation: E) -> str:
     """Return the result: share answered, the calls of the answered and of all, chance, and the best floor."""
     name, figures = evaluation["name"], evaluation["labels"][evaluation["name"]]
@@ -28,13 +32,38 @@ def headline(evaluation: E) -> str:
     if auroc["low"] <= 0.5:
         worse = "worse than" if auroc["high"] < 0.5 else "no better than"
         all_the_same = f" All the same, it {answers}." if answers else ""
-        return f"On {whom}, it is {worse} chance: its AUROC is {span}, and a coin has 0.5.{all_the_same}"
+        none = f"On {whom}, it is {worse} chance: its AUROC is {span}, and a coin has 0.5.{all_the_same}"
+        return " ".join([none, *_others(evaluation)])
     ours = f"Its {'' if 'sensitivity' in figures else 'mean '}AUROC over all images is {span}."
     calls = _three_ways(figures, name)
     if not answers:
-        return " ".join([f"On {whom}, it {calls[0]}.", ours, *_against_floor(evaluation, auroc)])
-    told = [f"On {whom}, it {answers}.", *calls, ours, *_against_floor(evaluation, auroc)]
-    return " ".join(told)
+        told = [f"On {whom}, it {calls[0]}."]
+    else:
+        told = [f"On {whom}, it {answers}.", *calls]
+    return " ".join([*told, ours, *_against_floor(evaluation, auroc), *_others(evaluation)])
+
+
+def _others(evaluation: E) -> list[str]:
+    """Say of the labels that all this is not about: their AUROC, and how much of them is referred."""
+    name, labels = evaluation["name"], evaluation["task"]["labels"]
+    if name not in labels or len(labels) < 2:
+        return []
+    parts = []
+    for label in labels:
+        figures = evaluation["labels"].get(label)
+        if label == name or figures is None or figures["auroc"]["value"] is None:
+            continue
+        account, auroc = figures.get("three_way"), figures["auroc"]
+        referred = (
+            f", {percent(account['referred'] / account['all'], 1)} referred" if account and account["all"] else ""
+        )
+        parts.append((auroc["value"], f"{label} (AUROC {auroc['value']:.3f}{referred})"))
+    if not parts:
+        return []
+    if len(parts) > FEW_OTHERS:
+        worst = min(parts)[1]
+        return [f"That is of {name} alone; the worst told of the {len(parts)} other labels is {worst}."]
+    return [f"That is of {name} alone; beside it: {'; '.join(words for _, words in parts)}."]
 
 
 def hardly(evaluation: E) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from overread.pages import plots
 from overread.pages.benefit import decision_plot
+from overread.pages.by_label import short
 from overread.pages.plots import percent, told
 from overread.pages.precision import precision
 from overread.pages.report_promise import gate_told, kept, promise, sensitivity_told
@@ -122,11 +123,6 @@ def apart(words: str) -> dict[str, str]:
     """
     value, _, between = words.partition(" (")
     return {"value": value, "between": f"({between}" if between else ""}
-
-
-def short(label: str, task: E) -> str:
-    """Return a level without the label's name before it."""
-    return label.removeprefix(task["name"] + "=")
 
 
 def natural(figures: E) -> list[str]:

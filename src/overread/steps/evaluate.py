@@ -16,6 +16,7 @@ from overread.domain import ModelCard, Study, Task, fingerprint
 from overread.domain.canonical import plain
 from overread.errors import RunError
 from overread.learn.saliency import DEFAULT
+from overread.pages.checklist_training import shortened
 from overread.pages.plots import told
 from overread.stats.splits import Split
 from overread.steps import elsewhere, leakage
@@ -90,7 +91,8 @@ class Evaluation:
             lines.append(
                 f"over {s['n']} seeds: AUROC {s['mean']:.3f} ± {s['sd']:.3f} ({s['low']:.3f} to {s['high']:.3f})"
             )
-        lines += [f"! {self.page['shortened']}"] if self.page.get("shortened") else []
+        short = shortened(self.page)
+        lines += [f"! {short}"] if short else []
         alike = self.metrics.get("exchangeability") or {}
         lines += [f"! {alike['in_words']}"] if alike.get("alarm") else []
         lines += [self.metrics[how]["in_words"] for how in ("search", "distil") if how in self.metrics]
