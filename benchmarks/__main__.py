@@ -36,6 +36,7 @@ NAMES = (
     "training_speed",
     "input_pipeline",
     "engine_overhead",
+    "several",
     "scale",
 )
 OUT = Path("bench-out")

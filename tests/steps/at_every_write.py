@@ -144,9 +144,9 @@ def _after(source: Path, into: Path, whole: list, *, must_open: bool) -> list[st
         wrong += [f"it does not open: {error}"] if must_open else []
     recorded, read, read_job = _recorded(into), [], written.read_job
 
-    def counted(job):
+    def counted(job, *more):
         read.extend(part.name for part in job.parts)
-        return read_job(job)
+        return read_job(job, *more)
 
     written.read_job = counted
     try:

@@ -213,6 +213,21 @@ def test_the_same_folder_at_another_place_is_already_there(films, tmp_path):
     assert content(tmp_path / "a") == before
 
 
+def test_a_copy_under_another_patient_is_another_examination_as_in_one_run(tmp_path):
+    first, second = tmp_path / "a" / "p1" / "1.png", tmp_path / "b" / "p2" / "1.png"
+    paint(first, seed=1)
+    paint(second, seed=1)
+    table = tmp_path / "l.csv"
+    table.write_text("file,m,split\na/p1/1.png,1,train\nb/p2/1.png,0,test\n")
+    told = {"labels": table, "patient": r"/(p\d)/"}
+    run(first.parents[1], into=tmp_path / "z", **told)
+    later = run(second.parents[1], into=tmp_path / "z", **told)
+    once = run(first.parents[1], second.parents[1], into=tmp_path / "y", **told)
+    assert (later.studies, later.patients) == (once.studies, once.patients) == (2, 2)
+    assert later.labels == once.labels
+    assert content(tmp_path / "z") == content(tmp_path / "y")
+
+
 def test_a_changed_file_is_read_anew_and_replaces_what_it_was(films, tmp_path):
     run(films, into=tmp_path / "a", labels=films / "labels.csv")
     changed = paint(films / "well" / "p1_view2.png", seed=77)

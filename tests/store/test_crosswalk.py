@@ -95,9 +95,9 @@ def test_twin_a_series_that_is_read_again_replaces_what_it_was(book):
 def test_a_moved_file_is_the_same_and_a_copy_is_not(book):
     store(book, "/old/a.png", "i1")
     assert store(book, "/new/a.png", "i1") == 1  # the old place was not offered in this run
-    assert files(book) == [("/old/a.png", "i1")]
+    assert files(book) == [("/new/a.png", "i1")]
     assert store(book, "/third/a.png", "i1", present=("/new/a.png",)) == 0  # now both were offered
-    assert files(book) == [("/old/a.png", "i1"), ("/third/a.png", "i1")]
+    assert files(book) == [("/new/a.png", "i1"), ("/third/a.png", "i1")]
     assert store(book, "/new/b.png", "i1") == 0  # another name is another file
 
 
@@ -106,7 +106,29 @@ def test_of_two_copies_of_a_moved_file_that_come_together_one_is_the_moved_one(b
     new = [Source(f"/{place}/a.png", "d-i1", "i1", {}, {}, (f"/{place}/a.png",)) for place in "xy"]
     book.begin(["/x/a.png", "/y/a.png"])
     assert book.store([offered("/x/a.png"), offered("/y/a.png")], new) == 1
-    assert files(book) == [("/old/a.png", "i1"), ("/y/a.png", "i1")]
+    assert files(book) == [("/x/a.png", "i1"), ("/y/a.png", "i1")]
+
+
+@pytest.mark.parametrize("member", ["", "!a.png"])
+def test_a_copy_is_no_move_while_the_first_still_lies_there(book, tmp_path, member):
+    (tmp_path / "a.png").touch()
+    first, second = f"{tmp_path}/a.png{member}", "/other-patient/a.png"
+    store(book, first, "i1")
+    assert store(book, second, "i1") == 0
+    assert sorted(files(book)) == sorted([(first, "i1"), (second, "i1")])
+
+
+def test_twin_a_member_that_its_archive_no_longer_holds_was_moved(book, tmp_path):
+    (tmp_path / "a.zip").touch()
+    store(book, f"{tmp_path}/a.zip!a.png", "i1")
+    assert store(book, f"{tmp_path}/a.zip!b/a.png", "i1", present=(f"{tmp_path}/a.zip",)) == 1
+    assert files(book) == [(f"{tmp_path}/a.zip!b/a.png", "i1")]
+
+
+def test_what_comes_back_to_the_place_it_was_moved_from_is_read_again(book):
+    store(book, "/old/a.png", "i1")
+    store(book, "/new/a.png", "i1")
+    assert book.known(["/old/a.png"]) == {}
 
 
 def test_what_is_said_later_is_added(book):

@@ -43,8 +43,9 @@ from overread.steps.progress import bar as moved_bar
 from overread.steps.said import Said
 from overread.steps.written import Written, read_and_write
 from overread.store.archive import Archive
-from overread.store.crosswalk import Crosswalk, Offered, Source, storable
+from overread.store.crosswalk import Crosswalk, Offered, Source
 from overread.store.objects import finish_objects
+from overread.store.places import storable
 
 _KEEP_AFTER_S = 0.5
 _LITTLE = 32 << 20  # bytes that are read before other processes have started, all together

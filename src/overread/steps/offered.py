@@ -23,7 +23,8 @@ from overread.steps.progress import bar as moved_bar
 from overread.steps.shelved import Fetched
 from overread.steps.written import read_and_write
 from overread.store.archive import Archive
-from overread.store.crosswalk import Crosswalk, Offered, storable
+from overread.store.crosswalk import Crosswalk, Offered
+from overread.store.places import storable
 
 _MANY = 5000  # files from which on other processes are surely needed
 _TRY_AGAIN = ("reader-died", "unreadable")  # refusals that another day may not give

@@ -13,7 +13,7 @@ from overread.formats.deid import pseudonym
 from overread.formats.door import Job
 from overread.formats.label_match import Matched, match
 from overread.formats.labels import LabelRow, LabelTable, read_table
-from overread.store.crosswalk import storable
+from overread.store.places import storable
 
 
 class Said:

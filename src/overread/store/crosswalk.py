@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from overread.domain import canonical_json
 from overread.store.database import connect, transact
+from overread.store.places import lies_there
 
 APPLICATION_ID = 0x6F76786B  # "ovxk"
 _MIGRATIONS = (
@@ -52,17 +53,6 @@ _OF_THIS_RUN = """(
         WHEN 'missing-file' THEN substr(offered.key, 1, instr(offered.key || '?', '?') - 1)
         ELSE substr(offered.key, 1, instr(offered.key || '!', '!') - 1) END)
 )"""  # the second is ``Offered.within``
-
-
-def storable(name: str) -> str:
-    """Return a file's name as text that can be stored and printed: bytes of it that are no UTF-8 are written out.
-
-    Examples
-    --------
-    >>> storable("Röntgen.png"), storable(b"R\\xf6ntgen.png".decode("utf-8", "surrogateescape"))
-    ('Röntgen.png', 'R\\\\udcf6ntgen.png')
-    """
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass(frozen=True)
@@ -147,7 +137,7 @@ class Crosswalk:
         """Say what is offered in this run: the keys of all files, members and chunks, and the archives they lie in.
 
         The list is kept on disk and only for as long as this book is open. A known source with the same bytes and bare name
-        that is not on the list is the same file at a new place, not a second one.
+        that is not on the list, and no longer lies where it was read, is the same file at a new place, not a second one.
         """
         self._db.execute("BEGIN")  # not immediate: other collectors need not wait for a list of our own
         self._db.execute("DELETE FROM present")
@@ -286,7 +276,7 @@ class Crosswalk:
                     new.append((number, source.file, source.base, source.digest, source.image, own, said))
                 else:
                     moved += 1
-                    self._add_to_said(number, source.said)
+                    self._move(number, source)
                 members += [(key, number) for key in source.keys]
             db.executemany("INSERT INTO sources (id, file, base, digest, image, own, said) VALUES (?,?,?,?,?,?,?)", new)
             db.executemany("INSERT OR IGNORE INTO members VALUES (?,?)", members)
@@ -379,8 +369,29 @@ class Crosswalk:
                 some,
             )
             for digest, base, image, known in rows:
-                moved.setdefault((digest, base, image), []).append(known)
+                if self._is_gone(known):
+                    moved.setdefault((digest, base, image), []).append(known)
         return moved
+
+    def _is_gone(self, source: int) -> bool:
+        """True when nothing that a source was read from is left where it was: a copy is no move, and may be another's."""
+        for (key,) in self._db.execute("SELECT key FROM members WHERE source = ?", (source,)).fetchall():
+            archive = key.partition("!")[0]
+            opened = key != archive and self._db.execute("SELECT 1 FROM present WHERE key = ?", (archive,)).fetchone()
+            if not opened and lies_there(archive):
+                return False
+        return True
+
+    def _move(self, number: int, source: Source) -> None:
+        """Forget the places that a source was moved away from: a file that comes back there is read as any other."""
+        old = [(key,) for (key,) in self._db.execute("SELECT key FROM members WHERE source = ?", (number,))]
+        self._db.execute("DELETE FROM members WHERE source = ?", (number,))
+        left = (
+            "DELETE FROM offered WHERE key = ? AND NOT EXISTS (SELECT 1 FROM members WHERE members.key = offered.key)"
+        )
+        self._db.executemany(left, [key for key in old if key[0] not in source.keys])
+        self._db.execute("UPDATE sources SET file = ? WHERE id = ?", (source.file, number))
+        self._add_to_said(number, source.said)
 
     def _add_to_said(self, source: int, words: Mapping[str, Any]) -> None:
         before = json.loads(self._db.execute("SELECT said FROM sources WHERE id = ?", (source,)).fetchone()[0])
