@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_run import NOW, fill, sealed_again, small_run, spots
 
-from overread.errors import CohortError, LabelError, RunError
+from overread.errors import CohortError, IntegrityError, LabelError, RunError
 from overread.learn.predict import Model
 from overread.steps.evaluate import evaluate
 from overread.steps.reads import NAME as READS
@@ -351,3 +351,28 @@ def test_what_takes_long_shows_how_far_it_is(evaluated, monkeypatch, capsys):
     assert {"figures and intervals", "regression on thumbnails", "cases with heat-maps", "thumbnails"} <= set(began)
     assert {share for shares in began.values() for share in shares} == {1.0}
     assert "figures and intervals" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["all", "a tenth", "hardly"])
+def test_forged_scores_sealed_in_every_place_are_found_by_asking_the_network_again(tmp_path, how):
+    """Whoever deletes the journal and the figures and seals anew has the hashes on his side, but not the network."""
+    pictures, there = spots(400, seed=1)
+    with fill(tmp_path / "archive", pictures, [{"spot": bool(t)} for t in there]) as archive:
+        run = small_run(tmp_path, archive, "spot")
+    evaluate(run, now=NOW)
+    rows = [line.split(",") for line in (run / "scores.csv").read_text().splitlines()]
+    truth, logit = rows[0].index("truth:spot"), rows[0].index("logit:spot")
+    testing = [row for row in rows if row[0] == "testing"]
+    for row in testing[:: 10 if how == "a tenth" else 1]:
+        if how == "hardly":
+            row[logit] = f"{float(row[logit]) + 0.002:.6f}"  # another machine
+        else:
+            row[logit] = "6" if row[truth] == "1" else "-6"
+    (run / "scores.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+    sealed_again(run)
+    if how == "hardly":
+        assert evaluate(run, now=NOW).metrics["labels"]["spot"]["auroc"]["n"] == 80
+        return
+    with pytest.raises(IntegrityError, match=r"scores\.csv is not what the network says: \d+ of 64 testing images"):
+        evaluate(run, now=NOW)
+    assert not (run / "metrics.json").exists()

@@ -274,3 +274,47 @@ def test_a_torn_line_in_the_run_is_put_aside_before_it_is_asked_what_was_sealed(
         verify(copy)
     evaluate(copy, now=NOW)
     assert verify(copy).reads and list(copy.glob(f"{NAME}.torn-*"))
+
+
+def test_figures_of_another_archive_that_were_removed_do_not_lock_the_run_for_ever(measured, tmp_path, capsys):
+    run, fresh, _ = measured
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    pictures, there = spots(60, seed=9)
+    with fill(tmp_path / "other", pictures, [{"spot": bool(t)} for t in there], others=True):
+        pass
+    there = evaluate(copy, on=tmp_path / "other", now=NOW).report.parent
+    assert verify(copy).figures == 5
+    kept = shutil.copytree(there, tmp_path / "kept")
+    shutil.rmtree(there)
+    for verb in (["verify", copy], ["report", copy], ["compare", copy, fresh]):
+        assert cli.main([str(word) for word in verb]) == 1
+        said = capsys.readouterr().err
+        assert "--on ARCHIVE" in said and there.name in said
+    told = evaluate(copy, now=NOW)  # the archive is gone for good: the journal says that they were removed
+    assert any("removed" in line for line in told.page["warnings"])
+    assert any(there.name in note for note in verify(copy).notes) and verify(copy).figures == 3
+    assert compare(copy, fresh, now=NOW).images and not any(
+        "removed" in line for line in evaluate(copy, now=NOW).page["warnings"]
+    )
+    shutil.copytree(kept, there)  # put back as it was
+    assert verify(copy).figures == 5
+    write_json(there / "metrics.json", read_json(there / "metrics.json") | {"overread": "0"})  # and not otherwise
+    with pytest.raises(IntegrityError, match="does not hold the figures"):
+        verify(copy)
+
+
+def test_what_was_removed_and_measured_again_is_missed_again(measured, tmp_path):
+    run, _, _ = measured
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    pictures, there = spots(60, seed=9)
+    with fill(tmp_path / "other", pictures, [{"spot": bool(t)} for t in there], others=True):
+        pass
+    place = evaluate(copy, on=tmp_path / "other", now=NOW).report.parent
+    shutil.rmtree(place)
+    evaluate(copy, on=tmp_path / "other", now=NOW)
+    assert verify(copy).figures == 5
+    shutil.rmtree(place)
+    with pytest.raises(IntegrityError, match="was removed"):
+        verify(copy)

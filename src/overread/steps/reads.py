@@ -201,6 +201,8 @@ def check(run: Path) -> Kept:
     reads, model = _follow(run, journal), model_of(run)
     latest = sealed_figures(run)
     for name in _differ(run, latest):
+        if name in latest and not (run / name).is_file() and "/" in name:
+            raise _removed(run, name)
         raise IntegrityError(
             f"{name} does not hold the figures that were written with its read",
             expected="the hash that the journal names",
@@ -213,7 +215,11 @@ def check(run: Path) -> Kept:
     notes = (
         (f"edited figures were found, and measured anew: by {times:,} evaluation{'s' * (times > 1)}",) if times else ()
     )
-    return Kept(by, len(latest), journal.head[1], (*notes, *_beside_archive(run, reads, model)))
+    gone = sorted({str(Path(name).parent) for name in known_removed(run) if not (run / name).is_file()})
+    if gone:
+        notes += (f"figures of other archives were removed, as the journal says: {', '.join(gone)}",)
+    there = sum((run / name).is_file() for name in latest)
+    return Kept(by, there, journal.head[1], (*notes, *_beside_archive(run, reads, model)))
 
 
 def opened(run: Path, *, needed: Sequence[str] = ()) -> tuple[Model, list[str]]:
@@ -370,9 +376,34 @@ def _figures(run: Path) -> list[str]:
 
 
 def _differ(run: Path, latest: Mapping[str, str]) -> list[str]:
-    """Return the files of figures that are missing, in no record, or not as the last record has them."""
-    names = sorted({*latest, *_figures(run)})
-    return [n for n in names if n not in latest or not (run / n).is_file() or sha256(run / n) != latest[n]]
+    """Return the files of figures that are missing, in no record, or not as the last record has them.
+
+    Those of another archive that were removed, and that the journal says were found so, are missed no more.
+    """
+    names, known = sorted({*latest, *_figures(run)}), known_removed(run)
+    there = [n for n in names if (run / n).is_file() or n not in known]
+    return [n for n in there if n not in latest or not (run / n).is_file() or sha256(run / n) != latest[n]]
+
+
+def known_removed(run: Path) -> set[str]:
+    """Return the figures of other archives that an evaluation found removed, and that were not measured since."""
+    gone: set[str] = set()
+    for r in Journal(run / NAME).records():
+        if r["kind"] == "figures":
+            gone -= set(r["record"]["files"])
+        elif r["kind"] == "edited":
+            gone |= {name for name, digest in r["record"]["files"].items() if not digest and "/" in name}
+    return gone
+
+
+def _removed(run: Path, name: str) -> IntegrityError:
+    """Say what to do where the figures of another archive were taken out of a run."""
+    return IntegrityError(
+        f"{name} was removed: it held figures of another archive",
+        expected="the figures that were written with that read",
+        do=f"put {Path(name).parent} back from a copy, or measure that archive again (`overread evaluate {run.name} --on ARCHIVE`); "
+        f"where it is gone, `overread evaluate {run.name}` writes into the journal that they were removed",
+    )
 
 
 def _shown(run: Path) -> list[str]:
@@ -401,7 +432,7 @@ def _differing(ours: Sequence[Mapping], theirs: Sequence[Mapping], model: str) -
     if there > len(ours):
         return [
             f"The archive counts {there:,} reads of this cohort by this model, the run {len(ours):,}: copies of the run "
-            "were measured too."
+            "were measured too, or reads were taken out of its own record."
         ]
     if there < here:
         return [
