@@ -13,6 +13,7 @@ from overread.formats.deid import pseudonym
 from overread.formats.door import Job
 from overread.formats.label_match import Matched, match
 from overread.formats.labels import LabelRow, LabelTable, read_table
+from overread.steps.far import is_far
 from overread.store.places import storable
 
 
@@ -128,7 +129,7 @@ class _Folders:
     """The class of each file: the name of the folder it lies in; none for what lies in a source beside its folders."""
 
     def __init__(self, roots: Iterable[str], jobs: Iterable[Job]) -> None:
-        folders = {str(Path(root)) for root in roots}
+        folders = {root.rstrip("/") if is_far(root) else str(Path(root)) for root in roots}
         self.nested: set[str] = set()
         for file in _files(jobs):
             parent = _folder(file)
