@@ -165,6 +165,16 @@ def _backend(bucket, key, raw):
     s3_backends["123456789012"]["aws"].put_object(bucket, key, raw)
 
 
+def test_the_folder_of_an_object_is_its_class(bucket, tmp_path):
+    for folder in ("ill", "well"):
+        paint(tmp_path / "pictures" / folder / "a.png", seed=len(folder))
+    paint(tmp_path / "pictures" / "b.png", seed=9)  # of no class: it lies beside the folders
+    put(bucket, tmp_path / "pictures", "x")
+    far = run(f"s3://{bucket}/x/", into=tmp_path / "far", labels_from_folders=True)
+    here = run(tmp_path / "pictures", into=tmp_path / "here", labels_from_folders=True)
+    assert far.labels == here.labels and content(tmp_path / "far") == content(tmp_path / "here")
+
+
 @pytest.mark.parametrize(
     ("word", "why"),
     [("s3://no-such-bucket-anywhere/x", "no such bucket"), ("s3:///x", "without a bucket"), ("s3://", "without")],

@@ -83,6 +83,7 @@ class Steps:
         self.sizes = [int(np.prod(v.shape)) for v in model.trainable_variables]
         self._together = sharing.tf.function(lambda *batch: sharing.strategy.run(self._share, batch))
         self._update = sharing.tf.function(self._take)
+        self._sum = sharing.tf.function(lambda x: sharing.strategy.run(lambda mine: sharing.added(mine + 0.0), (x,)))
 
     def start(self, epoch: int) -> None:
         """Begin an epoch: random changes of this process' own, and the same weights everywhere.
@@ -101,7 +102,7 @@ class Steps:
             digest.update(np.ascontiguousarray(weight).tobytes())
         mine = int.from_bytes(digest.digest()[:5], "big")  # 40 bits: the sum of any number of these is exact
         tf = self.sharing.tf
-        total = _connected(tf, lambda: self.sharing.strategy.run(self.sharing.added, (tf.constant(mine, tf.float64),)))
+        total = _connected(tf, lambda: self._sum(tf.constant(mine, tf.float64)))
         if int(total) != mine * self.sharing.count:
             raise RunError(
                 f"{self.sharing.count} processes that do not have the same weights at epoch {epoch + 1}",
