@@ -364,10 +364,12 @@ class _Run:
         if self.said.table:
             table = Refused("", code="label-table", reason="the label table: its answers are read, it is no image")
             why = "line {} of the label table names it, and it is not among the files offered"
+            rows = self.said.matched.missing
+            missing = [Refused(row.file, code="missing-file", reason=why.format(row.line)) for row in rows]
             self.book.note_table(
                 storable(os.path.abspath(self.said.table.path)),
                 (table.code, table.reason),
-                missing=[(row.file, "missing-file", why.format(row.line)) for row in self.said.matched.missing],
+                missing=[(row.file, row.code, row.reason) for row in missing],
             )
         places = [storable(os.path.abspath(self.said.table.path))] if self.said.table else []
         refused = [{"file": o.name, "code": o.code, "reason": o.reason} for o in self.book.refused(*places)]
