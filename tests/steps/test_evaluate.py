@@ -376,3 +376,16 @@ def test_forged_scores_sealed_in_every_place_are_found_by_asking_the_network_aga
     with pytest.raises(IntegrityError, match=r"scores\.csv is not what the network says: \d+ of 64 testing images"):
         evaluate(run, now=NOW)
     assert not (run / "metrics.json").exists()
+
+
+def test_the_closing_lines_of_a_model_that_learned_nothing_say_so(tmp_path):
+    pictures, there = spots(400, seed=1)
+    by_chance = np.random.default_rng(5).permutation(there)
+    with fill(tmp_path / "archive", pictures, [{"spot": bool(t)} for t in by_chance], patients=False) as archive:
+        run = small_run(tmp_path, archive, "spot")
+    lines = str(evaluate(run, now=NOW)).splitlines()
+    assert "AUROC" in lines[0] and lines[1].startswith(("! no better than chance", "! worse than chance"))
+
+
+def test_the_closing_lines_of_a_model_that_learned_do_not_speak_of_chance(evaluated):
+    assert "chance" not in str(evaluated[1])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from scipy import optimize, stats
@@ -142,3 +143,19 @@ def macro_auroc(c: Cases, k: int) -> Estimate:
         return c.estimate(value, *ends, f"mean of Newcombe 2006 on patients ({why}){missing}")
     e = jackknifed(c, value, pull, LOGIT)
     return c.estimate(e.value, e.low, e.high, e.method + missing)
+
+
+def against_chance(auroc: Mapping[str, Any]) -> list[str]:
+    """Return the warning that must stand beside every other figure of a model that ranks no better than a coin.
+
+    Examples
+    --------
+    >>> against_chance({"value": 0.7, "low": 0.6, "high": 0.8})
+    []
+    >>> against_chance({"value": 0.44, "low": 0.36, "high": 0.52})
+    ['! no better than chance: a coin has an AUROC of 0.5, and sensitivity or specificity alone say nothing']
+    """
+    if auroc["value"] is None or auroc["low"] is None or auroc["low"] > 0.5:
+        return []
+    worse = "worse than" if auroc["high"] < 0.5 else "no better than"
+    return [f"! {worse} chance: a coin has an AUROC of 0.5, and sensitivity or specificity alone say nothing"]

@@ -18,6 +18,7 @@ from overread.errors import RunError
 from overread.learn.saliency import DEFAULT
 from overread.pages.checklist_training import shortened
 from overread.pages.plots import told
+from overread.stats.ranking import against_chance
 from overread.stats.splits import Split
 from overread.steps import elsewhere, leakage
 from overread.steps.asked import at_prevalence, check_questions, claims_against
@@ -25,7 +26,7 @@ from overread.steps.beside import floors_of, shorten
 from overread.steps.covered import covered
 from overread.steps.gallery import gallery
 from overread.steps.heatmaps import judge, keep, panel_of
-from overread.steps.measured_on import Measured, counted, other_archive, own_cohort
+from overread.steps.measured_on import Measured, counted, other_archive, own_cohort, unit_of
 from overread.steps.measured_on import alike as alike_of
 from overread.steps.nearest import training_cases
 from overread.steps.origin import origin
@@ -36,7 +37,6 @@ from overread.steps.reads import count as count_reads
 from overread.steps.reads import mend, model_of, own_to, seal_figures
 from overread.steps.report import publish
 from overread.steps.run import read_json, write_json
-from overread.steps.scores import Scores
 from overread.steps.seeds import seed_spread
 from overread.steps.subgroups import groups_of, told_of
 from overread.steps.trained import Trained, read_trained
@@ -77,6 +77,7 @@ class Evaluation:
         beside = self.metrics["floors"]["logistic_thumbnails"].get(first, {}).get("auroc")
         lines = [
             f"{first}: AUROC {told(figures['auroc'])} on {whom} {from_where}",
+            *against_chance(figures["auroc"]),
             f"logistic regression on thumbnails: AUROC {told(beside)}" if beside else "no floor could be computed",
         ]
         if "sensitivity" in figures:
@@ -298,7 +299,7 @@ def _measured(
     """Return what ``metrics.json`` holds."""
     how, model = trained.question, trained.model
     return {
-        "unit": _unit(cases.testing),
+        "unit": unit_of(cases.testing),
         "labels": figures.labels,
         "split": {k: v for k, v in trained.split.to_json().items() if k not in ("cohorts", "aside")},
         "floors": figures.floors,
@@ -378,17 +379,6 @@ def _flow(studies: Mapping[str, Study], split: Split, task: Task) -> dict[str, i
     known = ~np.isnan(truth_of(list(studies.values()), task)).all(axis=1)
     divided = {study for entries in split.cohorts.values() for _, study, _ in entries}
     return {"studies": len(studies), "labelled": int(known.sum()), "divided": len(divided)}
-
-
-def _unit(testing: Scores) -> dict[str, Any]:
-    """Return what every figure counts: images, not examinations or patients, and how many there are of each."""
-    patients = {patient for _, _, _, patient in testing.entries}
-    return {
-        "counted": "image",
-        "images": len(testing.entries),
-        "studies": len({study for _, _, study, _ in testing.entries}),
-        "patients": None if None in patients else len(patients),
-    }
 
 
 def _card(run: Path, measured: Mapping[str, Any]) -> ModelCard:

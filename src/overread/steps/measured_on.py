@@ -75,6 +75,17 @@ class Measured:
         return [entry[1] for entry in self.testing.entries]
 
 
+def unit_of(testing: Scores) -> dict[str, Any]:
+    """Return what every figure counts: images, not examinations or patients, and how many there are of each."""
+    patients = {patient for _, _, _, patient in testing.entries}
+    return {
+        "counted": "image",
+        "images": len(testing.entries),
+        "studies": len({study for _, _, study, _ in testing.entries}),
+        "patients": None if None in patients else len(patients),
+    }
+
+
 def own_cohort(trained: Trained, home: Archive | None, studies: Mapping[str, Study]) -> Measured:
     """Return the run's own testing cohort, whose scores `train` kept, with the answers of then.
 
