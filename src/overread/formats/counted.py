@@ -158,6 +158,28 @@ def _told_of_joints(part: Part, slices: Sequence[np.ndarray]) -> Part:
     return replace(part, notes=(*part.notes, noted("end-to-end", said)))
 
 
+def said_twice(voxels: np.ndarray) -> list[str]:
+    """Tell of neighbouring slices with the very same pixels, in a volume of which most neighbours differ.
+
+    Noise never repeats itself: one of the two was lost, and another is in its place. Slices of one value are air.
+
+    Examples
+    --------
+    >>> volume = np.arange(24).reshape(6, 2, 2); volume[3] = volume[2]
+    >>> said_twice(volume)
+    ['same-slices: slices 3 and 4 have the very same pixels at two places (1 such pair in 6 slices): one may stand for another that was lost']
+    >>> said_twice(np.zeros((6, 2, 2))), said_twice(np.tile(volume[0], (6, 1, 1)))
+    ([], [])
+    """
+    same = [k for k in range(len(voxels) - 1) if np.array_equal(voxels[k], voxels[k + 1])]
+    same = [k for k in same if voxels[k].min() < voxels[k].max()]
+    if not same or 2 * len(same) >= len(voxels) - 1:
+        return []
+    pairs = f"{len(same)} such pair{'s' * (len(same) > 1)} in {len(voxels)} slices"
+    said = f"slices {same[0] + 1} and {same[0] + 2} have the very same pixels at two places ({pairs})"
+    return [noted("same-slices", f"{said}: one may stand for another that was lost")]
+
+
 def _kept(part: Part) -> list[str]:
     """What was told of the whole and is true of its parts."""
     return [note for note in part.notes if code_of(note) in ("copies-dropped", "separated-geometry")]

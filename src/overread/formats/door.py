@@ -115,7 +115,7 @@ def _read_job(job: Job, far: Far | None) -> list[Found | Refused]:
         return _read_array(job)
     if job.kind == "dicom":
         files = ((part.name, raw) for part, raw, _ in contents(job.parts, far))
-        return series.read_series(files, lost=job.lost, missing=job.missing)
+        return series.read_series(files, lost=job.lost, missing=job.missing, divided=job.divided)
     return [one for part, raw, beside in contents(job.parts, far) for one in _read_one(part, raw, beside)]
 
 

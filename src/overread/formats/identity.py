@@ -115,7 +115,7 @@ def told_of_uids(found: Sequence[Found | Refused], uids: dict[str, str]) -> list
     for one in found:
         shared = sum(times[uids.get(n, "")] > 1 for n in one.origin.files) if isinstance(one, Found) else 0
         if shared:
-            said = f"{shared} of its {len(one.origin.files)} files share a SOP Instance UID with another one of other pixels"
-            one = with_notes(one, noted("same-uid", f"{said}: one of them may be of another scan"))
+            said = f"{shared} of its {len(one.origin.files)} files share a SOP Instance UID with another file of the series"
+            one = with_notes(one, noted("same-uid", f"{said}: a copy in another encoding, or an image of another scan"))
         out.append(one)
     return out

@@ -61,6 +61,8 @@ class Job:
         For "dicom": files of the same folders that could not be read, and do not say which series they are of.
     missing : tuple of str
         For "dicom": images (SOP Instance UIDs) of this series that a disc's directory names and that are not on the disc.
+    divided : int
+        For "dicom": how many other patients or studies have files of the same Series Instance UID.
     """
 
     kind: str
@@ -69,6 +71,7 @@ class Job:
     refusal: Refused | None = None
     lost: int = 0
     missing: tuple[str, ...] = ()
+    divided: int = 0
 
 
 class Jobs:
@@ -94,13 +97,15 @@ class Jobs:
             PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
             CREATE TABLE parts (job INTEGER, n INTEGER, kind TEXT, name BLOB, path BLOB, member BLOB, more TEXT,
                 PRIMARY KEY (job, n)) WITHOUT ROWID;
-            CREATE TABLE series (key BLOB PRIMARY KEY, job INTEGER) WITHOUT ROWID;
+            CREATE TABLE series (key BLOB PRIMARY KEY, job INTEGER, uid BLOB) WITHOUT ROWID;
+            CREATE INDEX series_by_uid ON series (uid);
             CREATE TABLE lost (folder BLOB PRIMARY KEY, files INTEGER) WITHOUT ROWID;
             CREATE TABLE missing (series BLOB, instance BLOB, PRIMARY KEY (series, instance)) WITHOUT ROWID;
             BEGIN;
             """
         )
         self._rows: list[tuple] = []
+        self._divided: dict[int, int] = {}  # jobs whose series UID stands under another patient or study, too
         self._count = self.parts = self.ignored = self._lost = self._missing = 0
         self._together = ("", 0, 0, 0)  # archive, members, bytes and number of the last job of pictures
 
@@ -145,7 +150,10 @@ class Jobs:
         row = self._db.execute("SELECT job FROM series WHERE key = ?", (told,)).fetchone()
         if row is None:
             self._count += 1
-            self._db.execute("INSERT INTO series VALUES (?, ?)", (told, self._count))
+            uid = _blob(key[-1])
+            others = self._db.execute("SELECT job FROM series WHERE uid = ?", (uid,)).fetchall()
+            self._divided.update((job, len(others)) for (job,) in (*others, (self._count,)) if others)
+            self._db.execute("INSERT INTO series VALUES (?, ?, ?)", (told, self._count, uid))
         self._put(self._count if row is None else row[0], "dicom", part)
 
     def refuse(self, part: Part, code: str, reason: str) -> None:
@@ -172,6 +180,7 @@ class Jobs:
         """Tell the job of a series how many files were lost beside it, and which of it are missing."""
         if job.kind != "dicom":
             return job
+        job = replace(job, divided=self._divided.get(number, 0))
         if self._missing:
             row = self._db.execute("SELECT key FROM series WHERE job = ?", (number,)).fetchone()
             series = row[0].rpartition(b"\0")[2] if row else None

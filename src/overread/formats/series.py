@@ -15,8 +15,8 @@ from overread.domain import Geometry, Image, noted
 from overread.errors import UnreadableFile
 from overread.formats import frames_alone, mosaic, tellers
 from overread.formats.arrange import Frame, Part, arrange
-from overread.formats.counted import check_order, unwoven
-from overread.formats.cut_short import doubted, incomplete
+from overread.formats.counted import check_order, said_twice, unwoven
+from overread.formats.cut_short import doubted, fewer, incomplete, torn
 from overread.formats.dicom import parse, told
 from overread.formats.facts import facts
 from overread.formats.found import Found, Origin, Refused, with_notes
@@ -56,7 +56,11 @@ class _File:
 
 
 def read_series(
-    files: Iterable[tuple[str, bytes | UnreadableFile]], *, lost: int = 0, missing: Sequence[str] = ()
+    files: Iterable[tuple[str, bytes | UnreadableFile]],
+    *,
+    lost: int = 0,
+    missing: Sequence[str] = (),
+    divided: int = 0,
 ) -> list[Found | Refused]:
     """Read the files of one series; every file is in at least one of the results, and in one only unless it holds several volumes.
 
@@ -72,6 +76,8 @@ def read_series(
     missing : sequence of str
         SOP Instance UIDs of this series that the directory of its disc names, and of which no file was found there; one
         that is among ``files`` all the same (copied flat, under another name) is not missing.
+    divided : int
+        Other patients or studies that have files with the UID of this series.
 
     Returns
     -------
@@ -103,7 +109,9 @@ def read_series(
         except UnreadableFile as error:
             out.append(Refused(name, error.code, str(error)))
     found = [doubted(result, out, lost, adrift) for result in _classic(slices)]
-    return told_of_uids(out + [incomplete(result, len(gone)) for result in found], uids)
+    headers = {file.name: file.ds for file in slices}
+    found = [torn(fewer(incomplete(result, len(gone)), headers), headers, divided) for result in found]
+    return told_of_uids(out + found, uids)
 
 
 def _parse(name: str, raw: bytes) -> _File:
@@ -248,7 +256,7 @@ def _joined(files: list[_File], parts: list[Pixels], part: Part) -> Found:
         voxels = smallest_integer_or_float(voxels, full_range)
     with refusing(_DAMAGED):
         uneven = uneven_mapping([file.ds for file in files], [p.step for p in parts])
-    notes = (*(note for p in parts for note in p.notes), *lost, *uneven)
+    notes = (*(note for p in parts for note in p.notes), *lost, *uneven, *said_twice(voxels))
     return _found(files, _stacked(Put(voxels, parts[0], notes=notes), part, files[0]))
 
 
