@@ -72,6 +72,7 @@ def test_the_pair_answers_with_the_mean_of_its_halves_and_is_exported_with_its_s
     assert {n["epochs"] for n in news} == {3}
 
 
+@pytest.mark.slow  # the halves' own resuming is tested with each of them
 def test_a_killed_pair_goes_on_in_the_half_where_it_was(tmp_path):
     pytest.importorskip("keras")
     plan, (images, truth) = short(), spots()
