@@ -5,7 +5,7 @@
 '0.1.0'
 
 The verbs of the command line are functions here, loaded when they are first used:
-``find``, ``collect``, ``inspect``, ``plan``, ``train``, ``evaluate``, ``compare``, ``explain``, ``predict``, ``export``, ``deidentify``, ``phantom``,
+``find``, ``collect``, ``inspect``, ``plan``, ``train``, ``distil``, ``evaluate``, ``compare``, ``explain``, ``predict``, ``export``, ``deidentify``, ``phantom``,
 ``verify``; ``read`` is the door through which an image comes in.
 """
 
@@ -21,6 +21,7 @@ _VERBS = (
     "inspect",
     "plan",
     "train",
+    "distil",
     "evaluate",
     "compare",
     "explain",
