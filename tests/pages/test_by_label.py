@@ -65,7 +65,7 @@ def test_the_headline_and_the_items_name_both_labels(two):
     first, second = metrics["labels"]
     account = metrics["labels"][second]["three_way"]
     lead = text_of(html)
-    assert f"That is of {first} alone; beside it: {second} (AUROC " in lead
+    assert f"All this is of {first} alone; beside it: {second} (AUROC " in lead
     assert f"{percent(account['referred'] / account['all'], 1)} referred)".replace("\xa0", " ") in lead
     items = json.loads(run_of(two).read_text())["page"]["known"]
     for number in (20, 21, 22, 24, 27, 28, 30):
@@ -130,5 +130,5 @@ def test_many_labels_are_counted_and_the_worst_is_named():
     }
     assert f"the worst told of the {MOST + 2} other labels is l8 (AUROC 0.740)" in headline(e)
     few = {**e, "task": {**e["task"], "labels": names[: FEW_OTHERS + 1]}}
-    assert "That is of l0 alone; beside it: l1 (AUROC 0.880); l2 (AUROC 0.860); l3" in headline(few)
+    assert "All this is of l0 alone; beside it: l1 (AUROC 0.880); l2 (AUROC 0.860); l3" in headline(few)
     assert "alone" not in headline({**e, "task": {**e["task"], "labels": names[:1]}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from overread.pages import checklist_words
 from overread.pages.checklist import ITEMS, row_of
-from overread.pages.report_groups import none_because, subgroup_columns, subgroup_rows
+from overread.pages.report_groups import in_order, none_because, subgroup_columns, subgroup_rows
 
 
 def figure(value, n=40):
@@ -40,3 +40,12 @@ def test_each_reason_why_there_is_no_group_is_the_true_one_on_the_page_and_in_th
     item = ITEMS[32]
     row = row_of(item, checklist_words.subgroups(away), {})
     assert (row.state, row.told) == ("not measured", "the training archive is not here")
+
+
+def test_ages_stand_by_age_and_strata_as_they_came():
+    rows = [
+        {"stratum": s, "value": v}
+        for s, v in (("sex", "M"), ("age", "18-39"), ("age", "80+"), ("age", "<18"), ("sex", "F"))
+    ]
+    told = [(row["stratum"], row["value"]) for row in in_order(rows)]
+    assert told == [("sex", "F"), ("sex", "M"), ("age", "<18"), ("age", "18-39"), ("age", "80+")]

@@ -145,3 +145,13 @@ def test_of_another_archive_the_certificate_speaks_of_that_archive_and_of_what_w
     assert "this archive the same picture stands in training 30" in told and "inside" not in told
     own = words(certificate_section(evaluation(certificate(leak=30))))
     assert "this archive" not in own and "Some of what came stands in two cohorts" in own
+
+
+def test_every_value_of_a_fact_is_told_or_counted():
+    values = [[f"v{i}", 0.5, 10 + i] for i in range(5)]
+    fact = {"auroc": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 60, "n_patients": 60, "method": "Wilson"},
+            "label": "mass", "warns": False}  # fmt: skip
+    five = shortcuts_section({"shortcuts": {"age": {**fact, "values": values}}})
+    assert "v4: 50\xa0% of 14" in five and "more value" not in five
+    nine = [*values, *([f"w{i}", 0.5, 7] for i in range(4))]
+    assert "3 more values with 21 images" in shortcuts_section({"shortcuts": {"age": {**fact, "values": nine}}})

@@ -168,3 +168,11 @@ def test_real_chest_films_are_sided_and_real_mammograms_of_both_breasts_are_not(
     assert (told["low"] > 0.9) if kind == "chest" else (told["low"] < 0.6), told
     if kind == "chest":
         assert drawn.parts["sides"]["flips"] == []
+
+
+def test_seeds_for_a_network_that_is_trained_once_are_refused_without_naming_a_plan_that_nobody_wrote(archive):
+    with Archive.open(archive) as store:
+        divided = planned.divide(store, label="blob", kind="auto", split_column=None, seed=0, progress=False)
+        with pytest.raises(RunError, match="3 seeds for the network 'simple-cnn', of which one is trained") as refused:
+            planned.draw_up(store, divided, network="simple-cnn", side_matters=None, seeds=3, progress=False)
+    assert "plan says" not in str(refused.value) and "leave out --seeds" in str(refused.value)

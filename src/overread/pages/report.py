@@ -13,7 +13,7 @@ from overread.pages import checklist_training, checklist_words
 from overread.pages.checklist import known_of, rows_of
 from overread.pages.plots import told
 from overread.pages.report_beside import beside, methods, seeds
-from overread.pages.report_groups import none_because, subgroup_columns, subgroup_rows
+from overread.pages.report_groups import in_order, none_because, subgroup_columns, subgroup_rows
 from overread.pages.report_headline import hardly, headline, whose
 from overread.pages.report_labels import HONESTY, alarms, label_part, levels_part, overview, short
 from overread.pages.report_words import ALWAYS_LIMITS, COUNTED_BY_IMAGE, OTHER_ARCHIVE, SAME_SOURCE, USES, reads_told
@@ -59,7 +59,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "cohorts": _cohorts(evaluation),
         "cohort_names": list(evaluation["cohorts"]),
         "cohort_labels": [short(label, task) for label in task["labels"]],
-        "strata": evaluation["strata"],
+        "strata": in_order(evaluation["strata"]),
         "strata_known": evaluation["strata_known"],
         "tested_on": "other archive" if evaluation["external"] else "testing cohort",
         "several": len(labels) > 1,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from overread.pages.in_order import natural
 from overread.pages.plots import told
 
 KEYS = {
@@ -51,13 +52,20 @@ def none_because(evaluation: Mapping[str, Any]) -> str:
     return f"no group told by the source has two to twelve values among the testing images{aside}"
 
 
+def in_order(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return rows of groups by the order of their values, strata as they came."""
+    known = list(rows)
+    first = {row["stratum"]: k for k, row in reversed([*enumerate(known)])}
+    return sorted(known, key=lambda row: (first[row["stratum"]], natural(row["value"])))
+
+
 def subgroup_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return one row for each group and label, and below it its answered and referred images.
 
     A group of fewer than 30 patients has no figures; nor have fewer answered or referred.
     """
     rows, keys = [], _keys(evaluation)
-    for g in evaluation["subgroups"]:
+    for g in in_order(evaluation["subgroups"]):
         gaps = [g["gap"].get(key) if g.get("gap") else None for key in keys]
         cells = [] if g["few"] else [told(g[key], 2) for key in keys]
         rows.append(

@@ -62,8 +62,8 @@ def _others(evaluation: E) -> list[str]:
         return []
     if len(parts) > FEW_OTHERS:
         worst = min(parts)[1]
-        return [f"That is of {name} alone; the worst told of the {len(parts)} other labels is {worst}."]
-    return [f"That is of {name} alone; beside it: {'; '.join(words for _, words in parts)}."]
+        return [f"All this is of {name} alone; the worst told of the {len(parts)} other labels is {worst}."]
+    return [f"All this is of {name} alone; beside it: {'; '.join(words for _, words in parts)}."]
 
 
 def hardly(evaluation: E) -> list[str]:

@@ -12,6 +12,9 @@ from overread.pages.report_words import reads_told
 SHOWN = 8
 """Facts in the first table; the others are folded away."""
 
+VALUES = 6
+"""Values of a fact that are told one by one; of more the rest is counted."""
+
 BOLD = "\0"
 """Before a cell that is shown in bold; no text of an archive holds it."""
 
@@ -230,7 +233,10 @@ def shortcuts_section(evaluation: Mapping[str, Any]) -> str:
 
 
 def _shortcut_row(name: str, s: Mapping[str, Any]) -> tuple[str, list[str]]:
-    values = " · ".join(f"{value}: {percent(share, 0)} of {n:,}" for value, share, n in s["values"][:4])
+    shown, rest = s["values"][:VALUES], s["values"][VALUES:]
+    values = " · ".join(f"{value}: {percent(share, 0)} of {n:,}" for value, share, n in shown)
+    if rest:
+        values += f" · {len(rest):,} more value{'s' * (len(rest) > 1)} with {sum(n for *_, n in rest):,} images"
     auroc = told(s["auroc"], 2)
     return name, [BOLD + auroc if s["warns"] else auroc, s["label"], values]
 

@@ -303,7 +303,14 @@ def _check(name: str, passed: bool, told: str) -> dict[str, Any]:
 
 
 def _span(e: Estimate, digits: int = 2) -> str:
-    return f"{e.value:.{digits}f} ({e.low:.{digits}f} to {e.high:.{digits}f})"
+    """Return a figure with its interval, a minus as a minus.
+
+    Examples
+    --------
+    >>> _span(Estimate(-0.25, -0.5, 0.125, n=9, n_patients=9, method=""))
+    '−0.25 (−0.50 to 0.12)'
+    """
+    return f"{e.value:.{digits}f} ({e.low:.{digits}f} to {e.high:.{digits}f})".replace("-", "−")
 
 
 def _has_learned(learned: Mapping[str, Any]) -> dict[str, Any]:
@@ -329,7 +336,10 @@ def _has_learned(learned: Mapping[str, Any]) -> dict[str, Any]:
 def _randomised(e: Estimate) -> dict[str, Any]:
     ok = e.high < MOST_ALIKE
     end = "it depends on what was learned." if ok else "what the head has learned hardly matters to it."
-    told = f"With the head redrawn by chance the map keeps a rank correlation of {_span(e)}, limit {MOST_ALIKE}: {end}"
+    if not ok and e.value < MOST_ALIKE:
+        end = "the interval does not end below it, so what the head has learned may hardly matter to the map."
+    digits = 2 if ok or e.value >= MOST_ALIKE else 4
+    told = f"With the head redrawn by chance the map keeps a rank correlation of {_span(e, digits)}, limit {MOST_ALIKE}: {end}"
     return _check("randomisation", ok, told)
 
 

@@ -185,8 +185,25 @@ def draw_up(
     if seeds is not None:
         reason = f"{seeds} networks were asked for; they differ by their seed only, and answer together"
         drawn = planning.changed(drawn, "ensemble", reason, networks=seeds, rule="several networks: told")
-        check_together(drawn.parts)
+        _several(drawn, seeds)
     return replace(drawn, head=head_of(divided, seen))
+
+
+def _several(drawn: planning.Plan, seeds: int) -> None:
+    """Refuse more networks than one of a kind that is trained once; nobody has written a plan here.
+
+    Raises
+    ------
+    RunError
+    """
+    try:
+        check_together(drawn.parts)
+    except RunError:
+        raise RunError(
+            f"{seeds} seeds for the network {drawn.network!r}, of which one is trained",
+            expected="--seeds with a network that is drawn by its seed (see `overread networks`)",
+            do="leave out --seeds, or choose another --network",
+        ) from None
 
 
 def _best_of(store: Archive, divided: Divided, *, side_matters, seeds: int | None, progress: bool) -> planning.Plan:
