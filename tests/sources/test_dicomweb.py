@@ -267,6 +267,37 @@ def test_words_that_are_misspelt_are_told_before_anybody_is_called(pacs):
     assert pacs.asked == []
 
 
+# -- what the server changed -----------------------------------------------------------------------------------------
+
+
+def test_a_replaced_and_a_withdrawn_slice_are_noticed(files, tmp_path):
+    """As many instances as before are not the same instances; the archive is the one that a first fetch would give."""
+    ct = sorted(f for f in files if pydicom.dcmread(f, stop_before_pixels=True).Modality == "CT")
+    other = pydicom.dcmread(ct[1])
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = f"{other.SOPInstanceUID}.9"
+    other.PixelData = bytes(len(other.PixelData))
+    other.save_as(tmp_path / "other.dcm")
+    with SmallPacs(files) as server:
+        collect(server.word, tmp_path / "a")
+        server.files.pop(next(k for k in server.files if k[2] == pydicom.dcmread(ct[1]).SOPInstanceUID))
+        server.files[other.StudyInstanceUID, other.SeriesInstanceUID, other.SOPInstanceUID] = (
+            other,
+            (tmp_path / "other.dcm").read_bytes(),
+        )
+        replaced = collect(server.word, tmp_path / "a")
+        collect(server.word, tmp_path / "b")
+        assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
+        assert "1 files of" in replaced.notes[0] and any(
+            "1 files that were here are no longer" in n for n in replaced.notes
+        )
+        server.files.pop(next(k for k in server.files if k[2] == pydicom.dcmread(ct[-1]).SOPInstanceUID))
+        collect(server.word, tmp_path / "a")
+        collect(server.word, tmp_path / "c")
+        assert hashes(tmp_path / "a") == hashes(tmp_path / "c") != hashes(tmp_path / "b")
+        again = collect(server.word, tmp_path / "a")
+        assert again.read == 0 and "0 files of" in again.notes[0]
+
+
 # -- labels -----------------------------------------------------------------------------------------------------------
 
 
@@ -286,5 +317,19 @@ def test_a_label_table_names_studies(column, keyword, pacs, files, tmp_path):
     with Archive.open(tmp_path / "a") as archive:
         told = {archive.describe(study.images[0]).modality: study.labels["sick"] for study in archive.studies()}
     assert told.pop("CT") is True and set(told.values()) == {False}
+    assert not any("several studies have" in note for note in done.notes)
     every_byte = b"".join(p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file())
     assert not any(number.encode() in every_byte for number in modalities)
+
+
+def test_an_accession_number_of_several_studies_is_told_as_such(files, tmp_path):
+    shared = []
+    for n, file in enumerate(files):
+        ds = pydicom.dcmread(file)
+        ds.AccessionNumber = "CT1" if ds.Modality == "CT" else "SHARED"
+        ds.save_as(tmp_path / f"{n}.dcm")
+        shared.append(tmp_path / f"{n}.dcm")
+    (tmp_path / "labels.csv").write_text("accession,sick\nCT1,1\nSHARED,0\n")
+    with SmallPacs(shared) as server:
+        done = collect(server.word, tmp_path / "a", labels=tmp_path / "labels.csv")
+    assert any(n.startswith("1 row of the label table names an accession number that several") for n in done.notes)

@@ -125,6 +125,15 @@ def test_what_did_not_come_with_the_series_is_asked_for_alone(played, tmp_path):
     assert (again.new, again.already, played.levels) == (0, 3, [])
 
 
+def test_a_replaced_instance_is_fetched_and_the_withdrawn_one_set_aside(played, tmp_path):
+    fetch(played, tmp_path, [])
+    (lies := tmp_path / safe(STUDY) / safe(SERIES) / "an-older-one.dcm").write_bytes(b"")
+    (tmp_path / safe(STUDY) / safe(SERIES) / file_name(f"{SERIES}.1")).unlink()  # three here, and three there
+    taken = fetch(played, tmp_path, [])
+    assert (taken.new, taken.already, taken.withdrawn, names(tmp_path)) == (1, 2, 1, ALL)
+    assert not lies.exists() and len(list(tmp_path.with_name(f"{tmp_path.name}.withdrawn").rglob("*.dcm"))) == 1
+
+
 def test_an_instance_that_was_not_asked_for_is_not_kept(played, tmp_path):
     played.gets = ["other"] * 99
     taken = fetch(played, tmp_path / "a", [])

@@ -127,18 +127,18 @@ def fetch(
 
     with _Wires(address, keys=keys or Keys(), timeout_s=timeout_s) as wires:
 
-        def one(each: Series) -> tuple[Series, Gone | None]:
+        def one(each: Series) -> tuple[Series, int | Gone]:
             try:
-                _fetch_series(wires.mine(), each, shelf, largest=largest, said=said)
+                return each, _fetch_series(wires.mine(), each, shelf, largest=largest, said=said)
             except Gone as why:
                 return each, why
-            return each, None
 
-        for each, why in wires.work(one, series):
-            if why is None:
-                taken.whole.append(shelf.place(each))
+        for each, came in wires.work(one, series):
+            if isinstance(came, Gone):
+                taken.miss(came)
             else:
-                taken.miss(why)
+                taken.whole.append(shelf.place(each))
+                taken.withdrawn += came
     taken.whole.sort()
     return taken
 
@@ -209,12 +209,11 @@ def _text(told: Mapping[str, Any], tag: str) -> str:
 # -- fetching -----------------------------------------------------------------------------------------------------
 
 
-def _fetch_series(wire: Wire, series: Series, shelf: Shelf, *, largest: int, said: Callable[[int, int], None]) -> None:
-    """Bring what of a series is not there; the whole series in one answer where nothing of it is."""
-    there = shelf.there(series)
-    if there and series.instances == len(there):
-        said(0, len(there))
-        return
+def _fetch_series(wire: Wire, series: Series, shelf: Shelf, *, largest: int, said: Callable[[int, int], None]) -> int:
+    """Bring what of a series is not there, the whole series in one answer where nothing of it is; return how many were withdrawn.
+
+    The instances are asked for by their UIDs even where as many are here as the server has: one may have been replaced.
+    """
     path = f"studies/{series.study}/series/{series.series}"
     listed = [_text(told, _SOP_UID) for told in _pages(wire, f"{path}/instances", [], key=_SOP_UID)]
     missing = shelf.missing(series, listed)
@@ -227,6 +226,7 @@ def _fetch_series(wire: Wire, series: Series, shelf: Shelf, *, largest: int, sai
     for uid in list(missing):
         _retrieve(wire, f"{path}/instances/{uid}", {uid: missing[uid]}, shelf, largest=largest, said=said)
         del missing[uid]
+    return shelf.withdraw(series, listed)
 
 
 def _retrieve(

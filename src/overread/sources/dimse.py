@@ -93,7 +93,7 @@ def fetch(
     with _Calls(peer, desk) as calls:
         for each in series:
             try:
-                _fetch_series(calls, each, said=taken.came, wait=wait)
+                taken.withdrawn += _fetch_series(calls, each, said=taken.came, wait=wait)
                 taken.whole.append(desk.shelf.place(each))
             except Gone as why:
                 taken.miss(why)
@@ -290,13 +290,12 @@ def _fetch_series(
     *,
     said: Callable[[int, int], None],
     wait: Callable[[float], object],
-) -> None:
-    """Bring what of a series is not there; the whole series in one request where nothing of it is."""
+) -> int:
+    """Bring what of a series is not there, the whole series in one request where nothing of it is; return how many were withdrawn.
+
+    The instances are asked for by their UIDs even where as many are here as the PACS has: one may have been replaced.
+    """
     desk = calls.desk
-    there = desk.shelf.there(series)
-    if there and series.instances == len(there):
-        said(0, len(there))
-        return
     listed = _instances(calls, series)
     missing = desk.shelf.missing(series, listed)
     said(0, len(listed) - len(missing))
@@ -317,6 +316,7 @@ def _fetch_series(
                 expected="all of them",
                 do="ask who runs the PACS whether it can send their transfer syntax",
             )
+    return desk.shelf.withdraw(series, listed)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class Taken:
         Folders of the series that are there complete.
     broken : dict of str to int
         Why some series are not complete → how many.
+    withdrawn : int
+        Instances that were here and that the PACS no longer lists: set aside (:meth:`Shelf.withdraw`).
     tick : callable, optional
         Called with a number of instances that are there now.
     """
@@ -53,6 +55,7 @@ class Taken:
     already: int = 0
     whole: list[Path] = field(default_factory=list)
     broken: dict[str, int] = field(default_factory=dict)
+    withdrawn: int = 0
     tick: Callable[[int], object] | None = field(default=None, repr=False)
 
     def came(self, new: int, already: int) -> None:
@@ -73,6 +76,7 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.partial = folder.with_name(f"{folder.name}.partial")
+        self.aside = folder.with_name(f"{folder.name}.withdrawn")
         for each in (self.folder, self.partial):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._sweep()
@@ -98,6 +102,25 @@ class Shelf:
             raise Gone("a series without instances", expected="at least one", do="look at it on the PACS")
         place, there = self.place(series), self.there(series)
         return {uid: place / name for uid in listed if (name := file_name(uid)) not in there}
+
+    def withdraw(self, series: Series, listed: Collection[str]) -> int:
+        """Set aside what is here of a series and no longer in the PACS's whole list of it; return how many files.
+
+        A list that is shorter than the number of instances the PACS itself gives takes nothing away.
+        """
+        if not listed or len(listed) < (series.instances or 0):
+            return 0
+        place, gone = self.place(series), self.there(series) - {file_name(uid) for uid in listed}
+        for name in gone:
+            to = self.aside / place.relative_to(self.folder) / name
+            to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.replace(place / name, to)
+        return len(gone)
+
+    def set_aside(self) -> list[Path]:
+        """Return where the files lay that were ever set aside and have not come back."""
+        was = [self.folder / file.relative_to(self.aside) for file in sorted(self.aside.glob("*/*/*"))]
+        return [place for place in was if not place.exists()]
 
     def keep(self, chunks: Iterable[bytes], wanted: Mapping[str, Path], *, largest: int = LARGEST) -> str:
         """Write one DICOM file where it belongs, and return its SOP Instance UID.

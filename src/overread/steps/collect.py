@@ -25,7 +25,7 @@ from overread.steps.collected import Collected, label_counts, telling
 from overread.steps.contradicted import keep_contradicted
 from overread.steps.examinations import examinations
 from overread.steps.far import on_this_disk
-from overread.steps.fetched import fetch, is_remote
+from overread.steps.fetched import fetch, is_remote, told
 from overread.steps.offered import (
     Looks,
     absolute,
@@ -117,10 +117,10 @@ def collect(
         roots = [*here, *(f.root for f in fetched)]
         studies = {name: folder for f in fetched for name, folder in f.studies.items()}
         said = Said(roots, jobs, labels=labels, folders=labels_from_folders, patient=patient, studies=studies)
-        said.notes += [note for f in fetched for note in f.notes]
+        said.notes += told(fetched, [row.file.strip() for row in said.matched.missing])
         with Archive.create(into) as archive, Crosswalk(archive.shelf()) as book:
             said.key = archive.key
-            lost = book.forget_lost(archive.stored)
+            lost = book.forget_lost(archive.stored, withdrawn=[storable(str(p)) for f in fetched for p in f.withdrawn])
             if lost:
                 said.notes.append(
                     f"{lost:,} images that were known are no longer in the archive: their files are read anew"
@@ -142,8 +142,8 @@ def collect(
                 )
                 raise KeyboardInterrupt
             collected = run.summary(studies, duplicates, notes, seconds=time.monotonic() - began)
-            told = [{"file": m.name, "code": m.code, "reason": m.reason} for m in missed]
-            collected = replace(collected, refused=(*told, *collected.refused))
+            elsewhere = [{"file": m.name, "code": m.code, "reason": m.reason} for m in missed]
+            collected = replace(collected, refused=(*elsewhere, *collected.refused))
     if not collected.read and not collected.already:
         raise NothingToDo(
             f"{len(collected.refused)} file{'s' * (len(collected.refused) != 1)} and no image among them "
@@ -363,7 +363,7 @@ class _Run:
         """Say what came of this run."""
         if self.said.table:
             table = Refused("", code="label-table", reason="the label table: its answers are read, it is no image")
-            why = "line {} of the label table names it, and it is not among the files offered"
+            why = "line {} of the label table names it, and no one file or study offered is called so"
             rows = self.said.matched.missing
             missing = [Refused(row.file, code="missing-file", reason=why.format(row.line)) for row in rows]
             self.book.note_table(

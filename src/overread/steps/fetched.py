@@ -49,6 +49,21 @@ def is_remote(source: str | os.PathLike) -> bool:
     return isinstance(source, str) and source.partition(":")[0] in FETCH and not os.path.lexists(source)
 
 
+def told(fetched: Iterable[Fetched], unfound: Iterable[str]) -> list[str]:
+    """Return what a person should know of what was fetched, and of rows of a label table that name several studies of it.
+
+    Examples
+    --------
+    >>> told([Fetched(Path(), (), shared=frozenset({"A1"}))], ["A1", "A2"])[0].partition(":")[0]
+    '1 row of the label table names an accession number that several studies have'
+    """
+    fetched = list(fetched)
+    several = sum(any(name in f.shared for f in fetched) for name in unfound)
+    rows = f"{several:,} {'row' if several == 1 else 'rows'} of the label table {'names' if several == 1 else 'name'}"
+    which = f"{rows} an accession number that several studies have: none was given its answers; write the study's UID"
+    return [note for f in fetched for note in f.notes] + ([which] if several else [])
+
+
 def fetch(sources: Iterable[str | os.PathLike], into: Path, *, show: bool) -> list[Fetched]:
     """Fetch what the remote words among some sources name, into the names shelf of an archive.
 

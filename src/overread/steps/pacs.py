@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -12,7 +13,7 @@ from pathlib import Path
 from overread.errors import SourceError
 from overread.sources.asked import Asked, Listed
 from overread.sources.keys import Keys
-from overread.sources.shelf import Taken, safe
+from overread.sources.shelf import Shelf, Taken, safe
 from overread.steps.progress import bar
 from overread.steps.shelved import Fetched, none_found, private
 
@@ -112,21 +113,35 @@ def fetch(word: str, shelf: Path, *, show: bool) -> Fetched:
             expected="at least one",
             do="run the same command again: what came is kept",
         )
-    return Fetched(root, tuple(taken.whole), notes=tuple(_told(found, taken)), studies=_studies(found, root))
+    studies, shared = _studies(found, root)
+    return Fetched(
+        root,
+        tuple(taken.whole),
+        notes=tuple(_told(found, taken)),
+        studies=studies,
+        withdrawn=tuple(Path(os.path.abspath(file)) for file in Shelf(root).set_aside()),
+        shared=shared,
+    )
 
 
-def _studies(found: Listed, root: Path) -> dict[str, Path]:
-    """Return the folder of each study under its UID and, where only one study has it, under its accession number."""
+def _studies(found: Listed, root: Path) -> tuple[dict[str, Path], frozenset[str]]:
+    """Return the folder of each study under its UID and, where only one study has it, under its accession number; and the numbers of several."""
     folders = {series.study: root / safe(series.study) for series in found.series}
     by_number: dict[str, set[Path]] = {}
     for series in found.series:
         by_number.setdefault(series.accession, set()).add(folders[series.study])
-    return folders | {number: next(iter(some)) for number, some in by_number.items() if number and len(some) == 1}
+    one = {number: next(iter(some)) for number, some in by_number.items() if number and len(some) == 1}
+    return folders | one, frozenset(number for number, some in by_number.items() if number and len(some) > 1)
 
 
 def _told(found: Listed, taken: Taken) -> list[str]:
     """Say what came from elsewhere, and what did not."""
     notes = [f"{taken.new:,} files of {len(taken.whole):,} series fetched now, {taken.already:,} were here already"]
+    if taken.withdrawn:
+        notes.append(
+            f"{taken.withdrawn:,} files that were here are no longer on the PACS: they were set aside, and their series "
+            "read anew"
+        )
     if found.unasked:
         notes.append(
             f"{found.unasked:,} studies that the server listed do not fit what was asked: they were left there"

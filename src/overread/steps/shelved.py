@@ -29,6 +29,10 @@ class Fetched:
     studies : mapping of str to Path
         Study Instance UIDs and accession numbers → the folder of the study, so that a label table may name studies so.
         It is held while collect runs, and stored nowhere.
+    withdrawn : tuple of Path
+        Where files lay that the source no longer has: what was read from them is read anew without them.
+    shared : frozenset of str
+        Accession numbers that several studies have: they name none of them.
     """
 
     root: Path
@@ -37,6 +41,8 @@ class Fetched:
     missed: tuple[Missed, ...] = ()
     named: tuple[str, ...] = ()
     studies: Mapping[str, Path] = field(default_factory=dict, repr=False)
+    withdrawn: tuple[Path, ...] = ()
+    shared: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def private(folder: Path) -> Path:

@@ -208,7 +208,7 @@ class Crosswalk:
                 yield Source(file, digest, image, _read_again(own), _read_again(said))
             last = rows[-1][:3]
 
-    def forget_lost(self, stored: Callable[[Iterable[str]], set[str]]) -> int:
+    def forget_lost(self, stored: Callable[[Iterable[str]], set[str]], *, withdrawn: Iterable[str] = ()) -> int:
         """Forget what was read of files whose images the archive no longer has; they will be read anew.
 
         An archive that was deleted, or put back from an older copy, beside its names: this book would believe for ever
@@ -218,6 +218,8 @@ class Crosswalk:
         ----------
         stored : callable
             Gives those of some hashes that the archive has.
+        withdrawn : iterable of str
+            Places of files that their owner took back: all that lies in the same folder is read anew, without them.
 
         Returns
         -------
@@ -236,6 +238,13 @@ class Crosswalk:
                 db.executemany("DELETE FROM offered WHERE key IN (SELECT key FROM members WHERE source = ?)", marks)
                 db.executemany("DELETE FROM sources WHERE id = ?", marks)
                 last = rows[-1][0]
+            known = [key for key in withdrawn if db.execute("SELECT 1 FROM offered WHERE key = ?", (key,)).fetchone()]
+            for folder in {key[: key.rfind("/") + 1] for key in known}:
+                within = (folder, f"{folder}\U0010ffff")
+                db.execute(
+                    "DELETE FROM sources WHERE id IN (SELECT source FROM members WHERE key > ? AND key < ?)", within
+                )
+                db.execute("DELETE FROM offered WHERE key > ? AND key < ?", within)
         return len(lost)
 
     def store(self, offered: Iterable[Offered], sources: Iterable[Source]) -> int:
