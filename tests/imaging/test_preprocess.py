@@ -142,3 +142,8 @@ def test_an_image_of_one_value_has_no_body_and_no_contrast():
     asked = recipe(8, 8, steps=(Step("channels", {"count": 1}), Step("body", {})))
     for value in (0, 7):
         assert (preprocess.apply(asked, Image(np.full((1, 8, 8), value), modality="MR")) == 0.5).all()
+
+
+def test_a_single_picture_is_no_volume_of_which_three_slices_are_shown():
+    with pytest.raises(UnreadableFile, match="a single picture; expected a volume"):
+        preprocess.apply(recipe(6, 6, steps=(Step("three_slices"),)), Image(np.zeros((1, 6, 6))))

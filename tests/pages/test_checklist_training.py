@@ -86,3 +86,10 @@ def test_fewer_networks_than_were_asked_for_are_told_and_the_advice_is_not_what_
     assert about.together(alone) == "" and "--seeds 3" in row_of(ITEMS[24], words.seeds(alone), {}).told
     one = evaluated(stopped_at(asked, 1))
     assert about.together(one) == "1 of 3 networks were trained when the time was up"
+
+
+def test_one_epoch_is_one():
+    made = evaluated(drawn("residual"))
+    made["card"]["training"]["plan"] = {**made["card"]["training"]["plan"], "epochs": 1}
+    assert "1 epoch of batches" in about.training(made)
+    assert " epochs of batches" in about.training(evaluated(drawn("residual")))

@@ -50,6 +50,8 @@ def test_the_page_fetches_nothing_and_escapes_names():
     assert "<b>run2" not in page and "&lt;b&gt;run2" in page and "mass &amp; co" in page and "patients unknown" in page
     assert page.count("<svg") == 2 and "3 testing images were left out" in page
     assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org)|<script", page)
+    assert "it is the images that are counted" in page and "the patients, not the images" not in page
+    assert "the patients, not the images" in render_compare(told | {"patients": 12}, overread="1")
 
 
 def test_a_whole_path_keeps_its_beginning():

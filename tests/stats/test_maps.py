@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from overread.domain import Estimate
 from overread.stats import maps
 
 
@@ -151,3 +152,12 @@ def test_few_known_lesions_are_told_and_decide_nothing():
         judged(trials(60)), [{"map": 0.0, "others": 0.2, "overlap": 0.0}] * 8, np.random.default_rng(0), patients=None
     )
     assert few["passed"] and few["pointing"]["hits"].value == 0.0
+
+
+def test_a_map_that_fails_by_its_interval_alone_does_not_read_as_if_it_passed():
+    said = maps._randomised(Estimate(0.48, 0.46, 0.5004, n=100, n_patients=None, method=""))
+    assert not said["passed"] and "0.5004" in said["told"] and "does not end below it" in said["told"]
+    assert (
+        "hardly matters to it" in maps._randomised(Estimate(0.6, 0.5, 0.7, n=100, n_patients=None, method=""))["told"]
+    )
+    assert maps._randomised(Estimate(0.3, 0.2, 0.4, n=100, n_patients=None, method=""))["passed"]

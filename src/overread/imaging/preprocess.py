@@ -271,11 +271,12 @@ def _dimensions(recipe: Recipe) -> int:
 
 
 def _check_dimensions(recipe: Recipe, image: Image, *, flat: bool) -> None:
-    if not flat and not image.is_volume:
+    deep = not flat or any(s.name == "three_slices" for s in recipe.steps)  # three slices stand in for a volume's
+    if deep and not image.is_volume:
         raise UnreadableFile(
             "a single picture", code="not-a-volume", expected="a volume of several slices", do="give the whole series"
         )
-    if flat and image.is_volume and all(s.name != "three_slices" for s in recipe.steps):
+    if not deep and image.is_volume:
         raise UnreadableFile(
             f"a volume of {image.voxels.shape[0]} slices",
             code="not-a-picture",

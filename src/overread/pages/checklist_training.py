@@ -75,7 +75,7 @@ def _steps(plan: E) -> str:
     seeds = f"seed {plan['seed']}"
     if int(plan.get("ensemble", 1)) > 1:
         seeds = f"seeds {plan['seed']} to {plan['seed'] + plan['ensemble'] - 1}, a network each"
-    return f"{plan['optimiser']['name']}, {plan['epochs']} epochs of batches of {plan['batch']}, {seeds}"
+    return f"{plan['optimiser']['name']}, {plan['epochs']} epoch{'' if plan['epochs'] == 1 else 's'} of batches of {plan['batch']}, {seeds}"
 
 
 def _loss(e: E, plan: E) -> str:

@@ -38,6 +38,7 @@ def render_compare(comparison: Mapping[str, Any], *, overread: str) -> str:
         "overread": overread,
         "label": comparison["label"],
         "whom": f"{comparison['images']:,} images, {whom}",
+        "patients_known": comparison["patients"] is not None,
         "runs": runs,
         "columns": [WORDS.get(name, (name, ""))[0] for name in names],
         "rows": [

@@ -106,14 +106,20 @@ def _named_window(image: Image) -> tuple[float, float] | None:
 
 
 def strongest_slice(heat: np.ndarray) -> int:
-    """Return the slice of a map (slices, rows, columns) that speaks loudest for the finding.
+    """Return the slice of a map (slices, rows, columns) that speaks loudest for the finding; of several the middle one.
+
+    Where a network was shown a few slices, the same map stands over all of them: the first is often empty.
 
     Examples
     --------
     >>> strongest_slice(np.array([[[0.0, 1]], [[0, 3]], [[-9, 0]]]))
     1
+    >>> strongest_slice(np.ones((28, 4, 4)))
+    14
     """
-    return int(np.argmax(np.nan_to_num(heat).reshape(len(heat), -1).max(axis=1)))
+    loudest = np.nan_to_num(heat).reshape(len(heat), -1).max(axis=1)
+    alike = np.flatnonzero(loudest >= loudest.max() - 1e-6 * abs(loudest.max()))
+    return int(alike[len(alike) // 2])
 
 
 def scale_of(heat: np.ndarray) -> float:
