@@ -35,7 +35,17 @@ def scan(pixels: np.ndarray, **said: list) -> list[Found]:
     return found
 
 
-TURNS = {"AcquisitionNumber": [1, 2] * 6, "TemporalPositionIdentifier": [1, 2] * 6, "EchoTime": [10, 80] * 6}
+TURNS = {
+    "AcquisitionNumber": [1, 2] * 6,
+    "TemporalPositionIdentifier": [1, 2] * 6,
+    "EchoTime": [10, 80] * 6,
+    "RepetitionTime": [500, 3000] * 6,
+    "SequenceName": ["*se2d1", "*tse2d1"] * 6,
+    "SeriesNumber": [3, 4] * 6,
+    "SeriesDescription": ["T1", "T2"] * 6,
+    "SliceThickness": ["1", "5"] * 6,
+    "Modality": ["MR", "NM"] * 6,
+}
 
 
 @pytest.mark.parametrize("fact", TURNS)
@@ -166,3 +176,40 @@ def test_scans_end_to_end_of_two_kernels_are_two_volumes() -> None:
     ):  # too few for a volume; half do not say it
         (one,) = scan(pixels, ConvolutionKernel=kernels)
         assert "facts-change" in map(code_of, one.image.notes)
+
+
+LOOSE = {
+    "a tail too short for a volume": {"AcquisitionNumber": [1] * 5 + [2] * 5 + [3] * 2},
+    "a number that comes back": {"AcquisitionNumber": [1] * 4 + [2] * 4 + [1] * 4},
+    "a time for each slice, and two hours between": {
+        "AcquisitionTime": [f"{10 + 2 * (k > 5)}00{k:02d}" for k in range(12)]
+    },
+    "a date and a time for each": {
+        "AcquisitionDateTime": [f"20240101{10 + 2 * (k > 5)}00{k:02d}+0100" for k in range(12)]
+    },
+}
+
+
+@pytest.mark.parametrize("why", LOOSE)
+@pytest.mark.parametrize("brighter", [0, 900])
+def test_blocks_of_any_length_are_told_where_the_pixels_jump(why: str, brighter: int) -> None:
+    (said,) = LOOSE[why].items()
+    pixels = anatomy(12)
+    second = {"a tail too short for a volume": slice(5, None), "a number that comes back": slice(4, 8)}
+    pixels[second.get(why, slice(6, None))] += brighter
+    (one,) = scan(pixels, **dict([said]))
+    assert one.image.voxels.shape == (12, 24, 20)
+    assert len([n for n in one.image.notes if code_of(n) == "end-to-end" and "a jump" in n]) == (brighter > 0)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [
+        ("EchoTime", ["2.46"] * 6 + ["2.461"] * 6),
+        ("FlipAngle", [10] * 4 + [15] * 4 + [20] * 4),
+        ("ConvolutionKernel", ["B30f"] * 6 + [["B30f", ""]] * 6),
+    ],
+)
+def test_twin_rounding_a_ramp_of_flip_angles_and_an_empty_word_divide_no_scan(keyword: str, values: list) -> None:
+    (one,) = scan(anatomy(12), **{keyword: values})
+    assert one.image.voxels.shape == (12, 24, 20)

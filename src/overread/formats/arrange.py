@@ -74,11 +74,13 @@ class Joined:
 
     ``starts``: the first slice of each, from 0, in the order of the stack. ``values``: each one's number, none for what
     is told to nobody (times of day). A helical scan in two blocks of the table lies so, and so do a chest and an abdomen.
+    ``sure``: each is long enough for a volume and comes once; else it is worth a word only where the pixels jump there.
     """
 
     words: str
     starts: tuple[int, ...]
     values: tuple[float, ...]
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -228,8 +230,8 @@ def _blocks(said: Sequence[Hashable]) -> list[int]:
 
 def _end_to_end(frames: list[Frame], order: tuple[int, ...]) -> list[Part]:
     """The scans that lie end to end in an even stack and differ in what never changes within one; none where nothing does so."""
-    said_of = {t.words: {frames[i].said.get(t.words) for i in order} for t in tellers.TELLERS if t.firm}
-    changing = [words for words, values in said_of.items() if len(values) > 1 and None not in values]
+    said_of = {t.words: [frames[i].said.get(t.words) for i in order] for t in tellers.TELLERS if t.firm}
+    changing = [words for words, values in said_of.items() if tellers.changes(words, values)]
     for words in dict.fromkeys([tuple(changing), *((w,) for w in changing)]):
         starts = _blocks([tuple(frames[i].said.get(w) for w in words) for i in order])
         if starts:
@@ -245,12 +247,26 @@ def _end_to_end(frames: list[Frame], order: tuple[int, ...]) -> list[Part]:
 
 def _joined(frames: list[Frame], order: tuple[int, ...]) -> Joined | None:
     """The first fact that changes from one acquisition to the next in a stack whose acquisitions lie end to end."""
-    for words in (*TOLD, "acquisition time"):
-        said = [frames[i].said.get(words) for i in order]
-        if starts := _blocks(said):
-            values = tuple(v for k in starts if words in TOLD and isinstance(v := said[k], float))
-            return Joined(words, tuple(starts), values)
+    said = {words: [frames[i].said.get(words) for i in order] for words in (*TOLD, "acquisition time")}
+    for sure, begun in ((True, _blocks), (False, _runs)):
+        for words, values in said.items():
+            starts = begun(values) if sure or words in TOLD else tellers.after_a_pause(values)
+            if starts:
+                shown = tuple(v for k in starts if words in TOLD and isinstance(v := values[k], float))
+                return Joined(words, tuple(starts), shown, sure)
     return None
+
+
+def _runs(said: Sequence[Hashable]) -> list[int]:
+    """Where a value begins, or comes back, if that is seldom: runs of three and more, on average.
+
+    Examples
+    --------
+    >>> _runs([1] * 4 + [2] * 4 + [1] * 4), _runs([1] * 8 + [2]), _runs([1, 2, 1, 2, 1, 2]), _runs([1] * 9)
+    ([0, 4, 8], [0, 8], [], [])
+    """
+    starts = [k for k in range(len(said)) if k == 0 or said[k] != said[k - 1]]
+    return starts if 1 < len(starts) <= len(said) / tellers.SMALLEST_VOLUME else []
 
 
 _ALONG = ("acquisition time", "instance number", "trigger time", "frame reference time", "time point")
@@ -288,7 +304,10 @@ def _woven(frames: list[Frame], order: tuple[int, ...]) -> Woven | None:
     return None
 
 
-TOLD = ("acquisition number", "time point")
+TOLD = (
+    *("acquisition number", "time point", "modality", "series number", "series description", "sequence name"),
+    *("repetition time", "slice thickness"),
+)
 """Facts that alternate, or change half way, in few scans. A firm one is told as ``facts-change``; the times of slices are nobody's business."""
 
 

@@ -142,7 +142,9 @@ def _told_of_joints(part: Part, slices: Sequence[np.ndarray]) -> Part:
     border = np.zeros(len(steps), bool)
     border[[k - 1 for k in starts[1:]]] = True
     there, elsewhere = float(steps[border].max()), float(np.median(steps[~border]))
-    if words not in TOLD and there <= APART * elsewhere:
+    if (words not in TOLD or not part.joined.sure) and there <= APART * elsewhere:
+        return part
+    if not part.joined.sure and there <= float(steps[~border].max()):
         return part
     named = values if len(values) == len(starts) else (None,) * len(starts)
     blocks = [
@@ -152,7 +154,7 @@ def _told_of_joints(part: Part, slices: Sequence[np.ndarray]) -> Part:
     some = blocks if len(blocks) <= _FEW else [*blocks[:2], "…", blocks[-1]]
     jump = " (a jump: they may be two examinations)" if there > APART * elsewhere else ""
     said = (
-        f"its slices lie end to end in {len(starts)} values of the {words} ({', '.join(some)}); where two meet, neighbours "
+        f"its slices lie end to end in {len(starts)} {'values' if part.joined.sure else 'blocks'} of the {words} ({', '.join(some)}); where two meet, neighbours "
         f"differ by up to {there:.3g} on average{jump}, elsewhere by {elsewhere:.3g}: kept as one volume"
     )
     return replace(part, notes=(*part.notes, noted("end-to-end", said)))

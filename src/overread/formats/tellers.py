@@ -61,6 +61,12 @@ TELLERS = (
     ),
     Teller("frame reference time", ("FrameReferenceTime",), "FrameReferenceTime", counts=True),
     Teller("acquisition number", ("AcquisitionNumber", "FrameAcquisitionNumber"), "AcquisitionNumber", counts=True),
+    Teller("modality", ("Modality",)),
+    Teller("series number", ("SeriesNumber",)),
+    Teller("series description", ("SeriesDescription",)),
+    Teller("sequence name", ("SequenceName", "PulseSequenceName")),
+    Teller("repetition time", ("RepetitionTime",)),
+    Teller("slice thickness", ("SliceThickness",)),
     Teller("dimension index", ()),
     Teller("folder", ()),
     Teller("acquisition time", ("AcquisitionDateTime", "FrameAcquisitionDateTime", "AcquisitionTime"), counts=True),
@@ -161,12 +167,67 @@ def _plain(value: object) -> Hashable:
     if value is None or value == "":
         return None
     if isinstance(value, (MultiValue, list, tuple)):
-        return tuple(_plain(v) for v in value) or None
+        said = [_plain(v) for v in value]
+        while said and said[-1] is None:  # "B30f" and "B30f\\" are one kernel
+            said.pop()
+        return (tuple(said) or None) if len(said) != 1 or len(value) == 1 else said[0]
     try:
         number = float(str(value))
     except ValueError:
         return str(value)
     return round(number, 6) if np.isfinite(number) else None
+
+
+def changes(words: str, values: Sequence[Hashable]) -> bool:
+    """True where a firm fact is said of all slices and is not the same, beyond how it was rounded; nor a ramp of flip angles (TONE).
+
+    Examples
+    --------
+    >>> changes("echo time", [30.0, 80.0]), changes("echo time", [2.46, 2.461]), changes("tube voltage", [80.0, None])
+    (True, False, False)
+    >>> changes("flip angle", [10.0, 10.0, 15.0, 20.0]), changes("flip angle", [10.0, 10.0, 90.0])
+    (False, True)
+    """
+    if None in values or len(set(values)) < 2:
+        return False
+    numbers = [v for v in values if isinstance(v, float)]
+    if len(numbers) < len(values):
+        return True
+    if max(numbers) - min(numbers) <= _ROUNDED * max(map(abs, numbers)):
+        return False
+    ordered = numbers in (sorted(numbers), sorted(numbers, reverse=True))
+    return not (words == "flip angle" and ordered and len(set(numbers)) > 2)
+
+
+_ROUNDED = 0.01  # two numbers are one
+_PAUSE_S = 600  # between two acquisitions of one scan there is less
+
+
+def after_a_pause(times: Sequence[Hashable]) -> list[int]:
+    """Where slices with a time each begin, and go on after a pause of ten minutes and ten times the usual one; else nothing.
+
+    Examples
+    --------
+    >>> after_a_pause([100001.0, 100002.0, 100003.0, 120004.0, 120005.0]), after_a_pause([100001.0, 100002.0, 100003.0])
+    ([0, 3], [])
+    """
+    clock = [_second(t) for t in times]
+    if None in clock or len(clock) < 2:
+        return []
+    apart = np.abs(np.diff(np.array(clock, float)))
+    long = np.flatnonzero(apart > max(_PAUSE_S, 10 * float(np.median(apart))))
+    return [0, *(int(k) + 1 for k in long)] if len(long) else []
+
+
+def _second(time: Hashable) -> float | None:
+    """The second of the day that an acquisition time, or a date and time, says."""
+    digits = (
+        str(int(time)) if isinstance(time, float) else str(time).partition(".")[0].partition("+")[0].partition("-")[0]
+    )
+    digits = (digits[8:14] if len(digits) >= 14 else digits).zfill(6)
+    if not digits.isdigit() or len(digits) != 6:
+        return None
+    return int(digits[:2]) * 3600 + int(digits[2:4]) * 60 + int(digits[4:])
 
 
 def volumes(places: np.ndarray, said: Sequence[Mapping[str, Hashable]]) -> Division | None:
