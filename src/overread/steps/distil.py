@@ -345,7 +345,7 @@ def conclude(rows: Sequence[Mapping[str, Any]], *, margin: float, teacher: Mappi
     good = [r for r in taught if _loss(r) is not None and _loss(r) > -margin]
     kept = min(good, key=lambda r: r["megabytes"]) if good else None
     own = next(r for r in rows if r["name"] == "teacher")
-    words = f"{len(taught)} narrower networks learned from the answers of the teacher"
+    words = f"{len(taught)} narrower network{'s' if len(taught) != 1 else ''} learned from the answers of the teacher"
     if kept is None:
         words += (
             f"; of none is it sure, on the tuning cohort, that it loses less than {margin:g} of the AUROC: none is kept. More tuning "
