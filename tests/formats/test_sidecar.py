@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -122,6 +123,35 @@ def test_patients_of_two_trees_are_never_one(tree: Path, tmp_path: Path) -> None
     volume(tmp_path / "third" / "sub-01" / "anat" / "sub-01_T1w.nii", 10)
     found = [r for p in ("other", "study", "third") for r in scan(tmp_path / p) if isinstance(r, Found)]
     assert len({r.origin.patient_id for r in found if r.origin.patient_id.endswith("sub-01")}) == 3
+
+
+@pytest.mark.parametrize(
+    "said", [None, '{"Name": "", "BIDSVersion": "1.8.0"}', '{"Name": "TODO: name of the dataset"}']
+)
+def test_two_sites_whose_trees_look_alike_have_two_people(said: str | None, tmp_path: Path) -> None:
+    for seed, site in enumerate(("A", "B")):
+        volume(tmp_path / site / "bids" / "sub-01" / "anat" / "sub-01_T1w.nii.gz", seed)
+        if said:
+            (tmp_path / site / "bids" / "dataset_description.json").write_text(said)
+    done = collect(tmp_path / "A", tmp_path / "B", into=tmp_path / "z", progress=False, workers=1)
+    assert (done.patients, done.studies) == (2, 2)
+
+
+def test_trees_of_one_name_hold_one_person_and_that_is_told(tree: Path, tmp_path: Path) -> None:
+    volume(tmp_path / "more" / "sub-01" / "anat" / "sub-01_T1w.nii.gz", 9)
+    shutil.copy(tree / "dataset_description.json", tmp_path / "more")
+    alone = collect(tree, into=tmp_path / "z", progress=False, workers=1)
+    both = collect(tmp_path / "more", into=tmp_path / "z", progress=False, workers=1)
+    assert alone.patients == both.patients == 2
+    assert not any("BIDS" in note for note in alone.notes)
+    assert any(note.startswith("1 person stands in several BIDS trees of one name") for note in both.notes)
+
+
+def test_a_description_that_grows_does_not_make_two_people_of_one(tree: Path, tmp_path: Path) -> None:
+    collect(tree, into=tmp_path / "z", progress=False, workers=1)
+    (tree / "dataset_description.json").write_text('{"Name": "A study", "BIDSVersion": "1.10.0", "Authors": ["a"]}')
+    volume(tree / "sub-01" / "ses-c" / "anat" / "sub-01_ses-c_T1w.nii.gz", 11)
+    assert collect(tree, into=tmp_path / "z", progress=False, workers=1).patients == 2
 
 
 def test_a_volume_outside_a_tree_has_no_patient_but_its_sidecar_speaks(tmp_path: Path) -> None:

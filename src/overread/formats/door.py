@@ -178,7 +178,7 @@ def _read_one(part: Part, raw: bytes | UnreadableFile, beside: sidecar.Beside) -
         with refusing("a damaged file"):
             images, where = _images(part, raw), part.member or part.path
             if images[0].attributes.get("format") == "NIfTI":
-                told = sidecar.of_volume(where, Path(part.path).name, beside)
+                told = sidecar.of_volume(where, part.path if part.member else "", beside)
             else:
                 told = sidecar.of_picture(where, raw, beside)
             digest = hashlib.sha256(raw).hexdigest()

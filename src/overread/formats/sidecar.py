@@ -11,6 +11,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import posixpath
 import re
 import warnings
@@ -42,6 +43,9 @@ _KEYWORDS = {
     "PatientSex": "PatientSex", "PatientAge": "PatientAge", "KVP": "KVP", "SliceThickness": "SliceThickness",
 }  # fmt: skip
 _SUBJECT = re.compile(r"(?:^|/)(sub-[A-Za-z0-9]+)/(?:(ses-[A-Za-z0-9]+)/)?(?:[^/]+/)*\1_[^/]*$")
+_NO_NAME = re.compile(
+    r"\W*(todo|unnamed|unspecified|untitled|unknown)\b", re.IGNORECASE
+)  # what tools write for a person to replace
 _COMPANIONS = (".json", ".tsv", ".bval", ".bvec")
 _OF_A_VOLUME = (".json", ".bval", ".bvec")  # not a table: it may hold anybody's labels
 _OF_A_TREE = ("dataset_description.json", "participants.tsv", "participants.json", "readme", "readme.md", "changes")
@@ -111,19 +115,21 @@ def of_picture(name: str, raw: bytes, beside: Beside) -> Told:
     return Told(attributes={k: said[k][:LONGEST] for k in PUBLIC if isinstance(said.get(k), str) and said[k]})
 
 
-def of_volume(name: str, label: str, beside: Beside) -> Told:
+def of_volume(name: str, archive: str, beside: Beside) -> Told:
     """Return what the sidecar of a NIfTI volume, and the BIDS tree it lies in, say of it.
 
     In a tree such as ``sub-01/ses-02/anat/sub-01_ses-02_T1w.nii.gz`` the patient is ``sub-01`` of this data set, the study
-    ``ses-02``; sex and age band come from ``participants.tsv``. What lies in its ``derivatives`` is of the same patients.
+    ``ses-02``. The data set is known by the ``Name`` that it gives itself, whatever else its description says by now; one
+    without a name is known by the place where it lies: every site has its ``sub-01``, and two of them are two people. Sex
+    and age band come from ``participants.tsv``. What lies in its ``derivatives`` is of the same patients.
     Facts of the acquisition are inherited: those of a JSON file nearer to the volume hold before those of one above it.
 
     Parameters
     ----------
     name : str
         The volume's path, or its name inside an archive.
-    label : str
-        What tells this source's tree from others, where the tree does not describe itself.
+    archive : str
+        Path of the archive it lies in; "" for a file on the disk.
     beside : callable
         Returns a small file of the same folder or archive by its name, or None.
 
@@ -146,13 +152,34 @@ def of_volume(name: str, label: str, beside: Beside) -> Told:
     root = name[: found.start(1)]
     told = _facts(_inherited(root, stem, beside))
     root = _raw(root, beside)
-    tree = beside(f"{root}dataset_description.json")
-    which = hashlib.sha256(tree).hexdigest()[:16] if tree else posixpath.basename(root.rstrip("/")) or label
-    patient = f"{which}/{found[1]}"
+    patient = f"{_which(root, archive, beside)}/{found[1]}"
     strata = {**told.strata, **_participants(beside(f"{root}participants.tsv")).get(found[1], {})}
     return Told(
         told.modality, told.attributes, strata, told.notes, patient, f"{patient}/{found[2]}" if found[2] else patient
     )
+
+
+def _which(root: str, archive: str, beside: Beside) -> str:
+    """Return what tells a tree from others: the name it gives itself, or else where it lies."""
+    said = (_object(beside(f"{root}dataset_description.json")) or {}).get("Name")
+    name = " ".join(said.split()) if isinstance(said, str) else ""
+    if not name or _NO_NAME.match(name):
+        place = f"{archive}!{tree_of(root)}" if archive else tree_of(root)
+        name = place if "://" in place else os.path.abspath(place)
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def tree_of(place: str) -> str:
+    """Return the root of the BIDS tree that a volume, or a pipeline's folder in it, lies in; "" where it lies in none.
+
+    Examples
+    --------
+    >>> tree_of("/a/bids/sub-01/anat/sub-01_T1w.nii.gz"), tree_of("/a/bids/derivatives/x/sub-1/sub-1_T1w.nii"), tree_of("x.nii")
+    ('/a/bids/', '/a/bids/', '')
+    """
+    found = _SUBJECT.search(place)
+    root = place[: found.start(1)] if found else place if place.endswith("/") else ""
+    return re.sub(r"(^|/)derivatives/[^/]+/$", r"\1", root)
 
 
 def _refuse_segmentation(stem: str) -> None:

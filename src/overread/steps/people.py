@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from overread.errors import ArchiveError
 from overread.formats.deid import pseudonym
+from overread.formats.sidecar import tree_of
 from overread.store.archive import Archive
 from overread.store.crosswalk import Source
 from overread.store.objects import write_atomically
@@ -65,7 +66,7 @@ def told_apart(sources: Iterable[Source], *, key: bytes) -> tuple[list[Source], 
     if several:
         words = "1 patient number comes" if len(several) == 1 else f"{len(several):,} patient numbers come"
         notes.append(f"{words} from several issuers: a patient for each issuer, and one for files that name none")
-    return out, shared, (*notes, *told_of(shared))
+    return out, shared, (*notes, *told_of(shared), *told_otherwise(out), *alike_trees(out))
 
 
 def told_of(shared: Shared) -> list[str]:
@@ -89,6 +90,58 @@ def told_of(shared: Shared) -> list[str]:
         words = "1 patient number has" if names == 1 else f"{names:,} patient numbers have"
         told.append(f"{words} names that share no word: one person under two names, or several people")
     return told
+
+
+def told_otherwise(sources: Iterable[Source]) -> list[str]:
+    """Say how many patients of a table or a pattern are several in the files' own headers, and how many of those are several there.
+
+    Examples
+    --------
+    >>> made = [Source("", "", "", {"patient": own}, {"patient": said}) for own, said in (("1", "X"), ("2", "X"), ("3", "Y"))]
+    >>> print(*told_otherwise(made))
+    1 patient of the label table or the pattern is several in the files' own headers: they count as one patient
+    >>> told_otherwise(made[1:])
+    []
+    """
+    inside, outside = defaultdict(set), defaultdict(set)
+    for source in sources:
+        said, own = source.said.get("patient"), source.own.get("patient")
+        if said and own:
+            inside[said].add(own)
+            outside[own].add(said)
+    told = []
+    if merged := sum(len(numbers) > 1 for numbers in inside.values()):
+        words = "1 patient of the label table or the pattern is"
+        words = words if merged == 1 else f"{merged:,} patients of the label table or the pattern are"
+        told.append(f"{words} several in the files' own headers: they count as one patient")
+    if divided := sum(len(names) > 1 for names in outside.values()):
+        words = "1 patient of the files' own headers is" if divided == 1 else f"{divided:,} patients of the headers are"
+        told.append(
+            f"{words} several in the label table or the pattern: they count as several, and a split may part them"
+        )
+    return told
+
+
+def alike_trees(sources: Iterable[Source]) -> list[str]:
+    """Say how many people of BIDS trees stand in several trees that give themselves one name.
+
+    Examples
+    --------
+    >>> made = [Source(f"/{site}/sub-01/sub-01_T1w.nii", "", "", {"patient": "P1"}) for site in "ab"]
+    >>> alike_trees(made)[0].partition(":")[0], alike_trees(made[:1])
+    ('1 person stands in several BIDS trees of one name and counts as one', [])
+    """
+    trees = defaultdict(set)
+    for source in sources:
+        if source.file.lower().endswith((".nii", ".nii.gz")) and not source.said.get("patient"):
+            if (tree := tree_of(source.file)) and (patient := source.own.get("patient")):
+                trees[patient].add(tree)
+    several = sum(len(some) > 1 for some in trees.values())
+    words = "1 person stands in several BIDS trees of one name and counts as one"
+    if several > 1:
+        words = f"{several:,} people stand in several BIDS trees of one name and count as one each"
+    do = "where each tree has people of its own, give each another Name in its dataset_description.json"
+    return [f"{words}: {do}, and collect into a new archive"] if several else []
 
 
 def is_sure(counts: Mapping[str, int]) -> bool:
