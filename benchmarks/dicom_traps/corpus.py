@@ -9,14 +9,14 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.dicom_traps import encodings, frames, meanings, nuclear, pictures, stacks, values, volumes
+from benchmarks.dicom_traps import encodings, frames, meanings, nuclear, people, pictures, stacks, values, volumes
 from benchmarks.dicom_traps.truth import Case, Trap
 
 GROUPS = {
     "Values": values.TRAPS + meanings.TRAPS + nuclear.PET_TRAPS,
     "Encodings": encodings.TRAPS,
     "Volumes": volumes.TRAPS,
-    "Series that are no one volume": stacks.TRAPS,
+    "Series that are no one volume": stacks.TRAPS + people.TRAPS,
     "Frames and films": frames.TRAPS + nuclear.TRAPS,
     "Pictures and NIfTI": pictures.TRAPS,
 }
