@@ -104,7 +104,12 @@ def drawing(found: Mapping[str, Any]) -> str:
     )
     body.append(
         plots.text(
-            width - right, y(-margin) - 5, f"the margin, −{margin:g}", anchor="end", size=11, colour=plots.ORANGE
+            (left + width - right) / 2,
+            y(-margin) + 14,
+            f"the margin, −{margin:g}",
+            anchor="middle",
+            size=11,
+            colour=plots.ORANGE,
         )
     )
     places = []
@@ -158,10 +163,11 @@ def _names(places: Sequence[tuple[float, float, str]], *, bottom_end: float) -> 
     parts, before = [], [(-1e9, -1e9)]
     for x, y, name in places:
         at = y - 9
-        while any(abs(at - other) < 13 and x - left < 90 for left, other in before) and at < bottom_end - 6:
-            at += 13
+        while any(abs(at - other) < 15 and x - left < 90 for left, other in before) and at < bottom_end - 6:
+            at += 16
         before.append((x, at))
-        parts.append(plots.text(x + 9, at, name, size=11))
+        side, anchor = (-9, "end") if x > 480 else (9, "start")  # a name to the right would leave the drawing
+        parts.append(plots.text(x + side, at, name, anchor=anchor, size=11))
     return parts
 
 
@@ -187,12 +193,12 @@ def _scale(low: float, high: float, y, left: float, right: float) -> list[str]:
 
 
 def _round(low: float, high: float) -> list[float]:
-    """Return round numbers from low to high, 1, 2 and 5 of each power of ten.
+    """Return round numbers from low to high, a few of each power of ten.
 
     Examples
     --------
     >>> _round(0.3, 6.0)
-    [0.5, 1.0, 2.0, 5.0]
+    [0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0]
     """
-    found = [m * 10.0**k for k in range(-3, 6) for m in (1, 2, 5)]
+    found = [m * 10.0**k for k in range(-3, 6) for m in (1, 1.5, 2, 3, 5, 7)]
     return [round(v, 6) for v in found if low * 0.999 <= v <= high * 1.001] or [float(f"{(low * high) ** 0.5:.2g}")]
