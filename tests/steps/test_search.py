@@ -75,6 +75,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_record(tmp_path, at_once):
     tried(tmp_path, trials=11, at_once=at_once)
     whole = json.loads((tmp_path / "search.json").read_text())
     for after in (0, 1, 5, 12, 20):
+
         def fails(asked, left=[after]):  # noqa: B006
             for settings, part in asked:
                 if not left[0]:
