@@ -91,3 +91,21 @@ def test_collect_and_inspect_say_that_the_patients_are_not_one(tmp_path: Path) -
     kept = (tmp_path / "archive" / "people.json").read_text()
     assert "1950" not in kept
     assert "ANONYMOUS" not in kept
+
+
+def test_a_series_that_was_offered_in_two_parts_is_told_and_one_offered_twice_is_not(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(2).integers(0, 4000, (10, 12))
+    for k in range(8):
+        folder = tmp_path / f"half{k // 4}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{k}.dcm").write_bytes(one_slice(np.array([0, 0, 2.0 * k]), np.eye(3), k + 1, pixels + k))
+    into = {"workers": 1, "progress": False}
+    for half in (0, 1):
+        came = collect(tmp_path / f"half{half}", into=tmp_path / "torn", **into)
+    assert came.images == 2
+    assert [note for note in came.notes if "1 series came in parts" in note]
+    assert any("1 series came in parts" in warning for warning in inspect(tmp_path / "torn", progress=False).warnings)
+    for _ in range(2):
+        whole = collect(tmp_path / "half0", tmp_path / "half1", into=tmp_path / "whole", **into)
+        assert whole.images == 1
+        assert not any("in parts" in note for note in whole.notes)

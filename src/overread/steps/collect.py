@@ -21,7 +21,7 @@ from overread.domain import Study
 from overread.errors import LabelError, NothingToDo
 from overread.formats.door import Job, Jobs, Part, Refused, are_many
 from overread.formats.facts import MAY_SHOW
-from overread.steps.collected import Collected, label_counts, telling
+from overread.steps.collected import Collected, label_counts, telling, unheard_told
 from overread.steps.contradicted import keep_contradicted
 from overread.steps.examinations import examinations
 from overread.steps.far import on_this_disk
@@ -323,7 +323,7 @@ class _Run:
             names = result.origin.files
             of = tuple(dict.fromkeys(by_name.get(n, keys[0][0]) for n in names))
             file = by_name.get(names[0]) or absolute(job, names[0])
-            own = own_words(result.origin, key=self.key)
+            own = own_words(result.origin, key=self.key, keys=[k for k, _ in keys], row=result.row)
             sources.append(Source(file, result.origin.digest, result.row[0], own, self.said.of(names), of))
         for key, part in keys:
             refusal = refused.pop(key, None)
@@ -392,9 +392,9 @@ class _Run:
 
     def _doubts(self) -> list[str]:
         """Tell a person to look where the header does not say whether a name stands in the pixels, and where a volume lost a file."""
-        kept, out = self.book.outlived(), []
+        kept, out = self.book.outlived(), unheard_told(self.book.unheard())
         if kept:
             some = "1 volume stays as it was" if kept == 1 else f"{kept:,} volumes stay as they were"
-            out = [f"{some} stored, though a file read with {'it' if kept == 1 else 'them'} now holds another image"]
+            out += [f"{some} stored, though a file read with {'it' if kept == 1 else 'them'} now holds another image"]
         told = f"of the images read now are of {MAY_SHOW}: look at them before the archive is passed on"
         return [*out, f"{len(self.may_show):,} {told}"] if self.may_show else out

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from overread.domain import LabelValue, Study, canonical_json
 from overread.errors import LabelError
 from overread.formats.deid import pseudonym
+from overread.steps.parts import in_parts
 from overread.steps.people import Shared, told_apart
 from overread.store.crosswalk import Source
 
@@ -68,7 +69,9 @@ def examinations(sources: Iterable[Source], *, key: bytes) -> Examinations:
         parts[name] += 1
         studies.append(_study(f"{name}{_suffix(parts[name])}", [sources[i] for i in members], labels[members[0]]))
     seen = len({source.image for source in sources})
-    return Examinations(tuple(studies), len(sources) - seen, (*_told(against), *of_people), against, shared)
+    return Examinations(
+        tuple(studies), len(sources) - seen, (*_told(against), *of_people, *in_parts(sources)), against, shared
+    )
 
 
 def _suffix(count: int) -> str:

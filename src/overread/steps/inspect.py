@@ -15,6 +15,7 @@ from overread.steps.collected import PASSED_OVER, Collected, cut_short, label_co
 from overread.steps.inspect_page import answers, credit_line, size, write_page
 from overread.steps.inspected import Inspection
 from overread.steps.looks import looks
+from overread.steps.parts import in_parts
 from overread.steps.people import is_sure, read_people, told_of
 from overread.steps.progress import progress as bar
 from overread.steps.verdicts import ACCEPTED, NOTED, REFUSED, Seen, code_table, notes_of, see, verdict_of
@@ -67,7 +68,7 @@ def _inspect(archive: Archive, page: Path | None, *, show: bool) -> Inspection:
     n_images, n_studies = archive.count()
     records = list(bar(archive.images(), total=n_images, what="looking at images", unit="images", show=show))
     studies = list(bar(archive.studies(), total=n_studies, what="looking at studies", unit="studies", show=show))
-    files, duplicates = _files(archive, studies)
+    files, duplicates, torn = _files(archive, studies)
     refused = [entry for entry in files["refused"] if entry["code"] not in PASSED_OVER]
     looked = looks(archive, records, show=show)
     seen = see(records, studies, looked)
@@ -86,6 +87,7 @@ def _inspect(archive: Archive, page: Path | None, *, show: bool) -> Inspection:
             *_warnings(studies, people["labels"], records, people["studies_without_patient"]),
             *_warnings_seen(seen, records, studies),
             *told_of(shared),
+            *torn,
         ),
         shared_numbers=sum(map(is_sure, shared.values())),
         contact_sheet=_contact(archive, studies, records, show=show),
@@ -225,17 +227,18 @@ def _intensities(records: list[ImageRecord]) -> dict[str, dict[str, float]]:
     return ranges
 
 
-def _files(archive: Archive, studies: list[Study]) -> tuple[dict[str, Any], int]:
-    """Return every file ever offered, and how many copies there were; from the names shelf while it is there."""
+def _files(archive: Archive, studies: list[Study]) -> tuple[dict[str, Any], int, list[str]]:
+    """Return every file ever offered, how many copies there were, and what came in parts; from the names shelf while it is there."""
     if archive.anonymous:
         images = [image for study in studies for image in study.images]
-        return {"read": len(images), "refused": []}, len(images) - len(set(images))
+        return {"read": len(images), "refused": []}, len(images) - len(set(images)), []
     with Crosswalk(archive.names) as book:
         offered = list(book.offered().values())
-        images = [source.image for source in book.sources()]
+        images: list[str] = []
+        torn = in_parts(source for source in book.sources() if not images.append(source.image))  # in one pass
     refused = [{"file": o.name, "reason": o.reason, "code": o.code} for o in offered if o.code is not None]
     read = {o.within if o.is_chunk else o.key for o in offered if o.code is None}
-    return {"read": len(read), "refused": refused}, len(images) - len(set(images))
+    return {"read": len(read), "refused": refused}, len(images) - len(set(images)), torn
 
 
 def _warnings(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from overread.formats.door import Job, Jobs, Part, Refused, candidates
 from overread.formats.far import AllKnown
 from overread.formats.found import Origin
 from overread.steps.far import far_of, is_far, version
+from overread.steps.parts import read_with
 from overread.steps.people import person_words
 from overread.steps.progress import bar as moved_bar
 from overread.steps.shelved import Fetched
@@ -25,6 +26,7 @@ from overread.steps.written import read_and_write
 from overread.store.archive import Archive
 from overread.store.crosswalk import Crosswalk, Offered
 from overread.store.places import storable
+from overread.store.rows import record_of
 
 _MANY = 5000  # files from which on other processes are surely needed
 _TRY_AGAIN = ("reader-died", "unreadable")  # refusals that another day may not give
@@ -109,8 +111,11 @@ def absolute(job: Job, name: str) -> str:
     return storable(_absolute(part.path) + name[len(base) :])
 
 
-def own_words(origin: Origin, *, key: bytes) -> dict[str, Any]:
-    """Return what a source says of itself, its identifiers as pseudonyms."""
+def own_words(origin: Origin, *, key: bytes, keys: Sequence[str] = (), row: tuple | None = None) -> dict[str, Any]:
+    """Return what a source says of itself, its identifiers as pseudonyms; and of a slice or volume, what ``keys`` it was read with.
+
+    ``row`` is what the archive keeps of it.
+    """
     facts: Mapping[str, Any] = origin.facts
     own: dict[str, Any] = {
         "labels": {n: v for n, v in facts.items() if n != "split"},
@@ -123,6 +128,8 @@ def own_words(origin: Origin, *, key: bytes) -> dict[str, Any]:
         own["study"] = pseudonym("S", origin.study_uid, key=key)
     if (origin.series_uid or "").strip():
         own["series"] = pseudonym("E", origin.series_uid, key=key)
+        if row is not None and record_of(row).geometry is not None:
+            own["with"] = read_with(keys)
     if person := person_words(origin.person, key=key):
         own["person"] = person
     return own
