@@ -180,7 +180,7 @@ def _against_floor(evaluation: E, auroc: E) -> list[str]:
     if not known:
         return []
     who, floor, lead = max(known, key=lambda f: f[1]["value"])
-    apart = "" if lead is None or lead["low"] is None else f", {told(lead)} less"
+    apart = "" if lead is None or lead["low"] is None else f"; the difference is {told(lead)}"
     if auroc["low"] > floor["high"] if lead is None else (lead["low"] or 0.0) > 0:
         against = "clearly above"
     else:

@@ -97,8 +97,8 @@ def _own_testing(found: Mapping[str, Any]) -> str:
         "near": "a near copy",
         "patients": "another picture of a patient or study of it",
     }
-    counted = ", ".join(f"{own[k]:,} {words}" for k, words in kinds.items() if own[k])
-    return f"Of the run's own testing cohort is what is measured here, in part or whole: {counted}{near}. This is no test elsewhere."
+    counted = ", ".join(f"{own[k]:,} by {words}" for k, words in kinds.items() if own[k])
+    return f"What is measured here is, in part or whole, the run's own testing cohort: {counted}{near}. This is no test elsewhere."
 
 
 def _overlap_table(found: Mapping[str, Any]) -> str:
