@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import shutil
+import tarfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -99,6 +100,16 @@ def two_series(shared_data: Path, tmp_path: Path) -> tuple[Path, list[Path]]:
         del files
         gc.collect()
     return tmp_path / "two", [of[uid] for uid in sorted(names)]
+
+
+def test_a_disc_in_a_tar_is_known_by_its_directory(two_series: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    disc, files = two_series
+    files[0].unlink()
+    with tarfile.open(tmp_path / "disc.tar", "w") as archive:
+        archive.add(disc, "disc")
+    assert _notes(tmp_path / "disc.tar") == _notes(disc) and any(_notes(disc))
+    codes = sorted(r.code for r in scan(tmp_path / "disc.tar") if isinstance(r, Refused))
+    assert codes == ["directory", "missing-from-disc"]
 
 
 @pytest.mark.parametrize("gone", [(0,), (3,)])

@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import shutil
+import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -152,6 +154,44 @@ def test_a_description_that_grows_does_not_make_two_people_of_one(tree: Path, tm
     (tree / "dataset_description.json").write_text('{"Name": "A study", "BIDSVersion": "1.10.0", "Authors": ["a"]}')
     volume(tree / "sub-01" / "ses-c" / "anat" / "sub-01_ses-c_T1w.nii.gz", 11)
     assert collect(tree, into=tmp_path / "z", progress=False, workers=1).patients == 2
+
+
+def test_text_that_comes_after_its_images_is_told_of(tree: Path, tmp_path: Path) -> None:
+    (tree / "participants.tsv").rename(tmp_path / "later.tsv")
+    first = collect(tree, into=tmp_path / "z", progress=False, workers=1)
+    (tmp_path / "later.tsv").rename(tree / "participants.tsv")
+    second = collect(tree, into=tmp_path / "z", progress=False, workers=1)
+    third = collect(tree, into=tmp_path / "z", progress=False, workers=1)
+    told = [any(note.startswith("text beside 3 images") for note in done.notes) for done in (first, second, third)]
+    assert told == [False, True, False]
+
+
+def test_text_beside_images_in_a_tar_is_not_called_read(tree: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tree, "study")
+    codes = {r.code for r in scan(tmp_path / "a.tar") if isinstance(r, Refused)}
+    assert "companion-unread" in codes and "companion" not in codes
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_of_two_members_of_one_name_the_first_is_read_and_the_second_told(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{kind}"
+    with warnings.catch_warnings(action="ignore"):
+        if kind == "zip":
+            with zipfile.ZipFile(path, "w") as archive:
+                [archive.writestr("a.png", png(seed)) for seed in (1, 2)]
+        else:
+            with tarfile.open(path, "w") as archive:
+                for seed in (1, 2):
+                    about = tarfile.TarInfo("a.png")
+                    about.size = len(png(seed))
+                    archive.addfile(about, io.BytesIO(png(seed)))
+    (tmp_path / "one.png").write_bytes(png(1))
+    (first,) = [r for r in scan(path) if isinstance(r, Found)]
+    assert (first.image.voxels == read(tmp_path / "one.png")[0].voxels).all()
+    assert [r.code for r in scan(path) if isinstance(r, Refused)] == ["same-name"]
+    done, again = (collect(path, into=tmp_path / "z", progress=False, workers=1) for _ in range(2))
+    assert [(d.read, d.already, len(d.refused), d.duplicates) for d in (done, again)] == [(1, 0, 1, 0), (0, 1, 1, 0)]
 
 
 def test_a_volume_outside_a_tree_has_no_patient_but_its_sidecar_speaks(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ class Jobs:
             CREATE TABLE series (key BLOB PRIMARY KEY, job INTEGER, uid BLOB) WITHOUT ROWID;
             CREATE INDEX series_by_uid ON series (uid);
             CREATE TABLE lost (folder BLOB PRIMARY KEY, files INTEGER) WITHOUT ROWID;
+            CREATE TABLE members (archive BLOB, name BLOB, PRIMARY KEY (archive, name)) WITHOUT ROWID;
             CREATE TABLE missing (series BLOB, instance BLOB, PRIMARY KEY (series, instance)) WITHOUT ROWID;
             BEGIN;
             """
@@ -160,6 +161,15 @@ class Jobs:
         """Add a file of which the walk alone can tell that it is not read."""
         self._count += 1
         self._put(self._count, "refused", part, [part.name, code, reason])
+
+    def is_second(self, part: Part) -> bool:
+        """True for a member of an archive that has the name of one before it; it is remembered where it is the first."""
+        row = (_blob(part.path), _blob(part.member))
+        return self._db.execute("INSERT OR IGNORE INTO members VALUES (?, ?)", row).rowcount == 0
+
+    def members(self, archive: str) -> list[str]:
+        """Return the names of an archive's members that were asked about with :meth:`is_second`."""
+        return [_text(n) for (n,) in self._db.execute("SELECT name FROM members WHERE archive = ?", (_blob(archive),))]
 
     def lose(self, part: Part, *, rest: bool = False) -> None:
         """Remember a file that may be of any DICOM series of its folder, and cannot be read; or the rest of an archive."""

@@ -20,6 +20,7 @@ LARGEST_MEMBER = 1 << 30
 
 _LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx")
 _PICTURES_WE_DO_NOT_READ = ("picture", "NIfTI", "NumPy", "volume", "MetaImage", "DICOM", "Analyze")
+_COMPANION = "text beside images: what it says of their acquisition and of groups of patients is read with them"
 _EXPECTED = "DICOM, NIfTI, PNG, JPEG, TIFF, BMP, GIF, WebP, a zip or tar archive or a MedMNIST .npz"
 
 
@@ -96,7 +97,12 @@ def offer(
     elif kind in READABLE:
         harvest.jobs.add("files", part)
     elif kind == "a text file" and sidecar.is_companion(part.member or part.path, head, beside, lies):
-        harvest.jobs.refuse(part, code="companion", reason="it goes with an image, and was read with it")
+        if part.span is None:
+            harvest.jobs.refuse(part, code="companion", reason=_COMPANION)
+        else:
+            harvest.jobs.refuse(
+                part, code="companion-unread", reason=f"{_COMPANION}, but not in a tar archive: unpack it first"
+            )
     else:
         code = "unsupported-format" if any(w in kind for w in _PICTURES_WE_DO_NOT_READ) else "not-an-image"
         code = "empty-file" if kind == "an empty file" else code

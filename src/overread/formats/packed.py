@@ -6,6 +6,7 @@ import io
 import os
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from overread.errors import UnreadableFile
@@ -53,7 +54,9 @@ def unpack_zip(part: Part, harvest: Harvest) -> None:
 def _zip_member(whole: Part, member: zipfile.ZipInfo, archive: zipfile.ZipFile, harvest: Harvest) -> None:
     harvest.looked()
     part = Part(f"{whole.name}!{member.filename}", whole.path, member.filename)
-    if is_litter(member.filename.replace("\\", "/")):
+    if harvest.jobs.is_second(part):
+        _refuse_second(part, member.header_offset, harvest)
+    elif is_litter(member.filename.replace("\\", "/")):
         harvest.jobs.ignore(part)
     elif is_unsafe(member.filename):
         harvest.refuse(part, "unsafe-name", "a zip member whose name leads out of the archive", do="pack it again")
@@ -77,6 +80,17 @@ def _zip_member(whole: Part, member: zipfile.ZipInfo, archive: zipfile.ZipFile, 
         except ZIP_FAULTS:
             harvest.refuse(part, "malformed", "a damaged zip member", do="copy or pack the archive again")
             harvest.jobs.lose(part)
+
+
+def _refuse_second(part: Part, at: int, harvest: Harvest) -> None:
+    """Account for a member that has the name of one before it: a label table that names it could mean either."""
+    once = f"{part.member} (again, at byte {at})"
+    came = "a member with the name of one before it in the archive, which was looked at"
+    again = replace(part, name=f"{part.name.removesuffix(part.member)}{once}", member=once)
+    harvest.refuse(
+        again, "same-name", came, expected="each name once", do="unpack it, see which is right, pack it again"
+    )
+    harvest.jobs.lose(part)
 
 
 def read_directory(
@@ -143,10 +157,16 @@ def unpack_tar(part: Part, harvest: Harvest) -> None:
             came = f"a packed file that holds {described(sniff(start))}"
             harvest.refuse(part, "unsupported-format", came, expected="a tar archive", do="unpack it first")
             return
+        directories: list[tuple[Part, bytes]] = []
         with tar.opened(part.path, packed) as stream:
             for member in tar.members(stream):
                 seen += member.kind != "folder"
-                _tar_member(part, member, stream, harvest)
+                _tar_member(part, member, stream, harvest, directories)
+        for disc, raw in directories:
+            find = dicomdir.in_archive(
+                harvest.jobs.members(part.path), str(PurePosixPath(disc.member).parent).strip(".")
+            )
+            list(read_directory(disc, raw, find, harvest))
     except UnreadableFile as error:
         harvest.jobs.refuse(part, error.code, str(error))
         harvest.jobs.lose(part, rest=True)
@@ -155,13 +175,18 @@ def unpack_tar(part: Part, harvest: Harvest) -> None:
         harvest.refuse(part, "empty-file", "an empty tar archive", expected="images", do="pack it again")
 
 
-def _tar_member(whole: Part, member: tar.Member, stream: tar.Stream, harvest: Harvest) -> None:
+def _tar_member(
+    whole: Part, member: tar.Member, stream: tar.Stream, harvest: Harvest, directories: list[tuple[Part, bytes]]
+) -> None:
+    """Offer one member; a disc's directory is kept until all that it may name was seen."""
     if member.kind == "folder":
         return
     harvest.looked()
     name = member.name.removeprefix("./")
     part = Part(f"{whole.name}!{name}", whole.path, name, (member.begin, member.size))
-    if is_litter(name):
+    if harvest.jobs.is_second(part):
+        _refuse_second(part, member.begin, harvest)
+    elif is_litter(name):
         harvest.jobs.ignore(part)
     elif is_unsafe(name):
         harvest.refuse(part, "unsafe-name", "a tar member whose name leads out of the archive", do="pack it again")
@@ -174,6 +199,9 @@ def _tar_member(whole: Part, member: tar.Member, stream: tar.Stream, harvest: Ha
         harvest.refuse_large(part, member.size)
     else:
         head = stream.read(min(member.size, _TAR_HEAD))
+        if dicomdir.is_directory(head):
+            directories.append((part, head + stream.read(member.size - len(head))))
+            return
         offer.offer(part, head, io.BytesIO(head), harvest, beside=_nothing_beside, lies=_nothing_lies)
 
 
@@ -213,9 +241,10 @@ def _from_zip(group: tuple[Part, ...]) -> Iterator[tuple[Part, bytes | Unreadabl
         yield from ((part, _gone(), _nothing_beside) for part in group)
         return
     with archive:
+        first = {member.filename: member for member in reversed(archive.infolist())}
         for part in group:
             try:
-                raw: bytes | UnreadableFile = archive.read(part.member)
+                raw: bytes | UnreadableFile = archive.read(first.get(part.member, part.member))
             except ZIP_FAULTS:
                 raw = _gone()
             yield part, raw, beside_in_zip(archive)

@@ -16,7 +16,8 @@ _NAMED = 3  # files of one reason that the summary names; all of them stand in `
 
 PASSED_OVER = {
     "hidden": "hidden passed over",
-    "companion": "read with their images",
+    "companion": "text beside images",
+    "companion-unread": "text beside images, not read inside a tar archive",
     "directory": "directory of a disc",
     "label-table": "label table",
     "missing-file": "in the label table but not offered",
@@ -146,6 +147,18 @@ def patients_told(known: int, studies_without: int, *, several: int | None = Non
     return f"{counts}; {studies_without:,} studies do not say whose they are: {warning}"
 
 
+def unheard_told(images: int) -> list[str]:
+    """Tell, where there is something to tell, that text beside images came or changed after they were read.
+
+    Examples
+    --------
+    >>> unheard_told(0), unheard_told(2)[0].partition(":")[0]
+    ([], 'text beside 2 images that were read earlier is new or has changed')
+    """
+    told = f"text beside {counted_of(images, 'image')} that {'was' if images == 1 else 'were'} read earlier is new or has changed"
+    return [f"{told}: what it says now is not taken; collect into a new archive"] if images else []
+
+
 def cut_short(unclaimed: int) -> list[str]:
     """Tell, where there is something to tell, that images belong to no study yet.
 
@@ -164,7 +177,7 @@ def files_line(read: Iterable[str], refused: Iterable[Mapping[str, str]]) -> str
     Examples
     --------
     >>> files_line(["9 read"], [{"code": "companion"}, {"code": "truncated"}])
-    '  files      9 read, 1 refused, 1 read with their images'
+    '  files      9 read, 1 refused, 1 text beside images'
     """
     codes = Counter(r["code"] for r in refused)
     faults = sum(n for code, n in codes.items() if code not in PASSED_OVER)

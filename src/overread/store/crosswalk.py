@@ -112,6 +112,10 @@ class Source:
         return self.file.replace("!", "/").rsplit("/", 1)[-1]
 
 
+def _look(offered: Offered | None) -> tuple[int, int] | None:
+    return (offered.size, offered.mtime_ns) if offered else None
+
+
 class Crosswalk:
     """The book of one archive; use it in a ``with`` block."""
 
@@ -121,6 +125,8 @@ class Crosswalk:
         )
         (names / "crosswalk.sqlite").chmod(0o600)
         self._outlived: set[int] = set()
+        self._beside: set[str] = set()  # folders where text beside images is new
+        self._before = self._db.execute("SELECT coalesce(max(id), 0) FROM sources").fetchone()[0]
         self._db.execute("CREATE TEMP TABLE present (key TEXT PRIMARY KEY) WITHOUT ROWID")  # on disk: it may be long
 
     def __enter__(self) -> Self:
@@ -270,6 +276,8 @@ class Crosswalk:
             for key in known:
                 self._forget(key, read_as=None if key in refused else series.get(key, []))
             self._name_anew()
+            said = [e for e in entries if e.code == "companion" and _look(known.get(e.key)) != _look(e)]
+            self._beside |= {e.key[: max(e.key.rfind("/"), e.key.rfind("!")) + 1] for e in said}
             rows = [(e.key, e.name, e.size, e.mtime_ns, e.code, e.reason, e.reader) for e in entries]
             db.executemany("INSERT OR REPLACE INTO offered VALUES (?,?,?,?,?,?,?)", rows)  # forgets what was short
             db.executemany("INSERT OR REPLACE INTO short VALUES (?,?)", {(e.key, e.lost) for e in entries if e.lost})
@@ -335,6 +343,12 @@ class Crosswalk:
     def outlived(self) -> int:
         """Return how many volumes this book has kept since it was opened though a file of theirs now holds another image."""
         return len(self._outlived)
+
+    def unheard(self) -> int:
+        """Return how many images were read before this book was opened, and have text beside them that came or changed since."""
+        query = "SELECT DISTINCT source FROM members WHERE source <= ? AND key > ? AND key < ?"
+        folders = [(self._before, folder, f"{folder}\U0010ffff") for folder in self._beside] if self._before else []
+        return len({source for within in folders for (source,) in self._db.execute(query, within)})
 
     def _forget(self, key: str, *, read_as: Sequence[str] | None) -> None:
         """Drop the sources that were read from this file alone, and those whose first file it was, if it was read as their series again.
