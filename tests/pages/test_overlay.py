@@ -77,6 +77,16 @@ def test_for_and_against_differ_in_lightness_too():
     assert lightness[0] > lightness[1] > lightness[2] < lightness[3] < lightness[4]
 
 
+def test_a_print_in_grey_tells_for_from_against():
+    """Both ends are as light; what speaks against is ruled with lines, what speaks for is not."""
+    grey = picture(np.full((1, 96, 96), 100, np.uint8))
+    ruled = {}
+    for sign in (1, -1):
+        shown = overlay_rgb(grey, np.full((1, 96, 96), sign, np.float32)) @ [0.2126, 0.7152, 0.0722]
+        ruled[sign] = np.ptp(shown[:, 48])
+    assert ruled[1] == 0 and ruled[-1] > 25
+
+
 def test_the_colours_go_from_blue_to_yellow_and_are_told_apart_without_red_or_green():
     level = np.linspace(-1, 1, 257)
     shown = colours(level)
