@@ -57,11 +57,18 @@ def test_every_byte_of_an_archive_is_checked(tmp_path, capsys):
         archive.add(Study("S000000000001", (names[0],)))
     told = verify(tmp_path / "a", progress=False)
     assert str(told).splitlines() == [
-        "3 images unchanged, every byte by its hash; 1 studies with all their images",
+        "3 images unchanged, voxels and geometry by their hash; 1 study with all its images",
+        f"patients, answers, groups and divisions as they were written; seal {told.seal[:16]}",
         "2 images belong to no study: a collection was cut short; run the same overread collect again",
     ]
     assert cli.main(["verify", str(tmp_path / "a"), "--json", "--quiet"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"images": 3, "studies": 1, "reads": 0, "unclaimed": 2}
+    assert json.loads(capsys.readouterr().out) == {
+        "images": 3,
+        "studies": 1,
+        "reads": 0,
+        "unclaimed": 2,
+        "seal": told.seal,
+    }
     file = tmp_path / "a" / "objects" / names[1][:2] / f"{names[1]}.npy"
     file.write_bytes(file.read_bytes()[:-1] + b"\xff")
     with pytest.raises(IntegrityError, match=names[1][:12]):

@@ -387,3 +387,73 @@ def test_a_file_that_grows_too_large_for_the_disk_is_told_alike(tmp_path):
         with pytest.raises(ArchiveError, match=r"the disk of the archive is full.*what is stored already is safe"):
             write_object(tmp_path / "disk", large)
         assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+# -- the seal over all studies ------------------------------------------------------------------------------------------
+
+
+def sealed(tmp_path: Path) -> Path:
+    with Archive.create(tmp_path / "a") as archive:
+        names = [archive.put(Image(np.full((1, 4, 4), n, np.uint8))) for n in range(4)]
+        for n, name in enumerate(names):
+            archive.add(Study(f"S{n}", (name,), patient=f"P{n}", labels={"m": n > 1}, strata={"sex": "F"}))
+        archive.change([Study("S1", (names[1],), labels={"m": None})], gone=["S3"])
+        assert archive.verify() == 4 and len(archive.seal()) == 64
+    return tmp_path / "a"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "UPDATE studies SET labels = replace(labels, 'true', 'false')",
+        "UPDATE studies SET patient = 'P1'",
+        "UPDATE studies SET strata = '{}' WHERE pseudonym = 'S0'",
+        """UPDATE studies SET splits = '{"split":"test"}' WHERE pseudonym = 'S0'""",
+        "DELETE FROM studies WHERE pseudonym = 'S2'",
+        "UPDATE seal SET sum = '00'",
+        "DELETE FROM seal",
+    ],
+)
+def test_an_answer_edited_behind_our_back_is_found_also_after_another_change(tmp_path, edit):
+    path = sealed(tmp_path)
+    with sqlite3.connect(path / "archive.sqlite") as stranger:
+        stranger.execute(edit)
+    stranger.close()
+    with Archive.open(path) as archive:
+        with pytest.raises(IntegrityError, match="not as overread wrote them"):
+            archive.verify()
+        archive.add(replace(next(archive.studies()), labels={"m": True}))
+        with pytest.raises(IntegrityError, match="not as overread wrote them"):
+            archive.verify()
+
+
+def test_twin_the_seal_depends_on_what_is_there_and_not_on_the_way_there(tmp_path):
+    path = sealed(tmp_path)
+    with Archive.open(path) as archive, Archive.create(tmp_path / "b") as other:
+        for study in reversed(list(archive.studies())):
+            for name in study.images:
+                other.put(archive.image(name))
+            other.add(study)
+        assert other.seal() == archive.seal()
+
+
+def test_an_archive_of_an_older_overread_says_that_it_has_no_seal_and_gets_one_with_the_next_change(tmp_path):
+    path = sealed(tmp_path)
+    with sqlite3.connect(path / "archive.sqlite") as older:
+        older.execute("DROP TABLE seal")
+    older.close()
+    with Archive.open(path) as archive:
+        assert archive.verify() == 4 and archive.seal() == ""
+        archive.add(next(archive.studies()))
+        assert archive.seal() and archive.verify() == 4
+
+
+@pytest.mark.parametrize("byte", [0, 3, 20])
+def test_a_byte_of_an_objects_header_is_found(tmp_path, byte):
+    path = sealed(tmp_path)
+    file = next(path.rglob("*.npy"))
+    raw = bytearray(file.read_bytes())
+    raw[byte] ^= 1
+    file.write_bytes(raw)
+    with Archive.open(path) as archive, pytest.raises(IntegrityError):
+        archive.verify()

@@ -61,7 +61,10 @@ class Verified:
 
 @dataclass(frozen=True)
 class VerifiedArchive:
-    """An archive every byte of which is what was stored.
+    """An archive whose images and studies are what was stored.
+
+    Covered: the voxels, size, unit, range, geometry and modality of every image, by its hash, and who, answers, groups and
+    divisions of every study, by the seal. An image's attributes and notes are not.
 
     Parameters
     ----------
@@ -72,12 +75,16 @@ class VerifiedArchive:
         How often a model was measured on images of it.
     unclaimed : int
         Images of no study: a collection was cut short.
+    seal : str
+        Over all studies; "" where an older overread wrote them. It has no key: whoever keeps it elsewhere can later prove
+        that no answer was changed.
     """
 
     images: int
     studies: int
     reads: int = 0
     unclaimed: int = 0
+    seal: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the account as plain JSON values."""
@@ -86,9 +93,15 @@ class VerifiedArchive:
     def __str__(self) -> str:
         measured = f"; {self.reads:,} measurements of models on it, whole and in order" if self.reads else ""
         lines = [
-            f"{counted_of(self.images, 'image')} unchanged, every byte by its hash; "
-            f"{self.studies:,} studies with all their images{measured}"
+            f"{counted_of(self.images, 'image')} unchanged, voxels and geometry by their hash; "
+            f"{'1 study with all its' if self.studies == 1 else f'{self.studies:,} studies with all their'} images{measured}"
         ]
+        if self.seal:
+            lines.append(f"patients, answers, groups and divisions as they were written; seal {self.seal[:16]}")
+        elif self.studies:
+            lines.append(
+                "whether their answers were changed cannot be said: an older overread wrote them, without a seal"
+            )
         return "\n".join([*lines, *cut_short(self.unclaimed)])
 
 
@@ -211,4 +224,5 @@ def _archive(path: Path, *, show: bool) -> VerifiedArchive:
     with Archive.open(path) as archive:
         images, studies = archive.count()
         with bar(total=images, what="checking every byte", unit="images", show=show) as checked:
-            return VerifiedArchive(archive.verify(tick=checked.update), studies, times, archive.unclaimed())
+            found = archive.verify(tick=checked.update)
+            return VerifiedArchive(found, studies, times, archive.unclaimed(), archive.seal())

@@ -20,11 +20,13 @@ from typing import Any, Self
 
 from overread.domain import Cohort, Image, Study
 from overread.errors import ArchiveError
+from overread.store import seal
 from overread.store.database import connect, damage_found, disk_full_told, transact
 from overread.store.objects import (
     ImageRecord,
     content_hash,
     damaged,
+    head_fits,
     read_object,
     write_atomically,
     write_object,
@@ -181,7 +183,7 @@ class Archive:
         ArchiveError
             When the archive does not know this hash.
         IntegrityError
-            When its file is missing or has not the size it was stored with (:meth:`verify` checks every byte).
+            When its file is missing or has not the size it was stored with (:meth:`verify` checks every voxel).
         """
         return read_object(self.objects, self.describe(hash))
 
@@ -232,7 +234,8 @@ class Archive:
         """Store or replace several studies and drop others (by pseudonym), all at once."""
         studies, gone = list(studies), list(gone)
         with self._lock, transact(self._db) as db:
-            before = self._images_of([*gone, *(study.pseudonym for study in studies)])
+            names = list(dict.fromkeys([*gone, *(study.pseudonym for study in studies)]))
+            before, old = self._images_of(names), seal.of(self._db, names)
             db.executemany("DELETE FROM studies WHERE pseudonym = ?", [(name,) for name in gone])
             stored = self.stored({name for study in studies for name in study.images})
             for study in studies:
@@ -244,10 +247,10 @@ class Archive:
                         do="put the images first",
                     )
             db.executemany(
-                "INSERT OR REPLACE INTO studies (first_image, pseudonym, images, patient, labels, strata, splits) "
-                "VALUES (?,?,?,?,?,?,?)",
+                f"INSERT OR REPLACE INTO studies ({seal.COLUMNS}) VALUES (?,?,?,?,?,?,?)",
                 [row_of_study(study) for study in studies],
             )
+            seal.move(self._db, gone=old, new=seal.of(self._db, names))
             self._set_aside(before, {name for study in studies for name in study.images})
 
     def _images_of(self, names: list[str]) -> set[str]:
@@ -283,7 +286,7 @@ class Archive:
         """Stream every study, ordered by the smallest hash of its images: the same for any pseudonym key."""
         last = ("", "")
         while rows := self._rows(
-            "SELECT first_image, pseudonym, images, patient, labels, strata, splits FROM studies "
+            f"SELECT {seal.COLUMNS} FROM studies "
             "WHERE (first_image, pseudonym) > (?, ?) ORDER BY first_image, pseudonym LIMIT 1000",
             *last,
         ):
@@ -352,7 +355,9 @@ class Archive:
     # -- care ---------------------------------------------------------------------------------------------------
 
     def verify(self, *, tick: Callable[[], object] = lambda: None) -> int:
-        """Check every byte of every image against its hash; return how many images there are.
+        """Check every image against its hash and all studies against their seal; return how many images there are.
+
+        An image's attributes and notes, which are no part of its hash, are not covered.
 
         Parameters
         ----------
@@ -368,13 +373,32 @@ class Archive:
             raise damaged("archive.sqlite does not pass its own check")
         n = 0
         for n, record in enumerate(self._records("TRUE"), start=1):
-            if content_hash(self.image(record.hash)) != record.hash:
+            if content_hash(self.image(record.hash)) != record.hash or not head_fits(self.objects, record):
                 raise damaged(f"the bytes of image {record.hash[:12]} do not match their hash")
             tick()
         known = {record.hash for record in self._records("TRUE")}
         if any(not known.issuperset(study.images) for study in self.studies()):
             raise damaged("a study names an image that is not stored")
+        self.seal()
         return n
+
+    def seal(self) -> str:
+        """Return the seal over all studies (who, answers, groups, divisions); "" where an older overread wrote the archive.
+
+        Raises
+        ------
+        IntegrityError
+            When they are not as they were written.
+        """
+        with self._lock, damage_found("archive.sqlite"):
+            self._db.execute("BEGIN")  # both as they stood at one moment
+            try:
+                kept, found = _understood(seal.kept, self._db), seal.found(self._db)
+            finally:
+                self._db.execute("COMMIT")
+        if kept not in (None, found):
+            raise damaged("the studies (patients, answers, groups or divisions) are not as overread wrote them")
+        return "" if kept is None else f"{found:064x}"
 
     def _sweep(self) -> None:
         """Remove what a killed process left half-written more than a day ago."""
@@ -390,7 +414,7 @@ class Archive:
             return self._db.execute(sql, arguments).fetchall()
 
 
-def _understood(fn: Callable[[tuple], Any], row: tuple) -> Any:
+def _understood(fn: Callable[[Any], Any], row: Any) -> Any:
     """Return ``fn(row)``; a row that we cannot have written is damage, not a crash."""
     try:
         return fn(row)

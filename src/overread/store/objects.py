@@ -234,6 +234,13 @@ def read_object(objects: Path, record: ImageRecord) -> Image:
     )
 
 
+def head_fits(objects: Path, record: ImageRecord) -> bool:
+    """True where an object begins with the header that its voxels have: other programs read that, and no hash covers it."""
+    head = _head(np.dtype(record.dtype), tuple(record.shape))
+    with open(objects / record.hash[:2] / f"{record.hash}.npy", "rb") as file:
+        return file.read(len(head)) == head
+
+
 def _voxels(file: Path, record: ImageRecord) -> np.ndarray:
     """Read or map the values behind an object's header, whose length is known: the header itself is parsed by nobody."""
     try:
