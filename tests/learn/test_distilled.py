@@ -43,6 +43,7 @@ def test_a_student_answers_as_its_teacher_does_though_the_labels_say_the_opposit
     assert mean_auroc(known, fit.logits(student.built, new)) < 0.1
 
 
+@pytest.mark.slow
 def test_how_sure_the_teacher_is_is_learned_too(tmp_path):
     """A teacher that says .7 and .3 gets a student whose scores stay near; one trained on the labels does not."""
     x, y = pictures()

@@ -90,6 +90,7 @@ def test_rates_fall_evenly_from_the_head_to_the_stem():
     assert set(rates.shares(model, 1.0).values()) == {1.0}
 
 
+@pytest.mark.slow
 def test_training_that_was_stopped_goes_on_to_the_same_weights(tmp_path):
     pytest.importorskip("keras")
     plan, (images, truth) = drawn(), textures()

@@ -48,6 +48,7 @@ def trained(plan, images, truth, checkpoint, **more):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_pair_answers_with_the_mean_of_its_halves_and_is_exported_with_its_slopes(tmp_path):
     pytest.importorskip("keras")
     from overread.learn import export, fit, pair

@@ -99,6 +99,7 @@ def test_a_bucket_gives_the_archive_that_the_folder_gives_and_is_read_once(bucke
     assert run(f"s3://{bucket}/chest", into=tmp_path / "far").read == 1
 
 
+@pytest.mark.slow
 def test_a_bad_line_costs_time_and_no_image(bucket, service, films, tmp_path, monkeypatch):
     put(bucket, films / "images", "x")
     clean = run(f"s3://{bucket}/x", into=tmp_path / "clean")
