@@ -15,6 +15,7 @@ from overread import engine
 from overread.errors import ArchiveError, LabelError, NothingToDo, OverreadError, UnreadableFile
 from overread.formats.door import read
 from overread.steps import collect as step
+from overread.steps.inspect import inspect
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -78,6 +79,26 @@ def test_hidden_files_are_accounted_for(films, tmp_path):
 def test_a_table_and_folders_at_once_are_refused(films, tmp_path):
     with pytest.raises(LabelError, match="one of the two"):
         run(films, into=tmp_path / "a", labels=films / "labels.csv", labels_from_folders=True)
+
+
+def test_a_file_whose_name_steers_a_terminal_is_printed_harmlessly(films, tmp_path):
+    (films / "a\n  refused    0\x1b]0;owned\x07.png").write_text("no picture")
+    done = run(films, into=tmp_path / "a")
+    assert "\x1b" not in str(done) and "\x07" not in str(done) and "\n  refused    0" not in str(done)
+    assert any("\x1b" in r["file"] for r in done.refused)  # for a machine the name stays what it is
+    told = str(inspect(tmp_path / "a", progress=False))
+    assert "\x1b" not in told and "\n  refused    0" not in told
+
+
+def test_an_array_none_of_whose_images_can_be_read_is_not_counted_as_read(tmp_path):
+    broken = np.full((3, 28, 28), np.nan, np.float32)
+    np.savez(tmp_path / "bad.npz", train_images=broken)
+    with pytest.raises(NothingToDo, match="no image among them"):
+        run(tmp_path / "bad.npz", into=tmp_path / "a")
+    broken[0] = 1
+    np.savez(tmp_path / "bad.npz", train_images=broken)
+    done = run(tmp_path / "bad.npz", into=tmp_path / "a")
+    assert (done.read, done.images, len(done.refused)) == (1, 1, 2)
 
 
 def test_an_archive_inside_its_source_is_not_collected(films):

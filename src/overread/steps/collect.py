@@ -327,6 +327,8 @@ class _Run:
             sources.append(Source(file, result.origin.digest, result.row[0], own, self.said.of(names), of))
         for key, part in keys:
             refusal = refused.pop(key, None)
+            if refused and job.chunk and not any(isinstance(result, Written) for result in results):
+                refusal = refused.pop(next(iter(refused)))  # none of its images was read
             offered.append(entry(key, part, refusal, stats, lost=job.lost))
             if refusal is None and part.name not in self.arrays_read:
                 self.read_now += 1

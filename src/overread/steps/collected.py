@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -83,7 +84,18 @@ class Collected:
         lines += refused_lines(refused)
         lines += refused_lines([r for r in self.refused if r["code"] == "missing-file"], title="missing")
         lines += [f"  note       {note}" for note in self.notes]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
+
+
+def printable(line: str) -> str:
+    """Return a line that may hold names from files or tables without what would steer a terminal, or look like another line.
+
+    Examples
+    --------
+    >>> printable("Röntgen\\u00a01\\nrefused 0\\x1b]0;title\\x07.png") == "Röntgen\\u00a01?refused 0?]0;title?.png"
+    True
+    """
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else "?" for c in line)
 
 
 def label_counts(studies: Iterable[Study]) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from overread.domain.canonical import plain
-from overread.steps.collected import PASSED_OVER, duplicates_told, files_line, label_lines, patients_told, refused_lines
+from overread.steps.collected import (
+    PASSED_OVER,
+    duplicates_told,
+    files_line,
+    label_lines,
+    patients_told,
+    printable,
+    refused_lines,
+)
 from overread.steps.verdicts import NOTED
 
 _CODES = 12  # lines of notes that are printed
@@ -121,7 +129,7 @@ class Inspection:
             *(f"  warning    {warning}" for warning in self.warnings),
         ]
         lines += [f"  pictures   {self.contact_sheet}"] if self.contact_sheet else []
-        return "\n".join([*lines, f"  page       {self.page}"])
+        return "\n".join(map(printable, [*lines, f"  page       {self.page}"]))
 
     def _code_lines(self) -> list[str]:
         """Return the verdicts, and one line a code; the refusals stand above."""
