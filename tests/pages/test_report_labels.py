@@ -249,6 +249,8 @@ def test_the_headline_is_held_against_the_floor_image_by_image(lead, said):
     how = {"sensitivity": figure(0.9, 0.85, 0.95), "specificity": figure(0.9, 0.85, 0.95)}
     floor = {"nearest_thumbnail": {"mass": {"auroc": figure(0.85, 0.80, 0.90), "lead": lead}}}
     line = headline(evaluation(**how, floors=floor))
-    assert f"That is {said} the best" in line and ("the difference is 0.050 (0.025–0.089)" in line) == (said == "clearly above")
+    assert f"That is {said} the best" in line and ("the difference is 0.050 (0.025–0.089)" in line) == (
+        said == "clearly above"
+    )
     without = {"nearest_thumbnail": {"mass": {"auroc": figure(0.85, 0.80, 0.90)}}}
     assert "That is not clearly above" in headline(evaluation(**how, floors=without))

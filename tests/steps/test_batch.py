@@ -39,7 +39,7 @@ def test_pictures_of_another_scanner_are_named_and_those_of_the_same_are_not(run
     other = predict(run, offered(tmp_path / "other", duller(pictures)), out=tmp_path / "b", progress=False, now=NOW)
     assert not same.batch["alarm"] and "do not look like" not in str(same)
     assert other.batch["alarm"] and other.batch["p_value"] < 0.01
-    assert "! these images do not look like those of the calibration cohort (p < 0.001; 60 patients" in str(other)
+    assert "! these images do not look like those of the calibration cohort (p < 0.001; 60 studies" in str(other)
     kept = json.loads((tmp_path / "b" / "predictions.json").read_text())["batch"]
     assert kept["alarm"] and kept["kinds"]["quality"]["place"] < 0.001
     assert len(other.reads) == 60  # said of all of them together; each is answered or referred as it would be alone
