@@ -131,6 +131,14 @@ def test_a_scale_factor_that_means_nothing_leaves_the_values_as_stored(slope: fl
     assert ("scale-ignored" in map(code_of, image.notes)) == told
 
 
+@pytest.mark.parametrize(
+    ("code", "told"), [(0, ""), (2001, ""), (1002, "a map of labels"), (22, "a statistic"), (1006, "displacements")]
+)
+def test_what_the_header_calls_no_picture_is_told(code: int, told: str) -> None:
+    notes = read_nifti(_changed(68, [code], "<i2")).notes
+    assert [told in n for n in notes if code_of(n) == "no-picture"] == ([True] if told else [])
+
+
 def test_a_shift_that_is_no_number_is_refused() -> None:
     assert refused(_changed(112, [2, np.nan], "<f4")).code == "malformed"
 

@@ -47,6 +47,8 @@ def test_other_labels_within_a_study_divide_it():
         ("S1-2", ("i2",), {"x": False}),
         ("S1-3", ("i3",), {"x": None}),
     ]
+    assert got.notes[0].startswith("1 study was divided into 3 examinations")
+    assert made(source("a", "i1", own), source("b", "i2", own)).notes == ()
 
 
 @pytest.mark.parametrize(("answers", "agreed"), [((True, False), None), ((True, True), True), ((True, None), True)])

@@ -104,13 +104,27 @@ def _open(raw: bytes) -> tuple[nib.Nifti1Image, np.ndarray, list[str]]:
             expected=f"{want:,}",
             do="copy it again",
         )
-    notes += _header_faults(header)
+    notes += _header_faults(header) + _intent(int(header["intent_code"]))
     unit = header.get_xyzt_units()[0]
     if unit in ("meter", "micron"):
         notes.append(noted("length-unit", f"lengths given in {unit}s were turned into mm"))
     listed = np.abs(np.asarray(header["pixdim"][3:0:-1], float)) * _MM.get(unit, 1.0)
     with _quiet():  # it logs what it repairs, which is told above
         return kind.from_bytes(raw), listed, notes
+
+
+def _intent(code: int) -> list[str]:
+    """Note where the header says that the numbers are no picture: a statistic, a map of labels, displacements.
+
+    References
+    ----------
+    NIfTI-1.1, "intent codes": 2 to 24 are statistics, 1001 to 1011 (and 2005) what else is no measured intensity.
+    """
+    known = {1002: "a map of labels", 1006: "displacements", 1007: "vectors"}
+    what = known.get(code, "a statistic" if 2 <= code <= 24 else "no measured intensities")
+    if not (2 <= code <= 24 or 1001 <= code <= 1011 or code == 2005):
+        return []
+    return [noted("no-picture", f"the header says that its numbers are {what} (intent code {code}), not a picture")]
 
 
 _FIRST = {nib.Nifti1Image: 352, nib.Nifti2Image: 544}

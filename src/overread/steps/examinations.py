@@ -70,8 +70,29 @@ def examinations(sources: Iterable[Source], *, key: bytes) -> Examinations:
         studies.append(_study(f"{name}{_suffix(parts[name])}", [sources[i] for i in members], labels[members[0]]))
     seen = len({source.image for source in sources})
     return Examinations(
-        tuple(studies), len(sources) - seen, (*_told(against), *of_people, *in_parts(sources)), against, shared
+        tuple(studies),
+        len(sources) - seen,
+        (*_told(against), *divided_told(parts), *of_people, *in_parts(sources)),
+        against,
+        shared,
     )
+
+
+def divided_told(parts: Mapping[str, int]) -> tuple[str, ...]:
+    """Say how many studies were divided, each into how many examinations.
+
+    Examples
+    --------
+    >>> divided_told({"S1": 1, "S2": 3})
+    ('1 study was divided into 3 examinations, for its images came with patients, labels or divisions that differ',)
+    """
+    several = [n for n in parts.values() if n > 1]
+    if not several:
+        return ()
+    words = "1 study was" if len(several) == 1 else f"{len(several):,} studies were"
+    theirs = "its" if len(several) == 1 else "their"
+    which = f"divided into {sum(several):,} examinations, for {theirs} images came with patients, labels or divisions"
+    return (f"{words} {which} that differ",)
 
 
 def _suffix(count: int) -> str:
