@@ -107,6 +107,16 @@ def test_an_archive_inside_its_source_is_not_collected(films):
     assert (again.read, again.already, len(again.refused)) == (0, first.read, len(first.refused))
 
 
+def test_another_archive_inside_the_source_is_told_and_not_looked_into(films, tmp_path):
+    once = run(films, into=tmp_path / "first")
+    run(films, into=films / "older")
+    inspect(films / "older", progress=False)  # draws a contact sheet
+    done = run(films, into=tmp_path / "a")
+    assert (done.read, done.images) == (once.read, once.images)
+    ours = [Path(r["file"]).name for r in done.refused if "overread made" in r["reason"]]
+    assert sorted(ours) == ["older", "older.names"]
+
+
 def test_an_anonymous_archive_takes_nothing_more(films, tmp_path):
     run(films, into=tmp_path / "a")
     shutil.rmtree(tmp_path / "a.names")

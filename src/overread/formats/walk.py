@@ -96,9 +96,19 @@ def _files(path: Path, skip: Skip | None) -> Iterator[Part]:
             continue
         below: list[str] = []
         within = os.path.join(folder, "")
-        for name in _names(folder, below):
+        names = _names(folder, below)
+        if _is_ours(names, below):
+            yield Part(within, within)  # told of by its own name
+            continue
+        for name in names:
             yield Part(within + name, within + name)
         folders += [os.path.join(folder, name) for name in sorted(below, reverse=True)]
+
+
+def _is_ours(names: Iterable[str], below: list[str]) -> bool:
+    """True for an archive that overread made, or its names shelf: its contact sheet is no film, its originals are another's."""
+    few = names if isinstance(names, list) else ()
+    return ("archive.sqlite" in few and "objects" in below) or ("crosswalk.sqlite" in few and "key" in few)
 
 
 def are_many(sources: Iterable[str | os.PathLike]) -> bool:
@@ -161,6 +171,10 @@ def _offer(part: Part, source: Path, harvest: Harvest) -> None:
     try:
         about = os.stat(part.path)
         if stat.S_ISDIR(about.st_mode) and part.path.endswith(os.sep):
+            if os.path.isfile(f"{part.path}archive.sqlite") or os.path.isfile(f"{part.path}crosswalk.sqlite"):
+                came = "an archive that overread made, or its names shelf"
+                harvest.refuse(part, "not-an-image", came, expected="the images it was made from", do="leave it out")
+                return
             raise PermissionError
         if stat.S_ISDIR(about.st_mode):
             return  # a link to a folder, which is not followed
