@@ -241,6 +241,24 @@ def test_a_changed_file_is_read_anew_and_replaces_what_it_was(films, tmp_path):
     ]
 
 
+def test_an_emptied_cell_takes_back_a_group_and_a_division_as_it_does_a_label(films, tmp_path):
+    table, told = films / "labels.csv", []
+    for row in ("1,F,test", ",,"):
+        table.write_text(f"file,ill,sex,split\nwell/p0_view0.png,{row}\nwell/p1_view2.png,0,M,train\n")
+        run(films, into=tmp_path / "a", labels=table)
+        with Archive.open(tmp_path / "a") as archive:
+            told.append(
+                sorted(
+                    ((s.labels["ill"] is None, dict(s.strata), dict(s.splits)) for s in archive.studies() if s.strata),
+                    key=repr,
+                )
+            )
+    assert told == [
+        [(False, {"sex": "F"}, {"split": "test"}), (False, {"sex": "M"}, {"split": "train"})],
+        [(False, {"sex": "M"}, {"split": "train"})],
+    ]
+
+
 def test_labels_may_come_later(films, tmp_path):
     assert run(films, into=tmp_path / "a").labels == {}
     later = run(films, into=tmp_path / "a", labels=films / "labels.csv")

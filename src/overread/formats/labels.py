@@ -67,6 +67,7 @@ class LabelRow:
     labels: Mapping[str, LabelValue] = field(default_factory=dict)
     strata: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, str] = field(default_factory=dict)
+    unsaid: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -381,4 +382,9 @@ def _row(
         value = cells.get(name, "")
         return None if value.lower() in UNKNOWN else value
 
-    return LabelRow(tidy(cells["file"]), line, raw(who), raw("study"), labels, strata, splits)
+    of_kind = {"strata": ("stratum", "age"), "splits": ("split",)}
+    said = {*strata, *splits}
+    unsaid = {
+        w: tuple(titles[n] for n, k in kinds.items() if k in ks and titles[n] not in said) for w, ks in of_kind.items()
+    }
+    return LabelRow(tidy(cells["file"]), line, raw(who), raw("study"), labels, strata, splits, unsaid)

@@ -119,7 +119,9 @@ def _of(source: Source, what: str) -> str | None:
 
 
 def _all(source: Source, what: str) -> dict:
-    return {**source.own.get(what, {}), **source.said.get(what, {})}
+    return source.own.get(what, {}) | {
+        name: word for name, word in source.said.get(what, {}).items() if word is not None
+    }
 
 
 def _labels(sources: list[Source]) -> list[dict[str, LabelValue]]:

@@ -87,7 +87,9 @@ class Said:
             if row.labels != rows[0].labels:
                 self._contradicted.add(rows[0].file)
             labels = {n: v if v == row.labels[n] else None for n, v in labels.items()}
-        words: dict[str, Any] = {"labels": labels, "strata": dict(rows[0].strata), "splits": dict(rows[0].splits)}
+        words: dict[str, Any] = {"labels": labels}
+        for what, told in (("strata", rows[0].strata), ("splits", rows[0].splits)):
+            words[what] = dict.fromkeys(rows[0].unsaid.get(what, ())) | told  # an emptied cell takes back what it said
         if rows[0].patient:
             words["patient"] = pseudonym("P", rows[0].patient, key=self.key)
         if rows[0].study:
