@@ -389,6 +389,19 @@ def test_a_file_that_grows_too_large_for_the_disk_is_told_alike(tmp_path):
         assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 
+def test_an_archive_on_a_disk_that_is_only_read_is_read_and_verified(tmp_path):
+    with small_disk(tmp_path / "disk", size="4m") as remount:
+        path = sealed(tmp_path / "disk")
+        remount("4m,ro")
+        with Archive.open(path) as archive:
+            assert archive.verify() == 4 and archive.count() == (3, 3) and len(list(archive.images())) == 3
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                archive.add(next(archive.studies()))
+        remount("4m,rw")
+        with Archive.open(path) as archive:
+            archive.add(next(archive.studies()))
+
+
 # -- the seal over all studies ------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -44,9 +45,20 @@ def connect(path: Path, *, application_id: int, migrations: Sequence[str], creat
             f"no {path.name} here", expected="an archive made by overread collect", do="check the folder's name"
         )
     with disk_full_told(), _damage_told(path.name):
-        db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        only_read = not create and _may_only_be_read(path)
+        place = f"{Path(os.path.abspath(path)).as_uri()}?immutable=1" if only_read else path
+        db = sqlite3.connect(
+            place, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, uri=only_read
+        )
         try:
-            _prepare(db, name=path.name, application_id=application_id, migrations=migrations, create=create)
+            _prepare(
+                db,
+                name=path.name,
+                application_id=application_id,
+                migrations=migrations,
+                create=create,
+                only_read=only_read,
+            )
         except BaseException:
             db.close()
             raise
@@ -54,7 +66,13 @@ def connect(path: Path, *, application_id: int, migrations: Sequence[str], creat
 
 
 def _prepare(
-    db: sqlite3.Connection, *, name: str, application_id: int, migrations: Sequence[str], create: bool
+    db: sqlite3.Connection,
+    *,
+    name: str,
+    application_id: int,
+    migrations: Sequence[str],
+    create: bool,
+    only_read: bool,
 ) -> None:
     """Check whose file it is and migrate it; safe when two processes do so at once."""
     db.execute("PRAGMA synchronous = FULL")  # a commit that was reported is on the disk
@@ -71,7 +89,8 @@ def _prepare(
             expected="an archive made by overread collect",
             do="choose another",
         )
-    _use_write_ahead_log(db)
+    if not only_read:  # there is no log to turn on
+        _use_write_ahead_log(db)
     if version < len(migrations):
         with transact(db):
             for script in migrations[_pragma(db, "user_version") :]:  # another process may have been faster
@@ -79,6 +98,18 @@ def _prepare(
                     db.execute(statement)
             db.execute(f"PRAGMA user_version = {len(migrations)}")
             db.execute(f"PRAGMA application_id = {application_id}")
+
+
+def _may_only_be_read(path: Path) -> bool:
+    """True for a file on a disk that is only read (a DVD, a share), which SQLite opens if it is told that nobody writes.
+
+    Not where a log lies beside it that was not taken in yet: somebody is writing, or was cut off, and the file alone says
+    less than was stored.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) and not (
+        log.is_file() and log.stat().st_size
+    )
 
 
 def _use_write_ahead_log(db: sqlite3.Connection) -> None:
