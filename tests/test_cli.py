@@ -23,6 +23,7 @@ PROMISED = (
     "report",
     "doubts",
     "rivals",
+    "distil",
     "explain",
     "predict",
     "export",

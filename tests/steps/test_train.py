@@ -108,6 +108,7 @@ def test_a_label_with_several_levels_is_a_multi_class_task(archive, tmp_path):
     assert set(result.metrics["labels"]) >= {"shape", "shape=a", "shape=b", "shape=c"}
 
 
+@pytest.mark.slow
 def test_several_yes_or_no_labels_go_the_whole_way_together(pictures, tmp_path, capsys):
     """``--label blob,female``: one network, one calibration and one operating point a label, one line a label."""
     import csv
@@ -158,7 +159,7 @@ def test_a_budget_is_a_time_or_refused():
         ({"sensitivity": 95}, "a sensitivity of 95"),
         ({"budget": "soon"}, "a budget of 'soon'"),
         ({"seed": -1}, "the seed -1"),
-        ({"network": "resnet-9000"}, "expected one of residual, features, simple-cnn"),
+        ({"network": "resnet-9000"}, "expected one of residual, features, fine-tuned, pair, simple-cnn"),
         ({"label": "bolb"}, "no study has the label"),
         ({"split_column": "nowhere"}, "nowhere"),
     ],
@@ -254,6 +255,7 @@ def test_no_folder_of_the_user_travels_with_a_run(run, archive):
         assert str(archive.parent) not in (run / name).read_text(), name
 
 
+@pytest.mark.slow
 def test_a_split_that_the_source_itself_carries_is_used(tmp_path):
     """A MedMNIST file holds its official parts; a column of a table is used only when it is named."""
     from overread.steps.collect import collect

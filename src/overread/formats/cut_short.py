@@ -57,8 +57,8 @@ def fewer(result: Found | Refused, headers: Mapping[str, Dataset]) -> Found | Re
     if (slices := _count(first, "NumberOfSlices")) > len(own) and first.get("Modality") == "PT":
         told.append(f"{len(own)} of {slices} slices (Number of Slices)")
     if (images := _count(first, "ImagesInAcquisition")) > len(own):
-        of = first.get("AcquisitionNumber")
-        if (here := sum(ds.get("AcquisitionNumber") == of for ds in headers.values())) < images:
+        of = _count(first, "AcquisitionNumber")
+        if (here := sum(_count(ds, "AcquisitionNumber") == of for ds in headers.values())) < images:
             told.append(f"{here} of the {images} images of the acquisition (Images in Acquisition)")
     if (moments := _count(first, "NumberOfTemporalPositions")) > 1:
         here = len({_count(ds, "TemporalPositionIdentifier") for ds in headers.values()} - {0})

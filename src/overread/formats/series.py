@@ -110,8 +110,13 @@ def read_series(
             out.append(Refused(name, error.code, str(error)))
     found = [doubted(result, out, lost, adrift) for result in _classic(slices)]
     headers = {file.name: file.ds for file in slices}
-    found = [torn(fewer(incomplete(result, len(gone)), headers), headers, divided) for result in found]
-    return told_of_uids(out + found, uids)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom quotes the value that it doubts
+        found = [torn(fewer(incomplete(result, len(gone)), headers), headers, divided) for result in found]
+        return told_of_uids(out + found, uids)
+
+
+_UIDS = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
 
 def _parse(name: str, raw: bytes) -> _File:
@@ -122,7 +127,7 @@ def _parse(name: str, raw: bytes) -> _File:
             file = _File(name, ds, planes(ds), hashlib.sha256(raw).hexdigest(), [], raw)
             _is_slice(file)  # pydicom converts values on first touch: let damaged ones fail here
             image_type(ds)
-            for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+            for keyword in ("PatientID", *_UIDS):
                 ds.get(keyword)
     return replace(file, notes=told(caught))
 
