@@ -24,10 +24,10 @@ from overread.steps.compare import compare
 from overread.steps.evaluate import evaluate
 from overread.steps.explain import explain
 from overread.steps.export import export
+from overread.steps.figures import sealed_figures
 from overread.steps.predict import predict
 from overread.steps.printed import PAGES
 from overread.steps.reads import NAME as READS
-from overread.steps.reads import sealed_figures
 from overread.steps.report import report
 from overread.steps.run import read_json, write_json
 from overread.steps.verify import verify

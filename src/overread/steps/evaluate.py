@@ -24,6 +24,7 @@ from overread.steps import elsewhere, leakage
 from overread.steps.asked import at_prevalence, check_questions, claims_against
 from overread.steps.beside import floors_of, shorten
 from overread.steps.covered import covered
+from overread.steps.figures import own_to, seal_figures
 from overread.steps.gallery import gallery
 from overread.steps.heatmaps import judge, keep, panel_of
 from overread.steps.measured_on import Measured, counted, other_archive, own_cohort, unit_of
@@ -34,7 +35,7 @@ from overread.steps.printed import seal_pages
 from overread.steps.progress import bar as moved_bar
 from overread.steps.question import truth as truth_of
 from overread.steps.reads import count as count_reads
-from overread.steps.reads import mend, model_of, own_to, seal_figures
+from overread.steps.reads import mend, model_of
 from overread.steps.report import publish
 from overread.steps.run import read_json, write_json
 from overread.steps.seeds import seed_spread

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from overread.errors import IntegrityError
 from overread.learn.predict import sha256
-from overread.steps.reads import NAME, known_removed, sealed_as
+from overread.steps.figures import known_removed, sealed_as
+from overread.steps.reads import NAME
 from overread.store.journal import Journal
 
 PAGES = ("report.html", "card.md", "card.xml")

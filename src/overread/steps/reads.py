@@ -16,15 +16,13 @@ from typing import Any
 from overread import __version__
 from overread.domain import fingerprint
 from overread.errors import IntegrityError
-from overread.learn.predict import Model, sha256
+from overread.learn.predict import Model
+from overread.steps.figures import differing, edited, figures_in, known_removed, sealed_figures
 from overread.steps.run import LEFT_OUT, READS, archive_of, read_json, record_manifest, refuse_unsealed
 from overread.store.journal import Journal
 
 NAME = READS
 """The journal in a run's folder, and in an archive's."""
-
-FIGURES = ("metrics.json", "report.json")
-"""What an evaluation found. Its hashes go into the run's journal, and that of the card, which repeats some of it."""
 
 EARLIER = "reads.json"
 """Where runs made before there was a journal counted their reads: taken over once, in the first record."""
@@ -164,21 +162,6 @@ def mend(run: Path, *, now: datetime) -> None:
         journal.recover(now=now.astimezone())
 
 
-def seal_figures(run: Path, out: Path, *, now: datetime) -> None:
-    """Write the hashes of an evaluation's figures into the run's journal: `check` then knows when one was changed.
-
-    Parameters
-    ----------
-    run : Path
-    out : Path
-        Where the figures lie: the run, or a folder in it.
-    now : datetime
-    """
-    names = (*FIGURES, "card.json") if out == run else FIGURES
-    files = {(out / name).relative_to(run).as_posix(): sha256(out / name) for name in names}
-    Journal(run / NAME).append("figures", {"files": files}, now=now.astimezone())
-
-
 def check(run: Path) -> Kept:
     """Follow a run's journal of reads, and hold the run's figures against it.
 
@@ -190,7 +173,7 @@ def check(run: Path) -> Kept:
     """
     journal, shown = Journal(run / NAME), _shown(run)
     if LEFT_OUT in read_json(run / "manifest.json"):
-        if figures := _figures(run):
+        if figures := figures_in(run):
             raise _unread(figures)
         told = "A copy that only answers: its figures, and the count of reads behind them, are with the run it was made from."
         return Kept({}, 0, "", (told,))
@@ -200,7 +183,7 @@ def check(run: Path) -> Kept:
         return Kept({}, 0, "")
     reads, model = _follow(run, journal), model_of(run)
     latest = sealed_figures(run)
-    for name in _differ(run, latest):
+    for name in differing(run, latest):
         if name in latest and not (run / name).is_file() and "/" in name:
             raise _removed(run, name)
         raise IntegrityError(
@@ -246,7 +229,7 @@ def opened(run: Path, *, needed: Sequence[str] = ()) -> tuple[Model, list[str]]:
     """
     model, journal = Model.load(run), Journal(run / NAME)
     if LEFT_OUT in read_json(run / "manifest.json") or not journal.begun:
-        shown = _figures(run) if LEFT_OUT in read_json(run / "manifest.json") else _shown(run)
+        shown = figures_in(run) if LEFT_OUT in read_json(run / "manifest.json") else _shown(run)
         if shown and not (run / EARLIER).is_file():
             raise _unread(shown)
     else:
@@ -272,54 +255,6 @@ def _follow(run: Path, journal: Journal) -> list[dict[str, Any]]:
     return reads
 
 
-def sealed_figures(run: Path) -> dict[str, str]:
-    """Return the files of figures that the run's journal knows of, with the SHA-256 of each as it was last written."""
-    return sealed_as(run, "figures")
-
-
-def edited(run: Path, *, needed: Sequence[str] = ()) -> dict[str, str]:
-    """Return the figures of earlier evaluations that are not as they were written: name to SHA-256, "" where gone.
-
-    Raises
-    ------
-    IntegrityError
-        When one of the ``needed`` is among them: what is read, and not measured anew, must be as it was written.
-    """
-    latest = sealed_figures(run)
-    found = {
-        name: sha256(run / name) if (run / name).is_file() else "" for name in (_differ(run, latest) if latest else ())
-    }
-    if lost := [name for name in needed if name in found]:
-        raise IntegrityError(
-            f"{', '.join(lost)} was edited since it was measured",
-            expected="the hash that the journal names",
-            do=f"run `overread evaluate {run}` first, and find out who changed it",
-        )
-    return found
-
-
-def own_to(run: Path, found: Mapping[str, str], *, at: str, now: datetime) -> list[str]:
-    """Write into the run's journal that figures were found edited; return what a reader of the new ones must know.
-
-    Those in the folder ``at`` of the run ("." for its own) are being measured anew; others stay, and are named.
-    """
-    if not found:
-        return []
-    journal = Journal(run / NAME)
-    kinds = [r["kind"] for r in journal.records() if r["kind"] == "figures" or r["record"].get("by") == "evaluate"]
-    cut = kinds[-2:] == ["read", "read"]  # this evaluation's read, and one before it that came to no figures
-    journal.append("edited", {"files": dict(found), "found_by": "evaluate"}, now=now.astimezone())
-    names = {name: name if digest else f"{name}, removed" for name, digest in found.items()}
-    here = ", ".join(told for name, told in names.items() if Path(name).parent == Path(at))
-    there = ", ".join(told for name, told in names.items() if Path(name).parent != Path(at))
-    why = ", or an evaluation was cut short while it wrote them" if cut else ""
-    anew = f"The figures here were edited since they were measured ({here}){why}. These are measured anew; the journal says so."
-    stay = (
-        f"Figures of another evaluation in this run were edited since they were measured ({there}){why}, and stay so."
-    )
-    return [*([anew] if here else []), *([stay] if there else [])]
-
-
 def nth(number: int) -> str:
     """Return a place in a row as a person writes it.
 
@@ -330,12 +265,6 @@ def nth(number: int) -> str:
     """
     teen = 10 < number % 100 < 14
     return f"{number:,}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
-
-
-def sealed_as(run: Path, kind: str) -> dict[str, str]:
-    """Return the files of all records of one kind, each with the hash that it had last."""
-    records = [r["record"]["files"] for r in Journal(run / NAME).records() if r["kind"] == kind]
-    return {name: digest for files in records for name, digest in files.items()}
 
 
 def _journal_of(run: Path, now: datetime) -> Journal:
@@ -369,33 +298,6 @@ def _reads(journal: Journal) -> list[dict[str, Any]]:
     return found
 
 
-def _figures(run: Path) -> list[str]:
-    """Return the files of figures that lie in a run, those of other archives among them."""
-    places = [run, *sorted(p for p in run.glob("on-*") if p.is_dir())]
-    return [(p / name).relative_to(run).as_posix() for p in places for name in FIGURES if (p / name).is_file()]
-
-
-def _differ(run: Path, latest: Mapping[str, str]) -> list[str]:
-    """Return the files of figures that are missing, in no record, or not as the last record has them.
-
-    Those of another archive that were removed, and that the journal says were found so, are missed no more.
-    """
-    names, known = sorted({*latest, *_figures(run)}), known_removed(run)
-    there = [n for n in names if (run / n).is_file() or n not in known]
-    return [n for n in there if n not in latest or not (run / n).is_file() or sha256(run / n) != latest[n]]
-
-
-def known_removed(run: Path) -> set[str]:
-    """Return the figures of other archives that an evaluation found removed, and that were not measured since."""
-    gone: set[str] = set()
-    for r in Journal(run / NAME).records():
-        if r["kind"] == "figures":
-            gone -= set(r["record"]["files"])
-        elif r["kind"] == "edited":
-            gone |= {name for name, digest in r["record"]["files"].items() if not digest and "/" in name}
-    return gone
-
-
 def _removed(run: Path, name: str) -> IntegrityError:
     """Say what to do where the figures of another archive were taken out of a run."""
     return IntegrityError(
@@ -411,7 +313,7 @@ def _shown(run: Path) -> list[str]:
     maps = read_json(run / "heatmaps.json") if (run / "heatmaps.json").is_file() else {}
     card = read_json(run / "card.json") if (run / "card.json").is_file() else {}
     return [
-        *_figures(run),
+        *figures_in(run),
         *(["heatmaps.json"] if any(verdict.get("tested") for verdict in maps.values()) else []),
         *(["card.json"] if card.get("performance") else []),
     ]

@@ -24,8 +24,8 @@ from overread.pages.checklist import ITEMS
 from overread.pages.report import fill, page_of
 from overread.steps import heatmaps, label_errors
 from overread.steps.answers import NAME, read_answers
+from overread.steps.figures import sealed_figures
 from overread.steps.printed import seal_pages
-from overread.steps.reads import sealed_figures
 from overread.steps.run import read_json, refuse_unfinished, write, write_json
 from overread.steps.verify import check_run
 

@@ -12,8 +12,8 @@ from overread.learn.predict import Model
 from overread.stats import calibration as calibrating
 from overread.stats.splits import Split
 from overread.steps import corruptions, leakage, probes, shortcuts
+from overread.steps.figures import edited
 from overread.steps.held_out import ALIKE
-from overread.steps.reads import edited
 from overread.steps.run import archive_of, read_json, refuse_unfinished, refuse_unsealed
 from overread.steps.scores import Question, Scores, read_scores
 
@@ -32,7 +32,7 @@ class Trained:
     task, split, fitted, points, model
         The question, who stands in which cohort, the calibration, the operating points, the network.
     edits
-        What `steps.reads.edited` found of earlier figures.
+        What `steps.figures.edited` found of earlier figures.
     certificate : mapping
         What the cohorts share.
     scores : Scores
