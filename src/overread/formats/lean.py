@@ -59,11 +59,11 @@ def _beside_padding(
     out, moved = geometry.straighten(voxels, affine)
     if padded is None or not padded.any() or padded.all():
         return out, moved
-    lowest, filled = float(voxels[~padded].min()), voxels[padded].min()
+    lowest, filled, wide = float(voxels[~padded].min()), voxels[padded].min(), geometry.wide_enough(voxels)
     share, _ = geometry.straighten((~padded).astype(np.float32), affine)
-    body, _ = geometry.straighten(np.where(padded, 0, voxels - np.float32(lowest)).astype(np.float32), affine)
+    body, _ = geometry.straighten(np.where(padded, 0, voxels.astype(wide) - wide(lowest)), affine)
     anatomy = share > _HALF
-    body = body[anatomy] / share[anatomy] + np.float32(lowest)
+    body = body[anatomy] / share[anatomy] + wide(lowest)
     out[anatomy] = np.rint(body) if out.dtype.kind in "iu" else body
     out[~anatomy & (share > 0)] = filled
     return out, moved

@@ -201,24 +201,35 @@ def straighten(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.n
     first = np.floor(shifts.min(axis=0) + 1e-9)
     grown = np.ceil(shifts.max(axis=0) - first - 1e-9).astype(int)
     shape = (voxels.shape[0], *(n + int(g) for n, g in zip(voxels.shape[1:3], grown, strict=True)), *voxels.shape[3:])
-    lowest = voxels.min()
+    lowest, wide = voxels.min(), wide_enough(voxels)
     out = np.empty(shape, voxels.dtype)
     for k, (down, right) in enumerate(shifts - first):
-        moved = _moved(voxels[k].astype(np.float32) - np.float32(lowest), down, shape[1], axis=0)
-        moved = _moved(moved, right, shape[2], axis=1) + np.float32(lowest)
+        moved = _moved(voxels[k].astype(wide) - wide(lowest), down, shape[1], axis=0)
+        moved = _moved(moved, right, shape[2], axis=1) + wide(lowest)
         out[k] = np.rint(moved) if voxels.dtype.kind in "iu" else moved
     affine[:3, 3] += first[0] * row + first[1] * column
     affine[:3, 0] = upright
     return out, affine
 
 
+def wide_enough(voxels: np.ndarray) -> type[np.floating]:
+    """Return the floating-point type that holds the differences of these values: numbers up to 3e38 fit 32 bits, what lies between them may not.
+
+    Examples
+    --------
+    >>> wide_enough(np.zeros(2)).__name__, wide_enough(np.array([-3e38, 3e38], np.float32)).__name__
+    ('float32', 'float64')
+    """
+    return np.float32 if float(voxels.max()) - float(voxels.min()) < 1e38 else np.float64
+
+
 def _moved(plane: np.ndarray, by: float, size: int, *, axis: int) -> np.ndarray:
     """Shift a slice by a fraction of a pixel along one axis of a longer grid, linearly, with 0 outside."""
     whole = int(np.floor(by + 1e-9))
-    part = np.float32(max(0.0, by - whole))
+    part = plane.dtype.type(max(0.0, by - whole))
     source = np.moveaxis(plane, axis, 0)
     n = source.shape[0]
-    out = np.zeros((size, *source.shape[1:]), np.float32)
+    out = np.zeros((size, *source.shape[1:]), plane.dtype)
     out[whole : whole + n] += (1 - part) * source
     if part > 0:
         out[whole + 1 : whole + 1 + n] += part * source[: size - whole - 1]
