@@ -88,6 +88,7 @@ def test_several_label_columns_are_levels_of_their_own(tmp_path: Path) -> None:
         ([[0], [-1]], [{"label": "0"}, {}]),
         ([[True], [False]], [{"label": "1"}, {"label": "0"}]),
         ([[np.nan, 1], [-1, 0]], [{"label1": "1"}, {"label1": "0"}]),
+        ([[b"benign"], [b"malignant"]], [{"label": "benign"}, {"label": "malignant"}]),
         ([["benign"], ["malignant"]], [{"label": "benign"}, {"label": "malignant"}]),
     ],
 )
@@ -95,6 +96,13 @@ def test_what_is_not_known_is_not_present(tmp_path: Path, labels: list, said: li
     images = np.arange(128).reshape(2, 8, 8).astype(np.uint8)
     found = scan(npz(tmp_path / "a.npz", train_images=images, train_labels=np.array(labels)))
     assert [{k: v for k, v in f.origin.facts.items() if k != "split"} for f in found] == said
+
+
+@pytest.mark.parametrize("dtype", ["c16", "M8[s]", "V4"])
+def test_labels_that_are_no_answers_are_refused(tmp_path: Path, dtype: str) -> None:
+    made = {"train_images": np.zeros((3, 8, 8), np.uint8), "train_labels": np.zeros((3, 1), dtype)}
+    (refused,) = scan(npz(tmp_path / "a.npz", **made))
+    assert refused.code == "unknown-arrays" and "labels of" in refused.reason
 
 
 @pytest.mark.parametrize("rows", [1, 4])

@@ -153,11 +153,11 @@ def test_a_straightened_stack_holds_every_structure_where_it_was(degrees: float,
 
 
 def test_straightening_numbers_near_the_largest_gives_no_infinity() -> None:
-    leaning = plane_affine(
+    leaning = geometry.plane_affine(
         [0, 0, 0], orientation=[1, 0, 0, 0, 1, 0], pixel_spacing_mm=[1, 1], slice_step_mm=[0, 0.3, 5]
     )
     voxels = np.random.default_rng(0).choice(np.array([-3.3e38, 3.3e38], np.float32), (4, 6, 5))
-    out, _ = straighten(voxels, leaning)
+    out, _ = geometry.straighten(voxels, leaning)
     assert np.isfinite(out).all() and out.dtype == np.float32
     assert np.array_equal(out[0, :6], voxels[0])  # the first slice stays where it was
 

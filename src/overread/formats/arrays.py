@@ -164,7 +164,15 @@ def _check_labels(archive: zipfile.ZipFile, name: str, images: int) -> None:
     """Refuse labels that are more or fewer than the images: nobody knows which belongs to which."""
     if name not in archive.namelist():
         return
-    shape = _layout(archive, name).shape
+    layout = _layout(archive, name)
+    shape = layout.shape
+    if layout.dtype.kind not in "biufUS":
+        raise UnreadableFile(
+            f"labels of {layout.dtype.name}",
+            code="unknown-arrays",
+            expected="whole numbers, true or false, or words",
+            do="save them so with numpy.savez",
+        )
     if not shape or shape[0] != images:
         raise UnreadableFile(
             f"{shape[0] if shape else 0:,} labels for {images:,} images",
@@ -244,8 +252,10 @@ def _facts(label: np.ndarray) -> dict[str, LabelValue]:
     return {name: answer for name, answer in said.items() if answer is not None}
 
 
-def _answer(value: bool | float | str) -> str | None:
+def _answer(value: bool | float | str | bytes) -> str | None:
     """Return true as 1, 2.0 as 2; None for NaN and −1, which is no number of a class but "not known"."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
     if isinstance(value, str):
         return value
     if value != value or value == -1:
