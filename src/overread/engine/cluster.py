@@ -15,7 +15,7 @@ import socket
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,8 +107,7 @@ def joined(cluster: str) -> Iterator[Any]:
     here: dict[str, Any] = {}
     if cluster == "local":
         here = {"include_dashboard": False, "num_cpus": _cores()}
-        if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else one is left in the home folder
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray  # reads its environment now
     except ModuleNotFoundError as error:
@@ -116,6 +115,11 @@ def joined(cluster: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    with _token_for(cluster):
+        yield from _session(ray, cluster, here)
+
+
+def _session(ray: Any, cluster: str, here: Mapping[str, Any]) -> Iterator[Any]:
     own = tempfile.mkdtemp(prefix="ray") if cluster == "local" else None  # its logs may hold a file's name
     try:
         _ask_head(cluster)
@@ -133,6 +137,30 @@ def joined(cluster: str) -> Iterator[Any]:
         ray.shutdown()
         if own:
             shutil.rmtree(own, ignore_errors=True)
+
+
+@contextmanager
+def _token_for(cluster: str) -> Iterator[None]:
+    """Give a cluster of this machine's own a secret for as long as it lives; Ray keeps what it read first, unless told to forget it."""
+    names = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    own = cluster == "local" and os.environ["RAY_AUTH_MODE"] == "token" and not any(n in os.environ for n in names)
+    if own:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # else one is left in the home folder
+    try:
+        _forget_token()
+        yield
+    finally:
+        if own:
+            del os.environ["RAY_AUTH_TOKEN"]
+        _forget_token()
+
+
+def _forget_token() -> None:
+    try:
+        from ray._raylet import AuthenticationTokenLoader
+    except ImportError:  # a Ray that keeps none
+        return
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _ask_head(cluster: str) -> None:
