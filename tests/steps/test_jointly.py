@@ -38,16 +38,38 @@ SAME = 2e-3
 """Logits of two networks, from about -2 to 5, that differ by rounding alone."""
 
 
+SLOWLY = """
+import time
+from overread.steps.fitting import _watched
+
+def score(logits, truth):
+    time.sleep(1)  # an epoch of this size is over in a tenth of that: whoever is to be lost in the middle would have finished
+    return _watched(logits, truth)
+"""
+
+
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory):
+    home = tmp_path_factory.mktemp("hosts")
+    (home / "slowly.py").write_text(SLOWLY)
     before = dict(os.environ)
-    made = Hosts(tmp_path_factory.mktemp("hosts"))
+    made = Hosts(home, path=str(home))
     made.join()
     os.environ.update(made.secret)
+    sys.path.insert(0, str(home))
     yield made
+    sys.path.remove(str(home))
     os.environ.clear()
     os.environ.update(before)
     made.end()
+
+
+@pytest.fixture
+def slow(material, hosts):
+    """The same material, with a second in each epoch in which somebody can be lost."""
+    from slowly import score
+
+    return {**material, "score": score}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +105,7 @@ def apart(a, b) -> float:
 @on_linux
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns_though_one_is_killed_in_the_middle(
-    hosts, plan, material, one, tmp_path, capsys
+    hosts, plan, material, slow, one, tmp_path, capsys
 ):
     killed = []
 
@@ -94,7 +116,7 @@ def test_two_processes_learn_what_one_learns_though_one_is_killed_in_the_middle(
 
     cluster = jointly.Cluster(hosts.address, 2)
     how = {"checkpoint": tmp_path / "c.npz", "cluster": cluster, "out": tmp_path, "progress": True}
-    two = jointly.fit(plan, **material, tell=kill, **how)
+    two = jointly.fit(plan, **slow, tell=kill, **how)
     x = material["training"][0]
     wanted = fitting.logits(one.built, x)
     assert apart(fitting.logits(two.built, x), wanted) < SAME
@@ -113,7 +135,7 @@ def test_two_processes_learn_what_one_learns_though_one_is_killed_in_the_middle(
 
 @on_linux
 @pytest.mark.slow
-def test_when_a_host_is_lost_the_one_that_is_left_goes_on_alone(hosts, plan, material, one, tmp_path):
+def test_when_a_host_is_lost_the_one_that_is_left_goes_on_alone(hosts, plan, material, slow, one, tmp_path):
     lost = []
 
     def lose(news):
@@ -124,7 +146,7 @@ def test_when_a_host_is_lost_the_one_that_is_left_goes_on_alone(hosts, plan, mat
     cluster = jointly.Cluster(hosts.address, 2)
     how = {"checkpoint": tmp_path / "c.npz", "cluster": cluster, "out": tmp_path, "progress": False}
     began = time.monotonic()
-    two = jointly.fit(plan, **material, tell=lose, **how)
+    two = jointly.fit(plan, **slow, tell=lose, **how)
     *before, last = jointly.rounds(tmp_path)
     assert len(before[0]["hosts"]) == 2 and len(last["hosts"]) == 1 and last["ended"] == "done"
     x = material["training"][0]
