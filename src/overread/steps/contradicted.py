@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from overread.domain import Study
-from overread.errors import ArchiveError
+from overread.store import findings
 from overread.store.archive import Archive
-from overread.store.objects import write_atomically
 
 NAME = "contradicted.json"
 
@@ -22,14 +20,9 @@ Contradicted = Mapping[str, Mapping[str, Sequence[str]]]
 
 def keep_contradicted(archive: Archive, found: Contradicted) -> None:
     """Write which answers came to one picture and contradict each other; no file where none do."""
-    place = archive.path / NAME
-    if found:
-        said = {image: {name: list(words) for name, words in labels.items()} for image, labels in found.items()}
-        data = (json.dumps(said, sort_keys=True, ensure_ascii=False, indent=1) + "\n").encode()
-        if not place.is_file() or place.read_bytes() != data:
-            write_atomically(place, data)
-    else:
-        place.unlink(missing_ok=True)
+    findings.keep(
+        archive.path / NAME, {image: {n: list(w) for n, w in labels.items()} for image, labels in found.items()}
+    )
 
 
 def read_contradicted(archive: Archive) -> Contradicted:
@@ -40,16 +33,7 @@ def read_contradicted(archive: Archive) -> Contradicted:
     ArchiveError
         When the file is damaged.
     """
-    try:
-        return {image: dict(labels) for image, labels in json.loads((archive.path / NAME).read_bytes()).items()}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, AttributeError, TypeError):
-        raise ArchiveError(
-            f"{NAME} of the archive is damaged",
-            expected="the file that `overread collect` wrote",
-            do="collect again: it is written anew",
-        ) from None
+    return findings.read(archive.path / NAME)
 
 
 def conflicts_of(studies: Iterable[Study], labels: Sequence[str], found: Contradicted) -> list[dict[str, Any]]:

@@ -6,17 +6,15 @@ must not put one person into training and testing), and it is told. ``ARCHIVE/pe
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from overread.errors import ArchiveError
 from overread.formats.deid import pseudonym
 from overread.formats.sidecar import tree_of
+from overread.store import findings
 from overread.store.archive import Archive
 from overread.store.crosswalk import Source
-from overread.store.objects import write_atomically
 
 NAME = "people.json"
 
@@ -186,11 +184,7 @@ def _unlike(names: Iterable[tuple[str, ...]]) -> int:
 
 def keep_people(archive: Archive, shared: Shared) -> int:
     """Write which patients are numbers that several people share (no file where none are); return how many surely are."""
-    place, data = archive.path / NAME, (json.dumps(shared, sort_keys=True, indent=1) + "\n").encode()
-    if not shared:
-        place.unlink(missing_ok=True)
-    elif not place.is_file() or place.read_bytes() != data:
-        write_atomically(place, data)
+    findings.keep(archive.path / NAME, shared)
     return sum(map(is_sure, shared.values()))
 
 
@@ -202,13 +196,4 @@ def read_people(archive: Archive) -> Shared:
     ArchiveError
         When the file is damaged.
     """
-    try:
-        return {patient: dict(counts) for patient, counts in json.loads((archive.path / NAME).read_bytes()).items()}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, AttributeError, TypeError):
-        raise ArchiveError(
-            f"{NAME} of the archive is damaged",
-            expected="the file that `overread collect` wrote",
-            do="collect again: it is written anew",
-        ) from None
+    return findings.read(archive.path / NAME)
