@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,14 @@ def orthanc(folder: Path, files: list[Path], *, locked: bool = False) -> Iterato
         server.wait(timeout=20)
 
 
+def replace_instance(real: Real, uid: str, file: Path) -> None:
+    """Take one instance out of an Orthanc, and give it another."""
+    root = real.web.removeprefix("dicomweb:").removesuffix("/dicom-web")
+    (found,) = _ask(f"{root}/tools/lookup", "POST", uid.encode())
+    _ask(f"{root}{found['Path']}", "DELETE")
+    _post(f"{root}/instances", file.read_bytes())
+
+
 @contextmanager
 def in_front(port: int, folder: Path) -> Iterator[int]:
     """Speak TLS in front of a server, as a hospital's proxy does (Debian's Orthanc 1.10 dies when it does so itself)."""
@@ -203,6 +212,10 @@ def _wait_for(port: int, server: subprocess.Popen, log: Path) -> None:
 
 
 def _post(address: str, body: bytes) -> None:
+    assert _ask(address, "POST", body)["Status"] == "Success"
+
+
+def _ask(address: str, method: str, body: bytes | None = None) -> Any:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(urllib.request.Request(address, data=body, method="POST"), timeout=20) as answer:
-        assert json.load(answer)["Status"] == "Success"
+    with opener.open(urllib.request.Request(address, data=body, method=method), timeout=20) as answer:
+        return json.load(answer)

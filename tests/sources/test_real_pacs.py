@@ -10,9 +10,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
-from real_pacs import LOGIN, dcmqrscp, orthanc
+from real_pacs import LOGIN, dcmqrscp, orthanc, replace_instance
 
 import overread
 from overread.errors import NothingToDo, OverreadError, SourceError
@@ -115,6 +116,39 @@ def test_every_road_ends_in_the_same_archive(road, server, from_folder, scans, t
     again = collect(word, tmp_path / "a")
     assert again.notes[0].startswith("0 files")
     assert (again.read, again.images) == (0, done.images)
+
+
+@pytest.mark.parametrize("road", ["web", "get"])
+def test_a_slice_that_the_pacs_replaced_takes_the_old_ones_place(road, tmp_path):
+    phantom(
+        tmp_path / "ct",
+        kind="ct",
+        patients=1,
+        size=32,
+        now=datetime(2026, 1, 31, 12, tzinfo=UTC),
+        workers=1,
+        progress=False,
+    )
+    files = sorted((tmp_path / "ct").rglob("*.dcm"))
+    (home := tmp_path / "orthanc").mkdir()
+    with orthanc(home, files) as real:
+        word = real.web if road == "web" else real.dicom
+        first = collect(word, tmp_path / "a")
+        changed = pydicom.dcmread(files[len(files) // 2])
+        old, new = str(changed.SOPInstanceUID), f"{changed.SOPInstanceUID}.9"
+        changed.SOPInstanceUID = changed.file_meta.MediaStorageSOPInstanceUID = new
+        changed.PixelData = bytes(len(changed.PixelData))
+        changed.save_as(tmp_path / "new.dcm")
+        replace_instance(real, old, tmp_path / "new.dcm")
+        done = collect(word, tmp_path / "a")
+    assert done.images == first.images == 1 and any("1 file" in note for note in done.notes)
+    with Archive.open(tmp_path / "a") as archive:
+        (study,) = archive.studies()
+        volume = archive.image(study.images[0]).voxels
+    assert volume.shape[0] == len(files)
+    assert [k for k in range(len(files)) if np.ptp(volume[k]) == 0] == [
+        len(files) // 2
+    ]  # the new slice, in the old one's place
 
 
 @pytest.mark.parametrize("road", ["get", "move"])
