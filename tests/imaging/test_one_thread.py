@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from overread.imaging import preprocess
+from overread.imaging import preprocess, resampling
 from overread.imaging.one_thread import _products, one_thread
 
 PICTURES = np.random.default_rng(0).random((1, 512, 512, 3)).astype(np.float32)
@@ -30,7 +30,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_threads():
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core: products are never divided")
 def test_the_check_can_fail():
     """Products left to themselves do depend on it, here and with this library; where they do not, nothing is lost."""
-    one, two = (on(cores, lambda: preprocess._along(PICTURES, 224, 1)) for cores in (1, 2))
+    one, two = (on(cores, lambda: resampling._along(PICTURES, 224, 1, resampling._bands(512, 224))) for cores in (1, 2))
     if one.tobytes() == two.tobytes():
         pytest.skip("this library gives the same bits on two threads")
     assert np.allclose(one, two, atol=1e-5)

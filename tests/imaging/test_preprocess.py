@@ -6,7 +6,7 @@ from PIL import Image as Pillow
 
 from overread.domain import Image, Recipe, Step
 from overread.errors import UnreadableFile
-from overread.imaging import preprocess
+from overread.imaging import preprocess, resampling
 
 SIDES = st.integers(1, 40)
 
@@ -112,7 +112,7 @@ def test_resampling_by_bands_is_the_whole_matrix(shape: tuple, size: tuple) -> N
     values = np.random.default_rng(3).normal(size=shape)
     expected = values
     for axis, n in enumerate(size):
-        weights = preprocess._weights(shape[axis], n).astype(float)
+        weights = resampling._weights(shape[axis], n).astype(float)
         expected = np.moveaxis(np.tensordot(weights, expected, axes=(1, axis)), 0, axis)
     assert np.abs(preprocess.resample(values.astype(np.float32), size) - expected).max() < 1e-5
 

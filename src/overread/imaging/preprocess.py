@@ -6,15 +6,15 @@ array (slices, rows, columns, channels) of float32 and returns one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from overread.domain import Image, Recipe, Step
 from overread.errors import UnreadableFile
 from overread.imaging import intensity
-from overread.imaging.one_thread import one_thread
+from overread.imaging.resampling import covered, resample, spaced
 
 LUMA = (0.299, 0.587, 0.114)
 """Grey from red, green and blue (ITU-R BT.601)."""
@@ -23,18 +23,40 @@ AIR = 0.1
 """Voxels below this share of the 99.5th percentile are taken for air round the body, in MR."""
 
 
+DARKEST = "darkest"
+"""In place of a number for what lies outside an image: the darkest of its own voxels."""
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where the original picture lies on the network's input grid.
 
     ``original``, ``resized`` and ``size`` are (slices, rows, columns); ``offset`` is the first voxel of the resized
-    picture on the input grid. Slices are 1 for a two-dimensional network.
+    picture on the input grid. Slices are 1 for a two-dimensional network. ``step`` says how many original voxels lie
+    between neighbouring ones of the grid, where the recipe states millimetres; ``resized`` is then what of the grid the
+    picture covers, and the picture may reach beyond the grid.
     """
 
     original: tuple[int, int, int]
     resized: tuple[int, int, int]
     size: tuple[int, int, int]
     offset: tuple[int, int, int]
+    step: tuple[float, float, float] | None = None
+
+    @property
+    def cells(self) -> float:
+        """How many voxels of the grid there are for one of the original."""
+        if self.step is not None:
+            return 1.0 / math.prod(self.step)
+        return float(np.prod(self.resized) / np.prod(self.original))
+
+    @property
+    def cut_off(self) -> tuple[float, float, float]:
+        """Share of the original (slices, rows, columns) that lies beyond the grid, and is not read."""
+        if self.step is None:
+            return 0.0, 0.0, 0.0
+        z, y, x = (max(0.0, 1 - m * s / n) for n, m, s in zip(self.original, self.size, self.step, strict=True))
+        return z, y, x
 
 
 def apply(recipe: Recipe, image: Image) -> np.ndarray:
@@ -77,8 +99,11 @@ def placement(recipe: Recipe, image: Image) -> Placement:
     original = image.voxels.shape[:3]
     if any(s.name == "three_slices" for s in recipe.steps):
         original = (1, *original[1:])
-    size = _full_size(_resize_step(recipe).args["size"])
-    return _place(original, size)
+    args = _resize_step(recipe).args
+    size = _full_size(args["size"])
+    if args.get("spacing_mm") is None:
+        return _place(original, size)
+    return _place_in_mm(original, size, _steps(image, args["spacing_mm"]))
 
 
 def back(values: np.ndarray, where: Placement) -> np.ndarray:
@@ -101,74 +126,11 @@ def back(values: np.ndarray, where: Placement) -> np.ndarray:
     (1, 4, 4)
     """
     on_grid = resample(np.asarray(values, np.float32)[..., None], where.size)[..., 0]
+    if where.step is not None:  # what lies beyond the grid was not read, and has no part in the answer
+        slices, rows, columns = (1 / s for s in where.step)
+        return spaced(on_grid[..., None], where.original, step=(slices, rows, columns), fill=0.0)[..., 0]
     part = tuple(slice(o, o + n) for o, n in zip(where.offset, where.resized, strict=True))
     return resample(on_grid[part][..., None], where.original)[..., 0]
-
-
-def resample(values: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
-    """Return an array on another grid: linear when it grows, a triangle filter as wide as the new pixel when it shrinks.
-
-    Grids are aligned by their outer edges, so a picture neither moves nor gains a border.
-
-    Parameters
-    ----------
-    values : ndarray, (slices, rows, columns, channels)
-    size : (int, int, int)
-        New (slices, rows, columns).
-
-    Examples
-    --------
-    >>> resample(np.array([0.0, 1, 2, 3]).reshape(1, 1, 4, 1), (1, 1, 2)).ravel().tolist()  # doctest: +ELLIPSIS
-    [0.714..., 2.285...]
-    """
-    out = values.astype(np.float32, copy=False)
-    order = sorted(range(3), key=lambda a: size[a] / out.shape[a])  # where most is left out first: less is left to do
-    with one_thread():
-        for axis in order:
-            if out.shape[axis] != size[axis]:
-                out = _along(out, size[axis], axis)
-    return np.ascontiguousarray(out, np.float32)
-
-
-def _along(values: np.ndarray, m: int, axis: int) -> np.ndarray:
-    """Take one axis to m samples, band by band: a new sample depends on few old ones, so most of a whole matrix is zero."""
-    before, n, after = (
-        int(np.prod(values.shape[s])) for s in (slice(axis), slice(axis, axis + 1), slice(axis + 1, None))
-    )
-    source = np.ascontiguousarray(values).reshape(before, n, after)
-    out = np.empty((before, m, after), np.float32)
-    for rows, columns, weights in _bands(n, m):
-        if after == 1:
-            np.matmul(source[:, columns, 0], weights.T, out=out[:, rows, 0])
-        else:
-            np.matmul(weights, source[:, columns], out=out[:, rows])
-    return out.reshape(*values.shape[:axis], m, *values.shape[axis + 1 :])
-
-
-_BAND = 16
-"""Samples of the new grid that are computed at a time."""
-
-
-@lru_cache(maxsize=64)
-def _bands(n: int, m: int) -> tuple[tuple[slice, slice, np.ndarray], ...]:
-    """The weights in blocks without the zeros beside them: new samples, the old ones they need, and the weights."""
-    weights, out = _weights(n, m), []
-    for first in range(0, m, _BAND):
-        rows = slice(first, min(m, first + _BAND))
-        used = np.flatnonzero(weights[rows].any(axis=0))
-        columns = slice(int(used[0]), int(used[-1]) + 1)
-        out.append((rows, columns, np.ascontiguousarray(weights[rows, columns])))
-    return tuple(out)
-
-
-@lru_cache(maxsize=64)
-def _weights(n: int, m: int) -> np.ndarray:
-    """Weights (m, n) that take n samples to m; each row sums to one."""
-    scale = n / m
-    reach = max(1.0, scale)
-    centres = (np.arange(m) + 0.5) * scale - 0.5
-    w = np.maximum(0.0, 1.0 - np.abs(np.arange(n)[None, :] - np.clip(centres, 0, n - 1)[:, None]) / reach)
-    return (w / w.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def _window(values, image, *, center, width):
@@ -226,7 +188,10 @@ def _three_slices(values, image):
     return np.moveaxis(chosen, 0, -1)[None]
 
 
-def _resize(values, image, *, size):
+def _resize(values, image, *, size, spacing_mm=None, fill=DARKEST):
+    if spacing_mm is not None:
+        fill = float(values.min()) if fill == DARKEST else fill
+        return spaced(values, _full_size(size), step=_steps(image, spacing_mm), fill=fill)
     where = _place(values.shape[:3], _full_size(size))
     if where.resized == where.size:
         return resample(values, where.size)
@@ -255,6 +220,27 @@ def _place(original: tuple[int, ...], size: tuple[int, int, int]) -> Placement:
     rows, columns = (max(1, min(s, round(o * scale))) for o, s in zip(original[1:], size[1:], strict=True))
     offset = (0, (size[1] - rows) // 2, (size[2] - columns) // 2)
     return Placement(tuple(original), (size[0], rows, columns), size, offset)
+
+
+def _place_in_mm(original, size: tuple[int, int, int], step: tuple[float, float, float]) -> Placement:
+    """Lay the middle of the volume on the middle of the grid."""
+    parts = [covered(n, m, s) for n, m, s in zip(original, size, step, strict=True)]
+    offset, resized = zip(*parts, strict=True)
+    return Placement(tuple(original), resized, size, offset, step)
+
+
+def _steps(image: Image, spacing_mm) -> tuple[float, float, float]:
+    """How many voxels of an image lie between neighbouring voxels of a grid of this spacing."""
+    have = image.spacing_mm
+    if have is None or not all(math.isfinite(v) and v > 0 for v in have):
+        raise UnreadableFile(
+            "a volume that does not say how far its voxels lie apart",
+            code="no-spacing",
+            expected=f"its spacing in mm, since this model reads voxels of {' × '.join(f'{v:g}' for v in spacing_mm)} mm",
+            do="give the original series (DICOM or NIfTI), or train a model on the grid alone, without --spacing",
+        )
+    slices, rows, columns = (want / own for want, own in zip(spacing_mm, have, strict=True))
+    return slices, rows, columns
 
 
 def _full_size(size) -> tuple[int, int, int]:

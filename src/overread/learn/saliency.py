@@ -370,7 +370,7 @@ def _to_original(values: np.ndarray, model: Model, image: Image, *, summed: bool
     volume = values[None] if values.ndim == 2 else values
     out = preprocess.back(volume, where)
     if summed:  # the same sum on more, or fewer, pixels
-        out *= np.float32(np.prod(where.resized) / np.prod(where.original))
+        out *= np.float32(where.cells)
     slices = image.voxels.shape[0]
     return np.repeat(out, slices, axis=0) if out.shape[0] == 1 and slices > 1 else out
 
