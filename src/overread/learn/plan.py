@@ -16,6 +16,7 @@ from overread.domain.canonical import plain
 from overread.errors import RunError
 from overread.learn.plan_cohort import Fingerprint, fingerprint
 from overread.learn.plan_rules import Part, choose
+from overread.learn.plan_spacing import Asked, stated
 from overread.learn.starts_rules import LARGEST_SMALL
 
 __all__ = [
@@ -107,7 +108,7 @@ class Plan:
     head: Mapping[str, Any] = field(default_factory=dict)
 
 
-def draw_up(task: Task, seen: Fingerprint, *, network: str, seed: int) -> Plan:
+def draw_up(task: Task, seen: Fingerprint, *, network: str, seed: int, spacing: Asked = None) -> Plan:
     """Return the plan for a task on a cohort.
 
     Parameters
@@ -119,8 +120,11 @@ def draw_up(task: Task, seen: Fingerprint, *, network: str, seed: int) -> Plan:
     seed : int
     """
     if network not in ABOUT:
+    spacing : "auto" or (float, float, float), optional
+        State the spacing of volumes: what the cohort suggests, or mm between (slices, rows, columns).
         raise RunError(f"the network {network!r}", expected="one of " + ", ".join(ABOUT), do="see `overread networks`")
-    return planned(task, choose(task, seen, network=network, seed=seed))
+    parts = choose(task, seen, network=network, seed=seed)
+    return planned(task, parts if spacing is None else stated(parts, seen, spacing))
 
 
 def planned(task: Task, parts: Mapping[str, Part]) -> Plan:
@@ -157,7 +161,8 @@ def planned(task: Task, parts: Mapping[str, Part]) -> Plan:
 def _recipe(intensity: list[Mapping[str, Any]], size: Mapping[str, Any]) -> Recipe:
     """Return the steps from an image to the network's input: the numbers first, then the grid."""
     steps = [Step(s["step"], {k: v for k, v in s.items() if k != "step"}) for s in intensity]
-    return Recipe((*steps, Step("resize", {"size": tuple(size["size"])}), Step("standardise", CENTRED)))
+    in_mm = {"spacing_mm": tuple(size["spacing_mm"]), "fill": size["fill"]} if "spacing_mm" in size else {}
+    return Recipe((*steps, Step("resize", {"size": tuple(size["size"]), **in_mm}), Step("standardise", CENTRED)))
 
 
 def changed(plan: Plan, part: str, reason: str, **values: Any) -> Plan:

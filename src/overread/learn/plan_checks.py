@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from overread.errors import RunError
+from overread.imaging.preprocess import DARKEST
 from overread.learn import starts, starts_rules
 from overread.learn.plan_cohort import AXES
 
@@ -70,6 +71,12 @@ def _is_windows(value: Any) -> bool:
 
 _CENTRES_AND_WIDTHS: Check = (_is_windows, "2 to 8 pairs [centre, width]")
 
+_THREE_MM: Check = (
+    lambda v: isinstance(v, list) and len(v) == 3 and all(number(0.01, 100)[0](mm) for mm in v),
+    "three numbers in a list, mm between slices, rows and columns, each from 0.01 to 100",
+)
+_FILL: Check = (lambda v: v == DARKEST or number(0, 1)[0](v), f'a number from 0 (black) to 1, or "{DARKEST}"')
+
 _STEPS: dict[str, dict[str, Check]] = {
     "channels": {"count": whole(1, 64)},
     "three_slices": {},
@@ -103,7 +110,7 @@ PARTS: dict[str, Mapping[str, Check]] = {
             + "; ".join(f"{s} ({', '.join(f'{k}: {c[1]}' for k, c in w.items()) or 'no settings'})" for s, w in _STEPS.items()),
         ),
     },
-    "input": {"size": numbers(8, 1024, lengths=(2, 3)), "channels": whole(1, 64)},
+    "input": {"size": numbers(8, 1024, lengths=(2, 3)), "channels": whole(1, 64), "spacing_mm": _THREE_MM, "fill": _FILL},
     "network": {
         "name": one_of("residual", "features", "fine-tuned", "pair", "simple-cnn"), "widths": numbers(4, 1024, lengths=(1, 2, 3, 4, 5, 6)),
         "flat": whole(0, 7), "stem_stride": whole(1, 2), "stem_kernel": whole(1, 7), "blocks": whole(1, 8), "dropout": number(0, 0.9),
@@ -151,6 +158,9 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
     count = shown[-1] if shown else count
     _must(count == parts["input"]["channels"], f"intensity makes {count} channels and input takes {parts['input']['channels']}", "the same number")  # fmt: skip
     flips, turns, views = parts["sides"]["flips"], parts["sides"]["turns"], parts["views"]["mirrored"]
+    stated = "spacing_mm" in parts["input"]
+    _must(stated == ("fill" in parts["input"]), f"[input] {'spacing_mm' if stated else 'fill'} alone", "spacing_mm and fill, or neither")  # fmt: skip
+    _must(not stated or len(size) == 3, f"a spacing of three axes for an input of {len(size)}", "a spacing of volumes only")
     if len(size) == 2:
         deep = [a for a in (*flips, *turns) if "slices" in a]
         _must(not deep, f"pictures are to be mirrored or turned along {deep[:1]}, and have no slices", "left-right, up-down, quarter turns")  # fmt: skip

@@ -33,7 +33,8 @@ class Fingerprint:
 
     ``patients`` is None where they are not known; ``answers`` counts each answer; ``shapes`` holds the 5th and 95th
     percentile of the sizes, ``spacing_mm`` the median and ``spacings_mm`` the 5th and 95th percentile of the spacings,
-    where every image knows its own. ``intensities`` are the 0.5th and 99.5th percentile over the training voxels, where
+    where every image knows its own; ``extents_mm`` says then how far each volume reaches, and ``without_spacing`` counts
+    those that do not know. ``intensities`` are the 0.5th and 99.5th percentile over the training voxels, where
     the unit is physical. ``side_told`` is what a person says of sides, ``side_words`` the words found that name one, and
     ``sides`` how well mirrored images are told from the others: axis → auroc, low, high, alike. ``gains`` says by how much
     other training images are read better when an image and its mirror image are taken for the same: axes, auroc (the
@@ -54,6 +55,8 @@ class Fingerprint:
     shapes: tuple[tuple[int, int, int], ...] = ()
     spacing_mm: tuple[float, float, float] | None = None
     spacings_mm: tuple[tuple[float, float, float], ...] = ()
+    extents_mm: tuple[tuple[float, float, float], ...] = ()
+    without_spacing: int = 0
     intensities: tuple[float, float] | None = None
     side_told: bool | None = None
     side_words: str = ""
@@ -89,6 +92,7 @@ def fingerprint(records: Iterable[Mapping[str, Any]]) -> Fingerprint:
     colour = any(len(r["shape"]) == 4 and r["shape"][3] >= 3 for r in rows)
     spacings = [r.get("spacing_mm") for r in rows]
     known = np.array(spacings, float) if all(s is not None for s in spacings) else None
+    extents = () if known is None or not volumes else tuple(map(tuple, (known * shapes).tolist()))
     return Fingerprint(
         n=len(rows),
         shape=tuple(int(v) for v in np.median(shapes, axis=0)),
@@ -104,6 +108,8 @@ def fingerprint(records: Iterable[Mapping[str, Any]]) -> Fingerprint:
         spacings_mm=()
         if known is None
         else tuple(tuple(round(float(v), 4) for v in q) for q in np.percentile(known, (5, 95), axis=0)),
+        extents_mm=extents,
+        without_spacing=sum(s is None for s in spacings),
     )
 
 

@@ -123,7 +123,9 @@ def applied(plan: Plan, settings: Settings) -> Plan:
         plan = planning.changed(plan, "training", why, epochs=max(1, round(plan.epochs * by("length"))), rule="search")
     if by("side") != 1:
         size = [max(8, 4 * round(n * by("side") / 4)) for n in plan.input_shape[:-1]]
-        plan = planning.changed(plan, "input", why, size=size, rule="search")
+        mm = plan.parts["input"].get("spacing_mm")  # a finer grid over the same part of the patient
+        finer = {} if mm is None else {"spacing_mm": [_short(v / by("side")) for v in mm]}
+        plan = planning.changed(plan, "input", why, size=size, **finer, rule="search")
     return plan
 
 

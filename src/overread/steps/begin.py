@@ -12,6 +12,7 @@ from overread.domain import Study
 from overread.errors import RunError
 from overread.learn import plan as planning
 from overread.learn import search as searching
+from overread.learn.plan_spacing import Asked as Spacing
 from overread.steps.run import read_json, write_json
 
 SOURCE_SPLIT = "split"
@@ -42,12 +43,14 @@ class Asked:
     budget: str | None = None
     plan: str | Path | None = None
     search: int | None = None
+    spacing: Spacing = None
 
     def told(self) -> list[Any]:
         """Return all of it as plain values, a plan by its content."""
         text = Path(self.plan).read_text(encoding="utf-8") if self.plan is not None else None
         told = [self.network, self.seeds, self.seed, self.kind, self.side_matters, self.budget, text]
-        return told if self.search is None else [*told, self.search]
+        told += [] if self.search is None else [self.search]
+        return told if self.spacing is None else [*told, {"spacing_mm": self.spacing}]
 
 
 def check_options(asked: Asked, sensitivity: float) -> float | None:
@@ -68,6 +71,10 @@ def check_options(asked: Asked, sensitivity: float) -> float | None:
         raise RunError(f"{asked.seeds} seeds", expected="1 to 50 networks", do="choose another number")
     if asked.search is not None:
         _can_search(asked)
+    if asked.spacing is not None and asked.network == "auto":
+        raise RunError(
+            "--spacing beside --network auto", expected="a network that reads whole volumes", do="leave one of them out"
+        )
     if asked.plan is not None:
         _nothing_beside_a_plan(asked)
     return None if asked.budget is None else parse_budget(asked.budget)
@@ -90,6 +97,7 @@ def _nothing_beside_a_plan(asked: Asked) -> None:
         "--kind": asked.kind != "auto",
         "--side-matters": asked.side_matters is not None,
         "--budget": asked.budget is not None,
+        "--spacing": asked.spacing is not None,
     }
     for option, given in beside.items():
         if given:
