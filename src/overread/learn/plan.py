@@ -118,10 +118,10 @@ def draw_up(task: Task, seen: Fingerprint, *, network: str, seed: int, spacing: 
         Of the training cohort.
     network : str
     seed : int
-    """
-    if network not in ABOUT:
     spacing : "auto" or (float, float, float), optional
         State the spacing of volumes: what the cohort suggests, or mm between (slices, rows, columns).
+    """
+    if network not in ABOUT:
         raise RunError(f"the network {network!r}", expected="one of " + ", ".join(ABOUT), do="see `overread networks`")
     parts = choose(task, seen, network=network, seed=seed)
     return planned(task, parts if spacing is None else stated(parts, seen, spacing))
@@ -159,7 +159,7 @@ def planned(task: Task, parts: Mapping[str, Part]) -> Plan:
 
 
 def _recipe(intensity: list[Mapping[str, Any]], size: Mapping[str, Any]) -> Recipe:
-    """Return the steps from an image to the network's input: the numbers first, then the grid."""
+    """Return the steps from an image to the network's input: the numbers first, then the grid, in voxels or in mm."""
     steps = [Step(s["step"], {k: v for k, v in s.items() if k != "step"}) for s in intensity]
     in_mm = {"spacing_mm": tuple(size["spacing_mm"]), "fill": size["fill"]} if "spacing_mm" in size else {}
     return Recipe((*steps, Step("resize", {"size": tuple(size["size"]), **in_mm}), Step("standardise", CENTRED)))
