@@ -32,6 +32,7 @@ def plan(p: ArgumentParser) -> Callable[[Namespace], object]:
             kind=o.kind,
             side_matters=side,
             budget=o.budget,
+            spacing=o.spacing,
             progress=not o.quiet,
         )
 
@@ -89,6 +90,7 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
             budget=o.budget,
             seed=o.seed,
             search=o.search,
+            spacing=o.spacing,
             resume=o.resume,
             kind=o.kind,
             sensitivity=o.sensitivity,
@@ -135,6 +137,7 @@ def _plan_options(p: ArgumentParser) -> None:
     p.add_argument("--seed", type=int, help="0 when not given")
     p.add_argument("--seeds", type=int, metavar="N", help="so many networks that answer together")
     p.add_argument("--kind", default="auto", choices=("auto", "binary", "multiclass", "multilabel", "ordinal"))
+    p.add_argument("--spacing", metavar="MM|Z,Y,X|auto", help="read volumes at this spacing in mm (docs/plan.md)")
     sides = p.add_mutually_exclusive_group()
     sides.add_argument(
         "--side-matters",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from overread.errors import CohortError, RunError
 from overread.learn import plan as planning
 from overread.learn import plan_budget, plan_file, starts
 from overread.learn.plan_checks import check_together
+from overread.learn.plan_spacing import Asked as Spacing
+from overread.learn.plan_spacing import parse_spacing
 from overread.stats import splits
 from overread.stats.certificate import Copies
 from overread.steps import leakage
@@ -98,6 +100,7 @@ def plan(
     kind: str = "auto",
     side_matters: bool | None = None,
     budget: str | None = None,
+    spacing: str | float | Sequence[float] | None = None,
     progress: bool = True,
 ) -> Planned:
     """Look at the training cohort of a question and say what `train` would do with it, and why.
@@ -123,6 +126,8 @@ def plan(
         True: no image is mirrored. False: they may be. None: the training images decide.
     budget : str, optional
         Time for training, as `train` takes it: steps are timed on this machine, and the plan says what fits.
+    spacing : "auto", float or three floats, optional
+        State the spacing of volumes, in mm: what the cohort suggests, one number, or (slices, rows, columns).
     progress : bool
 
     Returns
@@ -133,10 +138,12 @@ def plan(
     ------
     LabelError, CohortError, RunError
     """
-    seconds = check_options(Asked(network, seeds, seed, kind, side_matters, budget), sensitivity=0.95)
+    mm = parse_spacing(spacing)
+    seconds = check_options(Asked(network, seeds, seed, kind, side_matters, budget, spacing=mm), sensitivity=0.95)
     with Archive.open(path_of(archive)) as store:
         divided = divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
-        drawn = draw_up(store, divided, network=network, side_matters=side_matters, seeds=seeds, progress=progress)
+        told = {"side_matters": side_matters, "seeds": seeds, "spacing": mm}
+        drawn = draw_up(store, divided, network=network, **told, progress=progress)
     if seconds is not None and drawn.network != "features":
         drawn = within(drawn, seconds, n=len(divided.split.cohorts["training"]), seeds=seeds)
     if out is not None:
@@ -172,6 +179,7 @@ def draw_up(
     network: str,
     side_matters: bool | None,
     seeds: int | None = None,
+    spacing: Spacing = None,
     progress: bool,
 ) -> planning.Plan:
     """Look at the training cohort and draw up the plan; for ``AUTO`` after trying which network reads patients held out best."""
@@ -181,12 +189,33 @@ def draw_up(
     seen = look(store, divided.split, divided.by_name, divided.task, divided.copies, sides=sides, seed=divided.seed, progress=progress)  # fmt: skip
     seen = replace(seen, side_told=side_matters)
     task = with_header(divided.task, seen)
-    drawn = planning.draw_up(task, seen, network=network, seed=divided.seed)
+    drawn = planning.draw_up(task, seen, network=network, seed=divided.seed, spacing=spacing)
+    _refuse_without_spacing(store, divided, drawn.parts)
     if seeds is not None:
         reason = f"{seeds} networks were asked for; they differ by their seed only, and answer together"
         drawn = planning.changed(drawn, "ensemble", reason, networks=seeds, rule="several networks: told")
         _several(drawn, seeds)
     return replace(drawn, head=head_of(divided, seen))
+
+
+def _refuse_without_spacing(store: Archive, divided: Divided, parts: Mapping[str, Any]) -> None:
+    """Refuse a plan in millimetres where any volume of any cohort does not know its own; headers only are read.
+
+    Raises
+    ------
+    CohortError
+    """
+    mm = parts["input"].get("spacing_mm")
+    if mm is None:
+        return
+    every = [image for entries in divided.split.cohorts.values() for image, _, _ in entries]
+    silent = sum(store.describe(image).spacing_mm is None for image in every)
+    if silent:
+        raise CohortError(
+            f"{silent:,} of {len(every):,} volumes do not say how far their voxels lie apart",
+            expected=f"the spacing of each, since the plan states voxels of {' × '.join(f'{v:g}' for v in mm)} mm",
+            do="collect the original series (DICOM or NIfTI), or plan without spacing_mm",
+        )
 
 
 def _several(drawn: planning.Plan, seeds: int) -> None:
@@ -273,6 +302,7 @@ def taken_up(path: str | Path, store: Archive, divided: Divided, *, progress: bo
             expected="[input] size with three numbers for volumes, two for pictures",
             do="mend that line",
         )
+    _refuse_without_spacing(store, divided, parts)
     return replace(planning.planned(with_header(divided.task, seen), parts), head=head)
 
 

@@ -15,6 +15,7 @@ from overread.domain import COHORTS, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn import plan_file
+from overread.learn.plan_spacing import parse_spacing
 from overread.steps import cost, elsewhere, jointly, leakage, shortcuts, so_far, timed
 from overread.steps import plan as planned
 from overread.steps.begin import Asked, check_options, prepare
@@ -37,6 +38,7 @@ def train(
     budget: str | None = None,
     seed: int | None = None,
     search: int | None = None,
+    spacing: str | float | Sequence[float] | None = None,
     resume: bool = False,
     kind: str = "auto",
     sensitivity: float = 0.95,
@@ -76,6 +78,8 @@ def train(
         0 when not given; a plan has its own.
     search : int, optional
         Try so many settings on parts of the training patients first (docs/plan.md); with a long ``budget`` as many as fit.
+    spacing : "auto", float or three floats, optional
+        State the spacing of volumes, in mm (docs/plan.md).
     resume : bool
         Go on with an unfinished training in ``out``.
     kind : str
@@ -107,7 +111,7 @@ def train(
     out, path = Path(out), planned.path_of(archive)
     now, started, code = now or datetime.now().astimezone(), time.monotonic(), code_fingerprint()
     meter = cost.read_meter()
-    asked = Asked(network, seeds, seed, kind, side_matters, budget, plan, search)
+    asked = Asked(network, seeds, seed, kind, side_matters, budget, plan, search, parse_spacing(spacing))
     seconds, several = check_options(asked, sensitivity), jointly.asked(cluster, processes)
     if plan is not None:
         kind, seed = planned.begun_with(plan)
@@ -182,6 +186,7 @@ def _take_up_or_draw(
             network=asked.network or "residual",
             side_matters=asked.side_matters,
             seeds=asked.seeds,
+            spacing=asked.spacing,
             progress=progress,
         )
     if not trying:
