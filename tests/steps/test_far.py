@@ -43,7 +43,7 @@ def bucket(service, monkeypatch, request):
     service.spoil = lambda path: ""
     s3._client.cache_clear()
     name = "t" + str(abs(hash(request.node.name)))
-    s3._client().create_bucket(Bucket=name)
+    s3.client().create_bucket(Bucket=name)
     yield name
     s3._client.cache_clear()
 
@@ -65,7 +65,7 @@ def put(bucket, folder: Path, prefix: str) -> int:
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     for file in files:
         key = f"{prefix}/{file.relative_to(folder).as_posix()}"
-        s3._client().put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
+        s3.client().put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
     return len(files)
 
 
@@ -87,15 +87,13 @@ def test_a_bucket_gives_the_archive_that_the_folder_gives_and_is_read_once(bucke
     assert service.gets() == [] and again.read == 0 and again.already == far.read
     # one new object: its neighbours are looked at, and only it is read
     new = paint(tmp_path / "new.png", seed=99).read_bytes()
-    s3._client().put_object(Bucket=bucket, Key="chest/images/more/9.png", Body=new)
+    s3.client().put_object(Bucket=bucket, Key="chest/images/more/9.png", Body=new)
     service.gets()
     assert run(f"s3://{bucket}/chest", into=tmp_path / "far").read == 1
     asked = [path.rpartition("/")[2] for path in service.gets()]
     assert sorted(set(asked)) == ["0.png", "1.png", "2.png", "3.png", "9.png"] and asked.count("9.png") == 2
     # one that changed is read anew
-    s3._client().put_object(
-        Bucket=bucket, Key="chest/images/more/9.png", Body=paint(tmp_path / "n.png", 5).read_bytes()
-    )
+    s3.client().put_object(Bucket=bucket, Key="chest/images/more/9.png", Body=paint(tmp_path / "n.png", 5).read_bytes())
     assert run(f"s3://{bucket}/chest", into=tmp_path / "far").read == 1
 
 
@@ -139,7 +137,7 @@ def test_an_object_that_changes_between_listing_and_reading_is_refused_and_read_
             changed.append(True)  # after the listing, before the look
             raw = paint(tmp_path / "other.png", seed=77).read_bytes()
             service.spoil = lambda path: ""
-            s3._client().put_object(Bucket=bucket, Key="x/2.png", Body=raw)
+            s3.client().put_object(Bucket=bucket, Key="x/2.png", Body=raw)
         return ""
 
     service.spoil = spoil
@@ -251,7 +249,7 @@ def test_no_more_than_64_megabytes_are_on_their_way(monkeypatch):
 
 def test_a_header_longer_than_the_first_look_is_fetched_as_it_is_read(bucket):
     raw = bytes(range(256)) * 8192
-    s3._client().put_object(Bucket=bucket, Key="x", Body=raw)
+    s3.client().put_object(Bucket=bucket, Key="x", Body=raw)
     ((path, size, tag),) = s3.Bucket().listed(f"s3://{bucket}/x")
     part = Part(path, path, stamp=(size, tag))
     file = s3.Bucket().opened(part, raw[:1000])

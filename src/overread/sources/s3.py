@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +29,7 @@ _BLOCK = 1 << 20  # fetched at once where a header is
 _SMALL = 1 << 20  # what is read beside an image
 _AT_ONCE = 8  # objects on their way
 _MUCH = 64 << 20  # bytes on their way; a larger object travels alone
-_TRIES = 5
+TRIES = 5
 _PAUSE_S = 0.5  # doubled with every try
 _SILENCE_S = 30.0
 
@@ -65,7 +66,7 @@ class Bucket:
         SourceError
             When there is no such bucket, no way to it, or no leave to list it.
         """
-        bucket, key = _parts(word)
+        bucket, key = parts_of(word)
         folder = key if not key or key.endswith("/") else f"{key}/"
         some = False
         for found in self._pages(bucket, folder):
@@ -77,7 +78,7 @@ class Bucket:
     def _pages(self, bucket: str, prefix: str, **most: int) -> Iterator[tuple[str, int, str]]:
         how = {"MaxKeys": most["most"]} if most else {}
         while True:
-            ask = functools.partial(_client().list_objects_v2, Bucket=bucket, Prefix=prefix, **how)
+            ask = functools.partial(client().list_objects_v2, Bucket=bucket, Prefix=prefix, **how)
             page = _told(ask, f"{SCHEME}{bucket}")
             for one in page.get("Contents", ()):
                 yield f"{SCHEME}{bucket}/{one['Key']}", one["Size"], one["ETag"]
@@ -100,12 +101,12 @@ class Bucket:
     @functools.lru_cache(maxsize=1024)  # noqa: B019 - there is one of these in a process, and it stays
     def beside(self, path: str) -> bytes | None:
         """Return a small object's bytes by its address; None where there is none."""
-        bucket, key = _parts(path)
+        bucket, key = parts_of(path)
         try:
-            answer = _client().get_object(Bucket=bucket, Key=key)
+            answer = client().get_object(Bucket=bucket, Key=key)
             raw = answer["Body"].read(_SMALL + 1)
         except Exception as error:
-            if _code(error) in ("NoSuchKey", "404", "AccessDenied", "403") or _is_transient(error):
+            if code_of(error) in ("NoSuchKey", "404", "AccessDenied", "403") or is_transient(error):
                 return None
             raise
         return raw if len(raw) <= _SMALL else None
@@ -166,30 +167,28 @@ def _in_order(
 
 def _bytes(part: Listed, begin: int, end: int) -> bytes | UnreadableFile:
     """Return some bytes of an object as it was when it was listed, going on where an answer broke off."""
-    bucket, key = _parts(part.path)
+    bucket, key = parts_of(part.path)
     version = {"IfMatch": part.stamp[1]} if part.stamp else {}
     got, why = b"", "no answer"
-    for tried in range(_TRIES):
+    for tried in range(TRIES):
         if begin + len(got) >= end:
             return got
         if tried:
-            time.sleep(_PAUSE_S * 2 ** (tried - 1))
+            pause(tried)
         try:
-            answer = _client().get_object(
-                Bucket=bucket, Key=key, Range=f"bytes={begin + len(got)}-{end - 1}", **version
-            )
+            answer = client().get_object(Bucket=bucket, Key=key, Range=f"bytes={begin + len(got)}-{end - 1}", **version)
             for piece in answer["Body"].iter_chunks(_BLOCK):
                 got += piece
         except Exception as error:
             if refusal := _refused(error):
                 return refusal
-            if not _is_transient(error):
-                raise _source_error(error, f"{SCHEME}{bucket}") from None
-            why = _in_words(error)
+            if not is_transient(error):
+                raise source_error(error, f"{SCHEME}{bucket}") from None
+            why = in_words(error)
     if begin + len(got) >= end:
         return got
     return UnreadableFile(
-        f"an object of which {len(got):,} of {end - begin:,} bytes came ({why}, {_TRIES} times)",
+        f"an object of which {len(got):,} of {end - begin:,} bytes came ({why}, {TRIES} times)",
         code="unreadable",
         do="run the same command again later",
     )
@@ -204,26 +203,26 @@ def _refused(error: Exception) -> UnreadableFile | None:
         "NoSuchKey": ("an object that was deleted after it was listed", "leave it out"),
         "AccessDenied": ("an object that these credentials may list and not read", "ask for s3:GetObject"),
         "InvalidObjectState": ("an object in cold storage", "restore it first"),
-    }.get(_code(error))
+    }.get(code_of(error))
     return UnreadableFile(told[0], code="unreadable", do=told[1]) if told else None
 
 
 def _told(ask: Callable[[], Any], where: str) -> Any:
     """Ask for a page of a listing, several times where the service is busy."""
-    for tried in range(_TRIES):
+    for tried in range(TRIES):
         if tried:
-            time.sleep(_PAUSE_S * 2 ** (tried - 1))
+            pause(tried)
         try:
             return ask()
         except Exception as error:
-            if tried == _TRIES - 1 or not _is_transient(error):
-                raise _source_error(error, where) from None
+            if tried == TRIES - 1 or not is_transient(error):
+                raise source_error(error, where) from None
     raise AssertionError
 
 
-def _source_error(error: Exception, where: str) -> Exception:
+def source_error(error: Exception, where: str) -> Exception:
     """Return an error that ends the run, in words that hold no key; what is no answer of the service stays itself."""
-    code, kind = _code(error), type(error).__name__
+    code, kind = code_of(error), type(error).__name__
     if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
         return SourceError(
             f"{where}: no credentials",
@@ -240,9 +239,9 @@ def _source_error(error: Exception, where: str) -> Exception:
         return SourceError(f"{where}: these credentials may not list it", expected="s3:ListBucket", do="ask for it")
     if code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "301"):
         return SourceError(f"{where}: it lies in another region", expected="its region", do="set AWS_REGION")
-    if _is_transient(error):
+    if is_transient(error):
         return SourceError(
-            f"{where}: {_in_words(error)}, {_TRIES} times",
+            f"{where}: {in_words(error)}, {TRIES} times",
             expected="a service that answers",
             do="check AWS_ENDPOINT_URL, and run the same command again later: what is stored stays",
         )
@@ -251,7 +250,7 @@ def _source_error(error: Exception, where: str) -> Exception:
     return error
 
 
-def _is_transient(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """True for what another try may mend: the service is busy, or the line is bad."""
     import botocore.exceptions as wrong
 
@@ -260,17 +259,17 @@ def _is_transient(error: Exception) -> bool:
         return True
     answer = getattr(error, "response", None)
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if answer else 0
-    return status >= 500 or status == 429 or _code(error) in ("SlowDown", "RequestTimeout", "Throttling")
+    return status >= 500 or status == 429 or code_of(error) in ("SlowDown", "RequestTimeout", "Throttling")
 
 
-def _code(error: Exception) -> str:
+def code_of(error: Exception) -> str:
     """Return what the service called an error; nothing where it is none of the service's."""
     return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """Say what happened without an address or a key."""
-    if code := _code(error):
+    if code := code_of(error):
         return f"an answer of {code}"
     kind = type(error).__name__
     return {
@@ -280,12 +279,12 @@ def _in_words(error: Exception) -> str:
     }.get(kind, "the connection broke off")
 
 
-def _parts(address: str) -> tuple[str, str]:
+def parts_of(address: str) -> tuple[str, str]:
     """Return bucket and key.
 
     Examples
     --------
-    >>> _parts("s3://scans/ct/1.dcm"), _parts("s3://scans")
+    >>> parts_of("s3://scans/ct/1.dcm"), parts_of("s3://scans")
     (('scans', 'ct/1.dcm'), ('scans', ''))
     """
     bucket, _, key = address.removeprefix(SCHEME).partition("/")
@@ -298,9 +297,19 @@ def _size(part: Listed) -> int:
     return part.stamp[0] if part.stamp else 0
 
 
+def pause(tried: int) -> None:
+    """Wait before a request is made again, twice as long each time."""
+    time.sleep(_PAUSE_S * 2 ** (tried - 1))
+
+
+def client() -> Any:
+    """Return the client of this process: one that a fork took over would share its connections with its parent."""
+    return _client(os.getpid())
+
+
 @functools.cache
-def _client() -> Any:
-    """Return the client of this process; its own retries are few, for ours go on in the middle of an object."""
+def _client(process: int) -> Any:
+    """Make a client; its own retries are few, for ours go on in the middle of an object."""
     try:
         import botocore.config
         import botocore.session

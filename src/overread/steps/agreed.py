@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from overread.domain import Study, Task
+from overread.steps.opened import open_archive
 from overread.steps.question import truth
 from overread.steps.run import archive_of, read_json
 from overread.steps.scores import Scores, read_scores
-from overread.store.archive import Archive
 
 
 def disagreeing(scores: Scores, studies: Mapping[str, Study], task: Task) -> list[str]:
@@ -55,6 +55,6 @@ def agreed(run: Path) -> list[str]:
     task = Task(**{**plan["task"], "labels": tuple(plan["task"]["labels"])})
     scores = read_scores(run / "scores.csv", task.labels)
     asked = {entry[2] for entry in scores.entries}
-    with Archive.open(place) as archive:
+    with open_archive(place) as archive:
         studies = {study.pseudonym: study for study in archive.studies() if study.pseudonym in asked}
     return disagreeing(scores, studies, task)

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -40,11 +39,12 @@ from overread.steps.offered import (
 )
 from overread.steps.people import keep_people
 from overread.steps.progress import bar as moved_bar
+from overread.steps.published import begun, publish
 from overread.steps.said import Said
 from overread.steps.written import Written, read_and_write
 from overread.store.archive import Archive
 from overread.store.crosswalk import Crosswalk, Offered, Source
-from overread.store.objects import finish_objects
+from overread.store.objects import finish_objects, local
 from overread.store.places import storable
 
 _KEEP_AFTER_S = 0.5
@@ -76,7 +76,8 @@ def collect(
         A word such as ``dicomweb:https://…`` or ``dimse://…`` names images elsewhere: they are fetched first, into
         ``<into>.names/fetched``, and stay there (:mod:`overread.steps.fetched`).
     into : path
-        The archive; made when it is not there. The folder ``<into>.names`` beside it holds the identities.
+        The archive; made when it is not there. The folder ``<into>.names`` beside it holds the identities. Or
+        ``s3://BUCKET/FOLDER``: identities then stay on this machine (:mod:`overread.steps.published`).
     labels : path, optional
         A label table (see :func:`overread.formats.labels.read_table`).
     labels_from_folders : bool
@@ -108,17 +109,18 @@ def collect(
         raise LabelError("a label table and labels from folders", expected="one of the two", do="leave one out")
     if labels_from_folders and any(map(is_remote, sources)):
         raise LabelError("labels from folders, and a source without", expected="a label table", do="give --labels")
-    fetched = fetch(sources, Path(into), show=progress)
+    goal = begun(into)
+    fetched = fetch(sources, goal.folder, show=progress)
     here = [s for s in sources if not is_remote(s)]
     several = cluster is None and workers != 1
     hands = (workers or engine.cores()) if several and are_many([*here, *(f.root for f in fetched)]) else 0
-    with engine.forks(functools.partial(read_and_write, Path(into) / "objects"), hands) as crew:
-        jobs = offered_jobs(here, fetched, Path(into), warm=several and not crew, show=progress)
+    with engine.forks(functools.partial(read_and_write, goal.objects), hands) as crew:
+        jobs = offered_jobs(here, fetched, goal.folder, warm=several and not crew, show=progress)
         roots = [*here, *(f.root for f in fetched)]
         studies = {name: folder for f in fetched for name, folder in f.studies.items()}
         said = Said(roots, jobs, labels=labels, folders=labels_from_folders, patient=patient, studies=studies)
         said.notes += told(fetched, [row.file.strip() for row in said.matched.missing])
-        with Archive.create(into) as archive, Crosswalk(archive.shelf()) as book:
+        with Archive.create(goal.folder, remote=goal.remote) as archive, Crosswalk(archive.shelf()) as book:
             said.key = archive.key
             lost = book.forget_lost(archive.stored, withdrawn=[storable(str(p)) for f in fetched for p in f.withdrawn])
             if lost:
@@ -136,6 +138,7 @@ def collect(
                 [(m.name, m.code, m.reason) for m in missed], named=[name for f in fetched for name in f.named]
             )
             studies, duplicates, notes = run.make_studies()
+            publish(goal)
             if interrupted:
                 print(
                     f"stopped: {run.read_now:,} files are stored; run the same command again to go on", file=sys.stderr
@@ -204,7 +207,7 @@ class _Run:
                 crew=crew,
                 cluster=cluster,
                 shared=shared,
-                into=self.archive.objects,
+                into=next(iter(local(self.archive.objects)), None),
             )
             kept = time.monotonic()
             try:
@@ -377,7 +380,7 @@ class _Run:
         refused = [{"file": o.name, "code": o.code, "reason": o.reason} for o in self.book.refused(*places)]
         unknown = sum(study.patient is None for study in studies)
         return Collected(
-            archive=self.archive.path,
+            archive=self.archive.path if self.archive.remote is None else self.archive.remote.address,
             read=self.read_now,
             already=self.book.read() - self.read_now,
             refused=tuple(refused),

@@ -32,7 +32,7 @@ class Collected:
 
     Parameters
     ----------
-    archive : Path
+    archive : Path, or ``s3://…``
     read, already : int
         Files read now; files that were in the archive before.
     refused : tuple of {"file", "code", "reason"}
@@ -52,7 +52,7 @@ class Collected:
         Patients whose number stands for several people (``overread.steps.people``).
     """
 
-    archive: Path
+    archive: Path | str
     read: int
     already: int
     refused: tuple[Mapping[str, str], ...]

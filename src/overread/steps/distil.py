@@ -32,12 +32,12 @@ from overread.steps.export import MOST_RANGED, milliseconds
 from overread.steps.finish import Begun, close, finish
 from overread.steps.fitting import make_material
 from overread.steps.held_out import Material
+from overread.steps.opened import open_archive
 from overread.steps.plan import Divided
 from overread.steps.progress import bar, say
 from overread.steps.run import Run, code_fingerprint, write, write_json
 from overread.steps.scores import whose
 from overread.steps.trained import Trained, read_trained
-from overread.store.archive import Archive
 
 NAME = "distil.json"
 
@@ -158,7 +158,7 @@ def distil(
     for name in TAKEN_OVER:
         if (teacher.run / name).is_file():
             write(out / name, (teacher.run / name).read_bytes())
-    with Archive.open(teacher.archive) as store:
+    with open_archive(teacher.archive) as store:
         by_name = {s.pseudonym: s for s in store.studies()}
         divided = Divided(
             drawn.task, teacher.split, by_name, NONE, teacher.certificate, None, int(teacher.plan["seed"])

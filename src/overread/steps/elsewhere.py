@@ -69,7 +69,9 @@ def keep_seen(run: Path, store: Archive, split: Split, *, progress: bool = False
 
 def mark_of(archive: Archive) -> str:
     """Return which key the pseudonyms of an archive were made with: equal for one key, and no help in guessing it."""
-    return "" if archive.anonymous else hmac.new(archive.key, b"which key", "sha256").hexdigest()[:16]
+    if archive.anonymous:
+        return "" if archive.remote is None else archive.remote.mark
+    return hmac.new(archive.key, b"which key", "sha256").hexdigest()[:16]
 
 
 def measured_apart(

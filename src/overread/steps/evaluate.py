@@ -30,6 +30,7 @@ from overread.steps.heatmaps import judge, keep, panel_of
 from overread.steps.measured_on import Measured, counted, other_archive, own_cohort, unit_of
 from overread.steps.measured_on import alike as alike_of
 from overread.steps.nearest import training_cases
+from overread.steps.opened import open_archive
 from overread.steps.origin import origin
 from overread.steps.printed import seal_pages
 from overread.steps.progress import bar as moved_bar
@@ -174,14 +175,14 @@ def evaluate(
     trained = read_trained(run, needed=() if on is None else ("card.json",))
     model, how = trained.model, trained.question
     with ExitStack() as stack:
-        home = stack.enter_context(Archive.open(trained.archive)) if trained.archive else None
+        home = stack.enter_context(open_archive(trained.archive)) if trained.archive else None
         studies = {s.pseudonym: s for s in home.studies()} if home else {}
         if home:
             _refuse_changed(trained.split, studies)
         if on is None:
             cases = own_cohort(trained, home, studies)
         else:
-            archive = stack.enter_context(Archive.open(on))
+            archive = stack.enter_context(open_archive(on))
             cases = other_archive(trained, archive, home=home, cluster=cluster, progress=progress)
         place = cases.archive.path if cases.archive else None
         reads = counted(trained, cases, own=on is None, now=now)

@@ -30,12 +30,12 @@ from overread.stats.resample import Nameless, Who
 from overread.steps.explained import Explained
 from overread.steps.far import far_of, far_of_job, on_this_disk
 from overread.steps.heatmaps import headline, judge, keep, panel_of
+from overread.steps.opened import open_archive
 from overread.steps.pointing import Pointing, foreseen, known_lesions, pointing_game
 from overread.steps.progress import bar
 from overread.steps.reads import count as count_reads
 from overread.steps.reads import model_of, opened
 from overread.steps.run import archive_of, read_json, write, write_json
-from overread.store.archive import Archive
 from overread.store.objects import content_hash
 
 METHODS = ("grad-cam", "occlusion")
@@ -231,7 +231,7 @@ def _tested(model: Model, methods: Sequence[str], *, progress: bool) -> dict[str
             expected="its testing cohort, to test the heat-maps on",
             do="bring the archive to where it was, or explain without --test",
         )
-    with Archive.open(where) as store:
+    with open_archive(where) as store:
         seed = int(plan.get("seed", 0))
         panel = panel_of(model, store, seed=seed)
         images = [entry[1] for entry in headline(model).entries]

@@ -17,10 +17,10 @@ from overread.learn import reduce
 from overread.learn.graph import open_graph, run_graph
 from overread.learn.predict import NEEDED, Model, sha256
 from overread.stats.splits import Split
+from overread.steps.opened import open_archive
 from overread.steps.progress import bar
 from overread.steps.reads import opened
 from overread.steps.run import LEFT_OUT, archive_of, read_json, write, write_json
-from overread.store.archive import Archive
 
 FORMATS = ("onnx", "run")
 
@@ -150,7 +150,7 @@ def _smaller(run: Path, graph: bytes, how: str, *, progress: bool) -> tuple[byte
             do="bring it back to its place beside the run",
         )
     cohorts = Split.from_json(read_json(run / "split.json")).cohorts
-    with Archive.open(place) as store:
+    with open_archive(place) as store:
         seen = [image for image, _, _ in cohorts["tuning"]][:MOST_RANGED]
         ranged = [preprocess.apply(model.recipe, store.image(image)) for image in seen]
         small = reduce.reduced(graph, how, ranged)

@@ -21,6 +21,7 @@ from overread.stats.splits import Split
 from overread.steps import jointly
 from overread.steps import plan as planned
 from overread.steps.held_out import HELD_OUT, Material, score_baseline
+from overread.steps.opened import address_of
 from overread.steps.progress import bar, say
 from overread.steps.question import truth
 from overread.steps.run import write, write_json, write_scores
@@ -177,7 +178,9 @@ def keep(fitted, plan, out: Path, material: Material, *, archive: Path, progress
         story["networks"] = list(each)
     write_json(out / "history.json", story)
     # where the archive lies from here: no user's folders travel with a run
-    write_json(out / "plan.json", planning.record(plan) | {"archive": os.path.relpath(archive, out)})
+    write_json(
+        out / "plan.json", planning.record(plan) | {"archive": address_of(archive) or os.path.relpath(archive, out)}
+    )
 
 
 def score_alone(out: Path, fitted, plan: planning.Plan, split: Split, material: Material, *, progress: bool) -> None:

@@ -15,6 +15,7 @@ from overread.steps.collected import PASSED_OVER, Collected, cut_short, label_co
 from overread.steps.inspect_page import answers, credit_line, size, write_page
 from overread.steps.inspected import Inspection
 from overread.steps.looks import looks
+from overread.steps.opened import open_archive
 from overread.steps.parts import in_parts
 from overread.steps.people import is_sure, read_people, told_of
 from overread.steps.progress import progress as bar
@@ -60,8 +61,8 @@ def inspect(
     page = None if page is None else Path(page)
     if isinstance(archive, Archive):
         return _inspect(archive, page, show=progress)
-    with Archive.open(archive.archive if isinstance(archive, Collected) else Path(archive)) as opened:
-        return _inspect(opened, page, show=progress)
+    with open_archive(archive) as store:
+        return _inspect(store, page, show=progress)
 
 
 def _inspect(archive: Archive, page: Path | None, *, show: bool) -> Inspection:
@@ -75,7 +76,7 @@ def _inspect(archive: Archive, page: Path | None, *, show: bool) -> Inspection:
     notes = notes_of(records, studies, seen)
     people, shared = _of_people(studies), read_people(archive)
     inspection = Inspection(
-        archive=str(archive.path),
+        archive=archive.where,
         **_of_images(records),
         **people,
         **_of_verdicts(records, notes, refused),

@@ -21,6 +21,7 @@ from overread.stats.ranking import auroc, macro_auroc
 from overread.stats.resample import Who, cases
 from overread.stats.splits import Split
 from overread.steps import leakage
+from overread.steps.opened import open_archive
 from overread.steps.progress import bar
 from overread.steps.question import truth
 from overread.steps.reads import opened
@@ -108,7 +109,7 @@ def doubts(run: str | Path, *, seed: int = 0, progress: bool = True) -> Doubts:
     total = len(entries)
     if total > MOST:
         entries = [entries[i] for i in np.sort(rng.choice(total, MOST, replace=False))]
-    with Archive.open(place) as store:
+    with open_archive(place) as store:
         studies = {s.pseudonym: s for s in store.studies()}
         entries = [e for e in entries if e[2] in studies]
         features = _features(store, entries, model.recipe, progress=progress)

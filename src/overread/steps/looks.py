@@ -19,9 +19,10 @@ from overread.imaging import measure
 from overread.imaging.glance import grey_plane
 from overread.imaging.lettering import lettering
 from overread.imaging.likeness import signature
+from overread.steps.opened import bring
 from overread.steps.progress import progress as bar
 from overread.store.archive import Archive
-from overread.store.objects import ImageRecord, read_object, write_atomically
+from overread.store.objects import ImageRecord, Objects, read_object, write_atomically
 
 NAME = "looks.npz"
 _VERSION = 1  # of the measures: another one makes them anew
@@ -71,6 +72,7 @@ def looks(archive: Archive, records: Sequence[ImageRecord], *, show: bool) -> Lo
     known = _read(archive.path / NAME)
     places = {name: i for i, name in enumerate(known.hashes.tolist())}
     fresh = [record for record in records if record.hash not in places]
+    bring(archive, fresh, show=show)
     seen = engine.map(partial(_look, archive.objects), fresh, chunk=_CHUNK, inline=_INLINE)
     seen = bar(seen, total=len(fresh), what="looking at pixels", unit="images", show=show)
     looked = [_BLANK if isinstance(s, engine.Failure) else s for s in seen]
@@ -88,7 +90,7 @@ def looks(archive: Archive, records: Sequence[ImageRecord], *, show: bool) -> Lo
     return now
 
 
-def _look(objects: Path, record: ImageRecord) -> tuple[np.ndarray, ...]:
+def _look(objects: Objects, record: ImageRecord) -> tuple[np.ndarray, ...]:
     """Measure one image; in a worker process."""
     image = read_object(objects, record)
     values = measure.sample(image)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from overread.learn.predict import Model
 from overread.stats.exchangeability import named, one_each
 from overread.steps import elsewhere, leakage
 from overread.steps.agreed import disagreeing
+from overread.steps.opened import bring
 from overread.steps.progress import progress as bar
 from overread.steps.question import columns, never_learned
 from overread.steps.question import truth as truth_of
@@ -26,7 +26,7 @@ from overread.steps.reads import Reads, count, model_of
 from overread.steps.scores import Scores
 from overread.steps.trained import Trained
 from overread.store.archive import Archive
-from overread.store.objects import ImageRecord, read_object
+from overread.store.objects import ImageRecord, Objects, local, read_object
 
 GONE = "The training archive is not here: no cases are shown, and no subgroup could be looked at."
 
@@ -184,6 +184,7 @@ def _read(
     hashes = [entry[1] for entry, _ in rows]
     how = {"total": len(rows), "what": "reading", "unit": "images", "show": progress}
     if cluster is None:
+        bring(archive, map(archive.describe, hashes), show=progress)
         found = list(model.looked(archive.image(name) for name in bar(hashes, **how)))
     else:
         found = list(bar(_looked_elsewhere(archive, hashes, model, cluster), **how))
@@ -197,14 +198,14 @@ def _looked_elsewhere(
 ) -> Iterator[tuple[np.ndarray, str, Rows]]:
     """Yield what ``Model.looked`` does, from the hosts of a cluster."""
     records = (archive.describe(name) for name in hashes)
-    how = {"cluster": cluster, "shared": (archive.objects, model.run), "chunk": _CHUNK}
+    how = {"cluster": cluster, "shared": (*local(archive.objects), model.run), "chunk": _CHUNK}
     for seen in engine.map(partial(look, model, archive.objects), records, **how):
         if isinstance(seen, engine.Failure):
             raise RunError(f"an image that cannot be read: {seen.reason}", do="look for it with `overread verify`")
         yield seen
 
 
-def look(model: Model, objects: Path, record: ImageRecord) -> tuple[np.ndarray, str, Rows]:
+def look(model: Model, objects: Objects, record: ImageRecord) -> tuple[np.ndarray, str, Rows]:
     """Score one stored image; in a worker process."""
     return next(model.looked([read_object(objects, record)]))
 

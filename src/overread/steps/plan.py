@@ -22,6 +22,7 @@ from overread.stats.certificate import Copies
 from overread.steps import leakage
 from overread.steps.begin import Asked, check_options, split_to_use, splits_not_used
 from overread.steps.contradicted import read_contradicted
+from overread.steps.opened import open_archive
 from overread.steps.plan_look import look
 from overread.steps.progress import say
 from overread.steps.question import ask, columns, truth
@@ -140,7 +141,7 @@ def plan(
     """
     mm = parse_spacing(spacing)
     seconds = check_options(Asked(network, seeds, seed, kind, side_matters, budget, spacing=mm), sensitivity=0.95)
-    with Archive.open(path_of(archive)) as store:
+    with open_archive(archive) as store:
         divided = divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
         told = {"side_matters": side_matters, "seeds": seeds, "spacing": mm}
         drawn = draw_up(store, divided, network=network, **told, progress=progress)
@@ -149,11 +150,6 @@ def plan(
     if out is not None:
         write(Path(out), plan_file.written(drawn.head, drawn.parts))
     return Planned(drawn.head, drawn.parts, str(out or ""))
-
-
-def path_of(archive: Any) -> Path:
-    """Return the folder of an archive, however it was named."""
-    return Path(getattr(archive, "archive", None) or getattr(archive, "path", None) or archive)
 
 
 def divide(store: Archive, *, label: str, kind: str, split_column: str | None, seed: int, progress: bool) -> Divided:

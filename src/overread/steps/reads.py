@@ -15,10 +15,11 @@ from typing import Any
 
 from overread import __version__
 from overread.domain import fingerprint
-from overread.errors import IntegrityError
+from overread.errors import IntegrityError, SourceError
 from overread.learn.predict import Model
 from overread.steps.figures import differing, edited, figures_in, known_removed, sealed_figures
 from overread.steps.run import LEFT_OUT, READS, archive_of, read_json, record_manifest, refuse_unsealed
+from overread.steps.shared_reads import add, fetched
 from overread.store.journal import Journal
 
 NAME = READS
@@ -137,16 +138,21 @@ def count(
         return Reads(len(reads) + 1, None, None, (absent,), own)
     there, notes = Journal(archive / NAME), []
     try:
-        there.append("read", line, now=now)
-        there.verify()
-    except OSError as error:
-        notes.append(f"The archive cannot be written ({error.strerror}): this read is counted in the run only.")
+        add(there, "read", line, now=now)
+    except (OSError, SourceError) as error:
+        why = error.came if isinstance(error, SourceError) else error.strerror
+        notes.append(f"The archive cannot be written ({why}): this read is counted in the run only.")
     line["in_archive"] = not notes
     journal.append("read", line, now=now)
     rows = [r for r in _reads(there) if r["cohort"] == cohort]
     notes += _differing([*reads, line], rows, model)
     order = list(dict.fromkeys([*(r["model"] for r in rows), model]))
     return Reads(len(reads) + 1, order.index(model) + 1, len(order), tuple(notes), own)
+
+
+def beside(archive: Path) -> Journal:
+    """Return the journal of reads that an archive keeps; of one in a bucket, as it stands there now."""
+    return fetched(Journal(archive / NAME))
 
 
 def mend(run: Path, *, now: datetime) -> None:
@@ -355,7 +361,7 @@ def _beside_archive(run: Path, reads: Sequence[Mapping], model: str) -> tuple[st
     where = archive_of(run, read_json(run / "plan.json"))
     if where is None:
         return ()
-    there = Journal(where / NAME)
+    there = beside(where)
     if there.begun:
         there.verify()
     rows = _reads(there)

@@ -18,6 +18,7 @@ from overread.learn import linear_head
 from overread.stats.folds import difference
 from overread.stats.metrics import mean_auroc
 from overread.steps import plan as planned
+from overread.steps.opened import open_archive
 from overread.steps.progress import bar
 from overread.steps.question import truth
 from overread.steps.scores import whose
@@ -108,7 +109,7 @@ def rivals(
     RunError
         When the extras [train] and [starts] are not installed.
     """
-    with Archive.open(planned.path_of(archive)) as store:
+    with open_archive(archive) as store:
         divided = planned.divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
         return compare(store, divided, repeats=repeats, most=most, progress=progress)
 

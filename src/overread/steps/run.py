@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from overread.domain.canonical import plain
-from overread.errors import IntegrityError, RunError
+from overread.errors import ArchiveError, IntegrityError, RunError, SourceError
 from overread.learn.predict import NEEDED, sha256
+from overread.steps.far import is_far
+from overread.steps.opened import at_hand
 from overread.store.journal import Journal
 from overread.store.objects import write_atomically
 
@@ -113,8 +115,18 @@ def refuse_unfinished(run: Path) -> None:
 def archive_of(run: Path, plan: Mapping[str, Any]) -> Path | None:
     """Return where the training archive is, or None where it is not: a run may be carried away from it."""
     named = plan.get("archive")
+    if is_far(named):
+        return _in_bucket(named)
     places = (run / named, Path(named)) if named else ()
     return next((place for place in places if (place / "archive.sqlite").is_file()), None)
+
+
+def _in_bucket(address: str) -> Path | None:
+    """Return the books of an archive in a bucket; None where nobody here can read it, as of one that is on another machine."""
+    try:
+        return at_hand(address)
+    except (SourceError, ArchiveError):
+        return None
 
 
 def write_scores(

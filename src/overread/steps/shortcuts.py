@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from overread.steps.progress import progress as bar
 from overread.steps.question import truth
 from overread.steps.scores import whose
 from overread.store.archive import Archive
-from overread.store.objects import ImageRecord, read_object
+from overread.store.objects import ImageRecord, Objects, read_object
 
 NAME = "shortcuts.json"
 
@@ -129,7 +128,7 @@ def _light(store: Archive, records: Sequence[ImageRecord], *, progress: bool) ->
     return {name: list(column) for name, column in zip(MEASURED, columns, strict=True)}
 
 
-def _measure(objects: Path, record: ImageRecord) -> tuple[float, ...]:
+def _measure(objects: Objects, record: ImageRecord) -> tuple[float, ...]:
     """Measure one image; in a worker process."""
     values = frame_values(grey_plane(read_object(objects, record)))
     low, high = record.full_range or (0.0, 1.0)

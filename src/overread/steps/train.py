@@ -21,6 +21,7 @@ from overread.steps import plan as planned
 from overread.steps.begin import Asked, check_options, prepare
 from overread.steps.finish import Begun, close, finish
 from overread.steps.fitting import fit
+from overread.steps.opened import at_hand, open_archive
 from overread.steps.progress import say
 from overread.steps.run import Run, code_fingerprint, write, write_json
 from overread.store.archive import Archive
@@ -108,7 +109,7 @@ def train(
     ------
     LabelError, CohortError, RunError
     """
-    out, path = Path(out), planned.path_of(archive)
+    out, path = Path(out), at_hand(archive)
     now, started, code = now or datetime.now().astimezone(), time.monotonic(), code_fingerprint()
     meter = cost.read_meter()
     asked = Asked(network, seeds, seed, kind, side_matters, budget, plan, search, parse_spacing(spacing))
@@ -118,7 +119,7 @@ def train(
     seed = seed or 0
     begun = Begun(path, sensitivity, seed, baseline, meter, started, code, now, progress)
     with ExitStack() as stack:
-        store = stack.enter_context(Archive.open(path))
+        store = stack.enter_context(open_archive(path))
         divided = planned.divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
         divided = replace(divided, task=replace(divided.task, intended_use=intended_use))
         task, split, by_name = divided.task, divided.split, divided.by_name
@@ -138,7 +139,7 @@ def train(
         found = shortcuts.look_for(store, split, by_name, task, copies=copies, seed=seed, progress=progress)
         write_json(out / shortcuts.NAME, found)
         also = [*leakage.warnings(certificate), *shortcuts.warnings(found)]
-        say(progress, _split_told(split, path, also=also))
+        say(progress, _split_told(split, store.where, also=also))
 
         how = fit
         if timed.takes_time(search, seconds, drawn):
@@ -195,7 +196,7 @@ def _take_up_or_draw(
     return drawn
 
 
-def _split_told(split, archive: Path, *, also: Sequence[str]) -> str:
+def _split_told(split, archive: str, *, also: Sequence[str]) -> str:
     counts = split.counts()
     who = "patients" if split.patients_known else "studies"
     parts = ", ".join(f"{c} {counts[c][who]}" for c in COHORTS)

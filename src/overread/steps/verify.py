@@ -13,11 +13,12 @@ from overread.learn.predict import Model
 from overread.steps import reads
 from overread.steps.agreed import agreed
 from overread.steps.collected import counted_of, cut_short
+from overread.steps.far import is_far
+from overread.steps.opened import at_hand, open_archive
 from overread.steps.printed import check_pages
 from overread.steps.progress import bar
 from overread.steps.run import LATER, refuse_unsealed
 from overread.store import shelf
-from overread.store.archive import Archive
 from overread.store.journal import Journal
 
 PLACES = ("journal.jsonl", ".overread/journal.jsonl")
@@ -150,7 +151,7 @@ def verify(path: Path | str, *, progress: bool = True) -> Verified | VerifiedArc
     Parameters
     ----------
     path : Path or str
-        A journal, an inbox that has one, a run, or an archive.
+        A journal, an inbox that has one, a run, or an archive; also ``s3://BUCKET/FOLDER``.
     progress : bool
         Draw a bar on stderr while a large archive is read.
 
@@ -166,6 +167,8 @@ def verify(path: Path | str, *, progress: bool = True) -> Verified | VerifiedArc
     ArchiveError
         If the archive was made by a newer overread.
     """
+    if is_far(path):
+        return _archive(at_hand(path, anew=True), show=progress)
     path = Path(path)
     path = path.parent if path.name == reads.NAME else path
     if (path / "manifest.json").is_file() or (path / "unfinished").is_file():
@@ -219,9 +222,9 @@ def _with_pages(path: Path, found: VerifiedRun) -> VerifiedRun:
 
 
 def _archive(path: Path, *, show: bool) -> VerifiedArchive:
-    measured = Journal(path / reads.NAME)
+    measured = reads.beside(path)
     times = measured.verify() if measured.begun else 0
-    with Archive.open(path) as archive:
+    with open_archive(path) as archive:
         images, studies = archive.count()
         with bar(total=images, what="checking every byte", unit="images", show=show) as checked:
             found = archive.verify(tick=checked.update)

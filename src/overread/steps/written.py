@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 from overread.domain import code_of
@@ -10,7 +9,7 @@ from overread.errors import IdentityRefused
 from overread.formats.door import Job, Origin, Refused, read_job
 from overread.formats.facts import IN_PIXELS
 from overread.steps.far import far_of_job
-from overread.store.objects import begin_object
+from overread.store.objects import Objects, begin_object
 from overread.store.rows import row_of
 
 
@@ -34,7 +33,7 @@ class Written(NamedTuple):
     origin: Origin
 
 
-def read_and_write(objects: Path, job: Job) -> list[Written | Refused]:
+def read_and_write(objects: Objects, job: Job) -> list[Written | Refused]:
     """Read one job and write its voxels; in a worker process, so that pixels need not travel."""
     done: list[Written | Refused] = []
     for result in read_job(job, far_of_job(job)):

@@ -4,12 +4,15 @@ An archive is a folder: ``archive.sqlite`` (what is known) and ``objects/ab/<has
 ``<ARCHIVE>.names``, readable by its owner only: the pseudonym key and the crosswalk from source files to image
 hashes (:mod:`overread.store.crosswalk`). Delete that folder and the archive is anonymous.
 
+The objects may lie elsewhere (:class:`Remote`): then the folder holds the books alone.
+
 An object is written to a temporary file, forced to the disk, then renamed: a power cut or ``kill -9`` at any
 instant leaves either the whole object or none.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import time
@@ -22,11 +25,12 @@ from overread.domain import Cohort, Image, Study
 from overread.errors import ArchiveError
 from overread.store import seal
 from overread.store.database import connect, damage_found, disk_full_told, transact
+from overread.store.far_objects import Remote
 from overread.store.objects import (
     ImageRecord,
-    content_hash,
+    Objects,
+    check_object,
     damaged,
-    head_fits,
     read_object,
     write_atomically,
     write_object,
@@ -75,18 +79,22 @@ class Archive:
     >>> folder.cleanup()
     """
 
-    def __init__(self, path: Path, *, create: bool) -> None:
-        self.path = Path(path)
-        self.objects = self.path / "objects"
+    def __init__(self, path: Path, *, create: bool, remote: Remote | None = None) -> None:
+        self.path, self.remote = Path(path), remote
+        self.objects: Objects = self.path / "objects" if remote is None else remote.objects
         self._lock = RLock()
         self._db = connect(
-            self.path / "archive.sqlite", application_id=APPLICATION_ID, migrations=_MIGRATIONS, create=create
+            self.path / "archive.sqlite",
+            application_id=APPLICATION_ID,
+            migrations=_MIGRATIONS,
+            create=create,
+            only_read=remote is not None and not create,
         )
 
     # -- opening and closing ------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, path: str | Path) -> Archive:
+    def create(cls, path: str | Path, *, remote: Remote | None = None) -> Archive:
         """Open the archive in this folder, or make a new one where there is none.
 
         Raises
@@ -107,7 +115,7 @@ class Archive:
                         do="choose another place",
                     )
                 (path / "objects").mkdir(parents=True, exist_ok=True)
-                archive = cls(path, create=True)
+                archive = cls(path, create=True, remote=remote)
         except (PermissionError, FileExistsError, NotADirectoryError) as error:
             raise ArchiveError(
                 f"the archive's folder cannot be made ({error.strerror})",
@@ -123,8 +131,8 @@ class Archive:
         return archive
 
     @classmethod
-    def open(cls, path: str | Path) -> Archive:
-        """Open an archive that exists.
+    def open(cls, path: str | Path, *, remote: Remote | None = None) -> Archive:
+        """Open an archive that exists; with ``remote`` its books are only read.
 
         Raises
         ------
@@ -138,7 +146,7 @@ class Archive:
                 expected="a folder made by overread collect",
                 do="check its name, or collect first",
             )
-        return cls(path, create=False)
+        return cls(path, create=False, remote=remote)
 
     def close(self) -> None:
         """Close the database; what was stored is on the disk already."""
@@ -151,7 +159,12 @@ class Archive:
         self.close()
 
     def __reduce__(self):  # a worker process opens its own
-        return (Archive.open, (str(self.path),))
+        return (functools.partial(Archive.open, remote=self.remote), (str(self.path),))
+
+    @property
+    def where(self) -> str:
+        """Where it lies, as a person names it."""
+        return str(self.path) if self.remote is None else self.remote.address
 
     # -- images -------------------------------------------------------------------------------------------------
 
@@ -302,6 +315,8 @@ class Archive:
     @property
     def names(self) -> Path:
         """Folder beside the archive that holds identity (mode 0700)."""
+        if self.remote is not None:
+            return self.remote.names
         return self.path.absolute().with_name(self.path.absolute().name + ".names")
 
     @property
@@ -373,8 +388,7 @@ class Archive:
             raise damaged("archive.sqlite does not pass its own check")
         n = 0
         for n, record in enumerate(self._records("TRUE"), start=1):
-            if content_hash(self.image(record.hash)) != record.hash or not head_fits(self.objects, record):
-                raise damaged(f"the bytes of image {record.hash[:12]} do not match their hash")
+            check_object(self.objects, record)
             tick()
         known = {record.hash for record in self._records("TRUE")}
         if any(not known.issuperset(study.images) for study in self.studies()):
@@ -402,7 +416,7 @@ class Archive:
 
     def _sweep(self) -> None:
         """Remove what a killed process left half-written more than a day ago."""
-        for temporary in self.objects.glob("*/.*.tmp"):
+        for temporary in (self.path / "objects").glob("*/.*.tmp"):
             try:
                 if time.time() - temporary.stat().st_mtime > _STALE_AFTER_S:
                     temporary.unlink()

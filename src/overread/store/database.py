@@ -16,7 +16,9 @@ BUSY_TIMEOUT_S = 30.0
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def connect(path: Path, *, application_id: int, migrations: Sequence[str], create: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path, *, application_id: int, migrations: Sequence[str], create: bool = False, only_read: bool = False
+) -> sqlite3.Connection:
     """Open one of our SQLite files, and bring an older one to the present version.
 
     Parameters
@@ -29,6 +31,8 @@ def connect(path: Path, *, application_id: int, migrations: Sequence[str], creat
         SQL scripts; the n-th brings version n to version n + 1. Their number is the present version.
     create : bool
         Make the file where it is missing or empty.
+    only_read : bool
+        Nobody writes this file: it is opened as it is, and stays so.
 
     Returns
     -------
@@ -45,7 +49,7 @@ def connect(path: Path, *, application_id: int, migrations: Sequence[str], creat
             f"no {path.name} here", expected="an archive made by overread collect", do="check the folder's name"
         )
     with disk_full_told(), _damage_told(path.name):
-        only_read = not create and _may_only_be_read(path)
+        only_read = not create and (only_read or _may_only_be_read(path))
         place = f"{Path(os.path.abspath(path)).as_uri()}?immutable=1" if only_read else path
         db = sqlite3.connect(
             place, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, uri=only_read

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,6 +26,25 @@ from overread.store.database import disk_full_told
 
 _MAP_FROM_BYTES = 1 << 20  # a mapped file holds a file descriptor; thousands of small pictures would use them up
 _FEW = 8  # objects that are forced to the disk one by one
+
+
+class Far(Protocol):
+    """Objects that lie elsewhere (:class:`overread.store.far_objects.FarObjects`)."""
+
+    def lies(self, name: str, size: int) -> bool: ...
+    def put(self, name: str, *parts: Any) -> None: ...
+    def voxels(self, record: ImageRecord) -> np.ndarray: ...
+    def check(self, record: ImageRecord) -> None: ...
+    def bring(self, records: Iterable[ImageRecord], tick: Callable[[], object]) -> None: ...
+
+
+Objects = Path | Far
+"""Where objects lie: a folder of this machine, or elsewhere."""
+
+
+def local(objects: Objects) -> list[Path]:
+    """Return what every host must see under one path, where objects lie in a folder; nothing where they lie elsewhere."""
+    return [objects] if isinstance(objects, Path) else []
 
 
 @dataclass(frozen=True)
@@ -77,7 +97,7 @@ def content_hash(image: Image) -> str:
     return digest.hexdigest()
 
 
-def write_object(objects: Path, image: Image) -> ImageRecord:
+def write_object(objects: Objects, image: Image) -> ImageRecord:
     """Write an image's voxels under their hash and return its record.
 
     The image is not known to the archive until :meth:`Archive.record` has been given the record.
@@ -92,14 +112,16 @@ def write_object(objects: Path, image: Image) -> ImageRecord:
     return record
 
 
-def begin_object(objects: Path, image: Image) -> tuple[ImageRecord, str]:
+def begin_object(objects: Objects, image: Image) -> tuple[ImageRecord, str]:
     """Write an image's voxels under a temporary name; for worker processes, which need not wait for the disk.
+
+    Elsewhere they are written under their name at once, for an object there is whole or not there.
 
     Returns
     -------
     record : ImageRecord
     begun : str
-        The temporary file's name, for :func:`finish_objects`; "" where the image is stored already.
+        The temporary file's name, for :func:`finish_objects`; "" where the image is stored already, or lies elsewhere.
 
     Raises
     ------
@@ -114,13 +136,18 @@ def begin_object(objects: Path, image: Image) -> tuple[ImageRecord, str]:
         )
     voxels = _little_endian(image.voxels)
     name = content_hash(image)
-    head = _head(voxels.dtype, voxels.shape)
+    head = head_of(voxels.dtype, voxels.shape)
     size = len(head) + voxels.nbytes
-    target = f"{objects}/{name[:2]}/{name}.npy"
+    values = voxels.reshape(-1).view(np.uint8).data
     begun = ""
-    with disk_full_told():
-        if not _lies_there(target, size):
-            begun = os.path.basename(_write(target, head, voxels.reshape(-1).view(np.uint8).data, mode=0o644))
+    if not isinstance(objects, Path):
+        if not objects.lies(name, size):
+            objects.put(name, head, values)
+    else:
+        with disk_full_told():
+            target = f"{objects}/{name[:2]}/{name}.npy"
+            if not _lies_there(target, size):
+                begun = os.path.basename(_write(target, head, values, mode=0o644))
     low, high = _extremes(voxels)
     record = ImageRecord(
         hash=name,
@@ -141,7 +168,7 @@ def begin_object(objects: Path, image: Image) -> tuple[ImageRecord, str]:
 
 
 @lru_cache(maxsize=256)
-def _head(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+def head_of(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
     """Return the header of an .npy file of such voxels in C order."""
     head = io.BytesIO()
     described = np.lib.format.dtype_to_descr(dtype)
@@ -149,7 +176,7 @@ def _head(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
     return head.getvalue()
 
 
-def finish_objects(objects: Path, begun: Iterable[tuple[str, str]]) -> None:
+def finish_objects(objects: Objects, begun: Iterable[tuple[str, str]]) -> None:
     """Force begun objects to the disk and give them their names: from now on they are there whole, even after a power cut.
 
     This waits for the disk and hardly for the processor. Where the system can, many wait together: once for the voxels of
@@ -157,7 +184,7 @@ def finish_objects(objects: Path, begun: Iterable[tuple[str, str]]) -> None:
 
     Parameters
     ----------
-    objects : Path
+    objects : Path, or elsewhere
     begun : iterable of (str, str)
         Hash and temporary name of each, as :func:`begin_object` gave them.
 
@@ -166,6 +193,8 @@ def finish_objects(objects: Path, begun: Iterable[tuple[str, str]]) -> None:
     ArchiveError
         When the disk is full.
     """
+    if not isinstance(objects, Path):
+        return
     moves = {f"{objects}/{name[:2]}/{there}": f"{objects}/{name[:2]}/{name}.npy" for name, there in begun if there}
     with disk_full_told():
         try:
@@ -209,7 +238,7 @@ def _whole_file_system() -> Callable[[int], int] | None:
     return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 
-def read_object(objects: Path, record: ImageRecord) -> Image:
+def read_object(objects: Objects, record: ImageRecord) -> Image:
     """Return a stored image; its voxels are read-only, and mapped from the disk when large.
 
     Raises
@@ -217,10 +246,16 @@ def read_object(objects: Path, record: ImageRecord) -> Image:
     IntegrityError
         When its file is missing or is not what was stored.
     """
+    if not isinstance(objects, Path):
+        return image_of(record, objects.voxels(record))
     file = objects / record.hash[:2] / f"{record.hash}.npy"
     if not file.is_file() or file.stat().st_size != record.bytes:
         raise damaged(f"the voxels of image {record.hash[:12]} are missing or cut short")
-    voxels = _voxels(file, record)
+    return image_of(record, voxels_in(file, record))
+
+
+def image_of(record: ImageRecord, voxels: np.ndarray) -> Image:
+    """Return a stored image with its voxels, which nobody may change."""
     voxels.flags.writeable = False
     return Image(
         voxels,
@@ -234,14 +269,27 @@ def read_object(objects: Path, record: ImageRecord) -> Image:
     )
 
 
+def check_object(objects: Objects, record: ImageRecord) -> None:
+    """Compare every byte of an object with what was stored.
+
+    Raises
+    ------
+    IntegrityError
+    """
+    if not isinstance(objects, Path):
+        objects.check(record)
+    elif content_hash(read_object(objects, record)) != record.hash or not head_fits(objects, record):
+        raise damaged(f"the bytes of image {record.hash[:12]} do not match their hash")
+
+
 def head_fits(objects: Path, record: ImageRecord) -> bool:
     """True where an object begins with the header that its voxels have: other programs read that, and no hash covers it."""
-    head = _head(np.dtype(record.dtype), tuple(record.shape))
+    head = head_of(np.dtype(record.dtype), tuple(record.shape))
     with open(objects / record.hash[:2] / f"{record.hash}.npy", "rb") as file:
         return file.read(len(head)) == head
 
 
-def _voxels(file: Path, record: ImageRecord) -> np.ndarray:
+def voxels_in(file: Path, record: ImageRecord) -> np.ndarray:
     """Read or map the values behind an object's header, whose length is known: the header itself is parsed by nobody."""
     try:
         dtype = np.dtype(record.dtype)
@@ -255,14 +303,15 @@ def _voxels(file: Path, record: ImageRecord) -> np.ndarray:
         raise damaged(f"the voxels of image {record.hash[:12]} cannot be read") from error
 
 
-def write_atomically(target: Path, *parts: bytes, mode: int = 0o644) -> None:
-    """Write a file so that it is there whole or not at all, even after a power cut."""
-    temporary = _write(os.fspath(target), *parts, mode=mode, wait=True)
+def write_atomically(target: Path, *parts: bytes, mode: int = 0o644, wait: bool = True) -> None:
+    """Write a file so that it is there whole or not at all, even after a power cut; without ``wait`` that may lose it."""
+    temporary = _write(os.fspath(target), *parts, mode=mode, wait=wait)
     try:
         os.replace(temporary, target)
     finally:
         Path(temporary).unlink(missing_ok=True)  # gone already unless something failed
-    _sync_folder(os.path.dirname(target) or ".")
+    if wait:
+        _sync_folder(os.path.dirname(target) or ".")
 
 
 def _write(target: str, *parts: bytes, mode: int, wait: bool = False) -> str:

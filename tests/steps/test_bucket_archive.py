@@ -1,0 +1,346 @@
+"""An archive in a bucket is the archive of a folder: the same objects, books and figures; names never go there."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+if any(importlib.util.find_spec(name) is None for name in ("botocore", "moto", "flask")):
+    pytest.skip("no S3 server to test against: pip install moto flask flask-cors botocore", allow_module_level=True)
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+from bucket import KEYS, Service
+from painted import content, paint, run
+from small_run import fill, small_run, spots
+
+from overread.errors import ArchiveError, IntegrityError, SourceError
+from overread.sources import s3
+from overread.sources.s3_place import Place
+from overread.steps.evaluate import evaluate
+from overread.steps.inspect import inspect
+from overread.steps.opened import HEAD, at_hand, half_of, open_archive
+from overread.steps.shared_reads import OBJECT
+from overread.steps.verify import verify
+from overread.store.archive import Archive
+
+pytestmark = pytest.mark.timeout(120)
+NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def service():
+    made = Service()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def bucket(service, monkeypatch, request, tmp_path):
+    """A bucket of its own for each test, and a home and a cache of its own on this machine."""
+    for name, value in (KEYS | {"AWS_ENDPOINT_URL": service.address, "AWS_REGION": "us-east-1"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OVERREAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OVERREAD_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(s3, "_PAUSE_S", 0.01)
+    service.spoil = lambda path: ""
+    s3._client.cache_clear()
+    name = "b" + str(abs(hash(request.node.name)))
+    s3.client().create_bucket(Bucket=name)
+    yield f"s3://{name}/chest"
+    s3._client.cache_clear()
+
+
+@pytest.fixture
+def films(tmp_path):
+    home = tmp_path / "Doe_Jane_19500102"  # a name, as folders of films have one
+    for i in range(12):
+        paint(home / ("ill" if i % 2 else "well") / f"doe_{i // 2:02}_{i}.png", seed=i)
+    return home
+
+
+def inside(address: str) -> dict[str, bytes]:
+    """Return everything that lies in a bucket below an address."""
+    place = Place(address)
+    return {name: place.get(name)[0] for name in place.names()}
+
+
+def test_a_bucket_holds_the_archive_of_the_folder_byte_by_byte_and_no_name(bucket, films, tmp_path):
+    how = {"labels_from_folders": True, "patient": r"doe_(\d+)_"}
+    here = run(films, into=tmp_path / "here", **how)
+    far = run(films, into=bucket, **how)
+    assert str(far.archive) == bucket and (far.read, far.images, far.labels) == (here.read, here.images, here.labels)
+    there = inside(bucket)
+    objects = {p.relative_to(tmp_path / "here").as_posix(): p.read_bytes() for p in (tmp_path / "here").rglob("*.npy")}
+    assert {n: raw for n, raw in there.items() if n.startswith("objects/")} == objects and len(objects) == 12
+    assert content(at_hand(bucket), remote=True) == content(tmp_path / "here")
+    # nothing that tells who it was, and no secret
+    shelf = half_of(Place(bucket)).with_name(half_of(Place(bucket)).name + ".names")
+    key = (shelf / "key").read_bytes()
+    whole = b"".join(there.values()) + "".join(there).encode()
+    names = [b"Jane", b"doe_", key, key.hex().encode(), *(v.encode() for v in KEYS.values())]
+    assert not any(name in whole for name in names)
+    local = b"".join(p.read_bytes() for p in shelf.rglob("*") if p.is_file())
+    assert b"Jane" in local and shelf.stat().st_mode & 0o077 == 0  # the twin: here they are, for nobody else to read
+    assert {n.partition("/")[0] for n in there} == {"objects", "books", HEAD}
+
+
+def test_collecting_again_adds_and_changes_nothing_twice(bucket, service, films, tmp_path):
+    run(films, into=bucket, labels_from_folders=True)
+    before = inside(bucket)
+    again = run(films, into=bucket, labels_from_folders=True)
+    assert (again.read, again.already) == (0, 12) and inside(bucket) == before
+    paint(films / "ill" / "new.png", seed=99)
+    more = run(films, into=bucket, labels_from_folders=True)
+    after = inside(bucket)
+    assert (more.read, more.images) == (1, 13) and len(after) == len(before) + 2  # an object, and the books
+    run(films, into=tmp_path / "here", labels_from_folders=True)
+    assert content(at_hand(bucket), remote=True) == content(tmp_path / "here")
+    paint(films / "ill" / "newer.png", seed=100)
+    run(films, into=bucket, labels_from_folders=True)
+    assert len([n for n in inside(bucket) if n.startswith("books/")]) == 2  # those that stand, and those before them
+
+
+def test_a_second_collector_is_told_and_overwrites_nothing(bucket, films, tmp_path, monkeypatch):
+    run(films / "ill", into=bucket)
+    monkeypatch.setenv("OVERREAD_HOME", str(tmp_path / "other machine"))
+    before = inside(bucket)
+    with pytest.raises(ArchiveError, match="collected elsewhere"):
+        run(films / "well", into=bucket)
+    assert inside(bucket) == before
+    # with a copy of the names: who publishes second is told, also where both began before either had published
+    shutil.copytree(tmp_path / "home", tmp_path / "copy")
+    monkeypatch.setenv("OVERREAD_HOME", str(tmp_path / "copy"))
+    from overread.steps import published
+
+    first = published.begun(bucket)
+    monkeypatch.setenv("OVERREAD_HOME", str(tmp_path / "home"))
+    run(films / "well", into=bucket)
+    mine = inside(bucket)
+    with Archive.create(first.folder, remote=first.remote) as archive:
+        from overread.domain import Image
+
+        archive.put(Image(np.ones((1, 3, 3), np.uint8)))
+    with pytest.raises(ArchiveError, match="another collector has published"):
+        published.publish(first)
+    monkeypatch.setenv("OVERREAD_HOME", str(tmp_path / "copy"))
+    with pytest.raises(ArchiveError, match="another collector has published"):
+        run(films, into=bucket)
+    assert inside(bucket)[HEAD] == mine[HEAD]
+
+
+def test_a_service_that_knows_no_conditions_is_refused(bucket, films, monkeypatch):
+    """Twin of the promise above: there the second would overwrite the first."""
+    put = Place.put
+    monkeypatch.setattr(Place, "put", lambda self, name, body, instead_of=None: put(self, name, body))
+    with pytest.raises(SourceError, match="conditional writes"):
+        run(films, into=bucket)
+    assert inside(bucket) == {}
+
+
+def test_other_things_in_the_place_are_left_alone(bucket, films):
+    Place(bucket).put("letter.txt", b"Dear")
+    with pytest.raises(ArchiveError, match="holds other things"):
+        run(films, into=bucket)
+    assert list(inside(bucket)) == ["letter.txt"]
+
+
+CHILD = """
+import sys, os, signal
+from overread.sources.s3_place import Place
+put, count = Place.put, [0]
+def killed(self, name, body, **how):
+    count[0] += 1
+    if count[0] == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return put(self, name, body, **how)
+Place.put = killed
+from overread.steps.collect import collect
+collect(sys.argv[1], into=sys.argv[2], progress=False, workers=1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [4, 5, 9, 16, 17, 18])  # while claiming, among the objects, before the books, the head
+def test_killed_anywhere_the_same_command_goes_on(bucket, films, tmp_path, at):
+    died = subprocess.run([sys.executable, "-c", CHILD, str(films), bucket, str(at)], env=dict(os.environ), check=False)
+    assert died.returncode in (-signal.SIGKILL, 0)
+    run(films, into=bucket)
+    run(films, into=tmp_path / "here")
+    assert content(at_hand(bucket), remote=True) == content(tmp_path / "here")
+    verify(bucket, progress=False)
+
+
+def test_a_kill_between_publishing_and_noting_it_is_seen(bucket, films, monkeypatch):
+    from overread.steps import published
+
+    note = published._note
+
+    def dies(folder, **said):
+        if "tag" in said and said.get("books"):
+            raise KeyboardInterrupt
+        note(folder, **said)
+
+    monkeypatch.setattr(published, "_note", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(films / "ill", into=bucket)
+    monkeypatch.setattr(published, "_note", note)
+    assert run(films, into=bucket).images == 12
+
+
+@pytest.fixture
+def two(bucket, films, tmp_path):
+    """A run, and the same other archive in a folder and in the bucket."""
+    pictures, there = spots(120, seed=1)
+    labels = [{"spot": bool(t)} for t in there]
+    with fill(tmp_path / "archive", pictures, labels) as archive:
+        made = small_run(tmp_path, archive, "spot")
+    others, known = spots(60, seed=2)
+    from PIL import Image as Picture
+
+    for i, (picture, spot) in enumerate(zip(others, known, strict=True)):
+        file = tmp_path / "others" / ("spot" if spot else "none") / f"p{i // 4}_{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Picture.fromarray(picture).save(file)
+    how = {"labels_from_folders": True, "patient": r"p(\d+)_"}
+    run(tmp_path / "others", into=tmp_path / "there", **how)
+    names = half_of(Place(bucket))
+    names.parent.mkdir(parents=True)
+    shutil.copytree(
+        tmp_path / "there.names", names.with_name(names.name + ".names")
+    )  # one key, so one set of pseudonyms
+    (names.with_name(names.name + ".names") / "crosswalk.sqlite").unlink()
+    run(tmp_path / "others", into=bucket, **how)
+    return made, tmp_path / "there", bucket
+
+
+def copied(made: Path, name: str) -> Path:
+    return Path(shutil.copytree(made, made.with_name(name)))
+
+
+def figures(made: Path) -> dict[str, bytes]:
+    (folder,) = made.glob("on-*")
+    return {f.name: f.read_bytes() for f in folder.iterdir() if f.name == "metrics.json"}
+
+
+def test_every_figure_on_a_bucket_is_that_on_the_folder_and_the_read_is_counted_there(two, service):
+    made, folder, bucket = two
+    one, other = copied(made, "one"), copied(made, "other")
+    evaluate(one, on=folder, now=NOW)
+    service.asked.clear()
+    said = evaluate(other, on=bucket, now=NOW)
+    assert figures(one) == figures(other) and len(figures(one)) == 1
+    got = [p for p in service.asked if "objects/" in p]
+    assert len(got) == len(set(got)) == 60  # each voxel file is fetched once
+    assert OBJECT in inside(bucket) and "the 1st model" in str(said.page["measured_before"])
+    service.asked.clear()
+    again = evaluate(copied(made, "third"), on=bucket, now=NOW)  # warm
+    assert not [p for p in service.asked if "objects/" in p] and "1st model" in str(again.page["measured_before"])
+    assert verify(bucket, progress=False).reads == 2
+    # the twin: another answer in the books is another figure
+    assert figures(one)["metrics.json"] != json.dumps({}).encode()
+
+
+def test_what_is_wrong_in_the_bucket_is_named(bucket, films, tmp_path, monkeypatch):
+    run(films, into=bucket)
+    place = Place(bucket)
+    name = next(n for n in place.names() if n.startswith("objects/"))
+    raw = place.get(name)[0]
+    digest = name.rpartition("/")[2][:-4]
+    for bad, why in ((raw[:-1] + bytes([raw[-1] ^ 1]), "hash"), (raw[:-9], "bytes in"), (None, "missing from")):
+        place.drop(name) if bad is None else place.put(name, bad)
+        with open_archive(bucket) as archive, pytest.raises(IntegrityError, match=why) as told:
+            archive.image(digest)
+        assert digest[:12] in str(told.value)
+        with pytest.raises(IntegrityError, match=why):
+            verify(bucket, progress=False)
+    place.put(name, raw)
+    with open_archive(bucket) as archive:
+        assert archive.image(digest).voxels.shape == (1, 24, 24)
+    assert verify(bucket, progress=False).images == 12
+    place.put(name, raw[:-9])  # a copy on this machine does not hide what is wrong there
+    with pytest.raises(IntegrityError):
+        verify(bucket, progress=False)
+    place.put(name, raw)
+    # books
+    (book,) = {b["sha256"] for n, b in json.loads(place.get(HEAD)[0])["books"].items() if n == "archive.sqlite"}
+    whole = place.get(f"books/{book}")[0]
+    shutil.rmtree(tmp_path / "cache")
+    for bad, why in ((whole[:-4096], "not what was stored"), (None, "missing")):
+        place.drop(f"books/{book}") if bad is None else place.put(f"books/{book}", bad)
+        with pytest.raises(IntegrityError, match=why):
+            open_archive(bucket)
+    place.put(f"books/{book}", whole)
+    for bad in (b"{}", b"no json", place.get(HEAD)[0].replace(b"archive.sqlite", b"../archive.sqlite")):
+        good = place.get(HEAD)[0]
+        place.put(HEAD, bad)
+        with pytest.raises(ArchiveError, match="damaged"):
+            open_archive(bucket)
+        place.put(HEAD, good)
+    with open_archive(bucket) as archive:
+        assert archive.count() == (12, 12)
+
+
+def test_no_archive_no_bucket_no_keys_and_a_service_that_is_down_are_said(bucket, service, tmp_path, monkeypatch):
+    with pytest.raises(ArchiveError, match="no archive at"):
+        inspect(bucket, progress=False)
+    with pytest.raises(SourceError, match="no such bucket"):
+        inspect("s3://no-such-bucket-anywhere/x", progress=False)
+    service.spoil = lambda path: "503"
+    with pytest.raises(SourceError, match="5 times"):
+        inspect(bucket, progress=False)
+    service.spoil = lambda path: ""
+    for name in KEYS:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    s3._client.cache_clear()
+    with pytest.raises(SourceError, match="no credentials"):
+        inspect(bucket, progress=False)
+
+
+def test_a_bad_line_costs_time_and_changes_nothing(bucket, service, films, tmp_path):
+    seen: dict[str, int] = {}
+
+    def spoil(path):
+        seen[path] = n = seen.get(path, 0) + 1
+        return ("503" if len(path) % 2 else "cut") if n == 1 else ""
+
+    service.spoil = spoil
+    run(films, into=bucket)
+    seen.clear()
+    assert content(at_hand(bucket), remote=True) == content(run(films, into=tmp_path / "here").archive)
+    service.spoil = lambda path: ""
+
+
+def test_the_cache_stays_within_its_room(bucket, films, tmp_path, monkeypatch):
+    for i in range(12, 40):
+        paint(films / "more" / f"{i}.png", seed=i, side=100)
+    run(films, into=bucket)
+    monkeypatch.setenv("OVERREAD_CACHE_GB", "0.0001")  # 100 kB: ten of the pictures
+    with open_archive(bucket) as archive:
+        for record in archive.images():
+            assert archive.image(record.hash).voxels.shape == record.shape
+    kept = sum(f.stat().st_size for f in (tmp_path / "cache" / "voxels").rglob("*.npy"))
+    assert 0 < kept <= 110_000
+    monkeypatch.setenv("OVERREAD_CACHE_GB", "plenty")
+    with open_archive(bucket) as archive, pytest.raises(ArchiveError, match="OVERREAD_CACHE_GB"):
+        archive.image(next(archive.images()).hash)
+
+
+def test_inspect_reads_a_bucket_as_a_folder(bucket, films, tmp_path):
+    run(films, into=bucket, labels_from_folders=True)
+    run(films, into=tmp_path / "here", labels_from_folders=True)
+    far, here = inspect(bucket, progress=False), inspect(tmp_path / "here", progress=False)
+    same = {k: v for k, v in here.to_json().items() if k not in ("archive", "contact_sheet", "page")}
+    assert {k: v for k, v in far.to_json().items() if k in same} == same and far.archive == bucket
