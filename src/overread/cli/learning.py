@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,8 @@ from overread.errors import OverreadError
 
 if TYPE_CHECKING:
     from overread.domain.task import ReadyTask
+
+_KINDS = ("auto", "binary", "multiclass", "multilabel", "ordinal")
 
 
 def plan(p: ArgumentParser) -> Callable[[Namespace], object]:
@@ -43,7 +45,7 @@ def rivals(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument("archive", metavar="ARCHIVE")
     p.add_argument("--label", required=True, metavar="NAME")
     p.add_argument("--split-column", metavar="NAME", help="use a published split")
-    p.add_argument("--kind", choices=("auto", "ordinal"), default="auto", help="ordinal: its levels have an order")
+    _kind_option(p)
     p.add_argument("--seed", type=int, default=0, metavar="N")
     p.add_argument("--repeats", type=int, default=1, metavar="N", help="how often the parts are drawn (default: 1)")
 
@@ -136,7 +138,7 @@ def _plan_options(p: ArgumentParser) -> None:
     p.add_argument("--budget", metavar="TIME", help="90s, 10m, 1h, overnight: a good network first, then more of them")
     p.add_argument("--seed", type=int, help="0 when not given")
     p.add_argument("--seeds", type=int, metavar="N", help="so many networks that answer together")
-    p.add_argument("--kind", default="auto", choices=("auto", "binary", "multiclass", "multilabel", "ordinal"))
+    _kind_option(p)
     p.add_argument("--spacing", metavar="MM|Z,Y,X|auto", help="read volumes at this spacing in mm (docs/plan.md)")
     sides = p.add_mutually_exclusive_group()
     sides.add_argument(
@@ -147,6 +149,18 @@ def _plan_options(p: ArgumentParser) -> None:
         help="no image is mirrored (default: the training images decide)",
     )
     sides.add_argument("--side-does-not-matter", action="store_true", help="images may be mirrored")
+
+
+def _kind_option(p: ArgumentParser) -> None:
+    """How a question is answered, where the labels alone do not say it."""
+
+    def known(text: str) -> str:
+        if text not in _KINDS and not text.startswith("ordinal:"):
+            raise ArgumentTypeError(f"{text!r}; expected {', '.join(_KINDS)}, or ordinal:LEAST,…,MOST")
+        return text
+
+    told = f'{", ".join(_KINDS)}; of words in an order, say it: "ordinal: none < mild < severe"'
+    p.add_argument("--kind", default="auto", type=known, metavar="KIND", help=told)
 
 
 def _asked(o: Namespace) -> tuple[str, bool | None]:

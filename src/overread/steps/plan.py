@@ -25,7 +25,7 @@ from overread.steps.contradicted import read_contradicted
 from overread.steps.opened import open_archive
 from overread.steps.plan_look import look
 from overread.steps.progress import say
-from overread.steps.question import ask, columns, truth
+from overread.steps.question import as_said, ask, columns, truth
 from overread.steps.run import write
 from overread.store.archive import Archive
 
@@ -303,12 +303,16 @@ def taken_up(path: str | Path, store: Archive, divided: Divided, *, progress: bo
 
 
 def begun_with(path: str | Path) -> tuple[str, int]:
-    """Return the kind of question and the seed of the division that a plan was drawn up with."""
+    """Return the kind of question, as a person would say it, and the seed of the division that a plan was drawn up with."""
     head, _ = plan_file.read(path)
-    kind, seed = head["question"].get("kind", "auto"), head["cohort"].get("seed", 0)
-    if not isinstance(seed, int) or not isinstance(kind, str):
+    question, cohort = head["question"], head["cohort"]
+    whole = isinstance(question, Mapping) and isinstance(cohort, Mapping)
+    kind, seed = (question.get("kind", "auto"), cohort.get("seed", 0)) if whole else (None, None)
+    labels = question.get("labels", []) if whole else []
+    words = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    if not isinstance(seed, int) or not isinstance(kind, str) or not words:
         raise RunError("the plan's question or cohort was changed", expected="as `overread plan` wrote it", do="draw it up again")  # fmt: skip
-    return kind, seed
+    return as_said(kind, str(question.get("label")), labels), seed
 
 
 def head_of(divided: Divided, seen: planning.Fingerprint) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -19,7 +21,8 @@ def ask(
     """Return the task that a label name asks of a cohort.
 
     One yes-or-no label is a binary task; a label with several levels a multi-class one (or ordinal, when said);
-    several yes-or-no labels with commas between are one multi-label task.
+    several yes-or-no labels with commas between are one multi-label task. Levels that have an order are numbers, or numbered
+    words ("grade 2"); of other words nobody but a person knows it, who says it: ``"ordinal: none < mild < severe"``.
 
     Parameters
     ----------
@@ -27,23 +30,26 @@ def ask(
     label : str
         A label's name, or several with commas.
     kind : str
-        "auto", or what the person says it is.
+        "auto", or what the person says it is; after "ordinal:" the levels from least to most, with commas or " < " between.
     modality : str
     side_matters : bool
 
     Raises
     ------
     LabelError
-        For a label that no study has, or a kind that does not fit its values.
+        For a label that no study has, a kind that does not fit its values, or levels whose order is not known.
 
     Examples
     --------
     >>> cohort = [Study(f"S{i}", (), labels={"mass": bool(i), "class": "ab"[i]}) for i in range(2)]
     >>> ask(cohort, "mass").kind, ask(cohort, "class").labels
     ('binary', ('class=a', 'class=b'))
+    >>> ask(cohort, "class", kind="ordinal:b,a").labels
+    ('class=b', 'class=a')
     """
+    kind, _, order = kind.partition(":")
     have = _values(studies)
-    names = (label,) if label in have else tuple(n.strip() for n in label.split(",") if n.strip())
+    names = (label,) if label in have else tuple(dict.fromkeys(n.strip() for n in label.split(",") if n.strip()))
     missing = [n for n in names if not have.get(n)]
     if missing or not names:
         known = sorted(n for n, values in have.items() if values)
@@ -71,7 +77,8 @@ def ask(
         raise LabelError(
             f"{name!r} has {len(levels[name])} levels", expected="kind multiclass or ordinal", do="leave --kind out"
         )
-    outputs = tuple(f"{name}={level}" for level in levels[name])
+    ordered = _least_first(name, levels[name], order) if kind == "ordinal" else levels[name]
+    outputs = tuple(f"{name}={level}" for level in ordered)
     return Task(outputs, "ordinal" if kind == "ordinal" else "multiclass", name, modality, side_matters)
 
 
@@ -159,9 +166,69 @@ def _values(studies: Sequence[Study]) -> dict[str, set[LabelValue]]:
     return have
 
 
+def as_said(kind: str, name: str, labels: Sequence[str]) -> str:
+    """Return what a person would say of the kind of a question, so that `ask` asks it again with its levels in this order.
+
+    Examples
+    --------
+    >>> as_said("ordinal", "g", ("g=low", "g=high")), as_said("binary", "mass", ("mass",))
+    ('ordinal: low < high', 'binary')
+    """
+    if kind != "ordinal" or not labels:
+        return kind
+    return "ordinal: " + " < ".join(label.removeprefix(f"{name}=") for label in labels)
+
+
 def _level(value: str) -> tuple[int, float, str]:
     """Numbers in their order before words in theirs: "2" before "10"."""
     try:
-        return (0, float(value), value)
+        number = float(value)
     except ValueError:
-        return (1, 0.0, value)
+        number = math.nan
+    return (0, number, value) if math.isfinite(number) else (1, 0.0, value)
+
+
+_ROMAN = {word: n for n, word in enumerate("i ii iii iv v vi vii viii ix x xi xii".split(), 1)}
+_NUMBERED = re.compile(r"(?P<word>.*?)[ _-]*(?P<number>\d+)[ _-]*(?P<part>[a-z]?)")
+_IN_ROMAN = re.compile(r"(?P<word>.*?\W|)(?P<number>[ivx]+)[ _-]*(?P<part>[abc]?)")
+
+
+def _least_first(name: str, levels: Collection[str], order: str) -> list[str]:
+    """Return levels from least to most: as a person said, as their numbers say; refused where neither does.
+
+    Raises
+    ------
+    LabelError
+
+    Examples
+    --------
+    >>> _least_first("g", ["grade 10", "grade 9"], ""), _least_first("g", ["IV", "IX", "I"], "")
+    (['grade 9', 'grade 10'], ['I', 'IV', 'IX'])
+    >>> _least_first("g", ["mild", "none", "severe"], "none < mild < severe")
+    ['none', 'mild', 'severe']
+    """
+    if order.strip():
+        said = [word.strip() for word in re.split(r"\s<\s" if " < " in order else ",", order)]
+        if sorted(said) != sorted(levels):
+            raise LabelError(
+                f"the order {', '.join(map(repr, said))} for {name!r}, which has the levels {', '.join(map(repr, sorted(levels)))}",
+                expected="each level once, the least first",
+                do="say them as they stand in the archive",
+            )
+        return said
+    if all(_level(level)[0] == 0 for level in levels):
+        return sorted(levels, key=_level)
+    for pattern, numbers in ((_NUMBERED, None), (_IN_ROMAN, _ROMAN)):
+        found = {level: pattern.fullmatch(level.strip().lower()) for level in levels}
+        whole = {level: m for level, m in found.items() if m and (numbers is None or m["number"] in numbers)}
+        if len(whole) == len(levels) and len({m["word"].strip() for m in whole.values()}) == 1:
+            place = {
+                v: (int(m["number"]) if numbers is None else numbers[m["number"]], m["part"]) for v, m in whole.items()
+            }
+            if len(set(place.values())) == len(place):
+                return sorted(levels, key=place.__getitem__)
+    raise LabelError(
+        f"{name!r} has the levels {', '.join(map(repr, sorted(levels)))}, and which is more than which their words do not say",
+        expected="levels that are numbers or numbered, or their order",
+        do=f'say it, the least first: --kind "ordinal: {" < ".join(sorted(levels))}", in the right order',
+    )
