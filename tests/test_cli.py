@@ -14,6 +14,7 @@ from overread import cli
 PROMISED = (
     "demo",
     "collect",
+    "copy",
     "inspect",
     "plan",
     "train",

@@ -21,14 +21,17 @@ if any(importlib.util.find_spec(name) is None for name in ("botocore", "moto", "
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 from bucket import KEYS, Service
 from painted import content, paint, run
-from small_run import fill, small_run, spots
+from small_run import fill, sealed_again, small_run, spots
 
+from overread.domain.canonical import plain
 from overread.errors import ArchiveError, IntegrityError, SourceError
 from overread.sources import s3
 from overread.sources.s3_place import Place
+from overread.steps.copy import copy
 from overread.steps.evaluate import evaluate
 from overread.steps.inspect import inspect
 from overread.steps.opened import HEAD, at_hand, half_of, open_archive
+from overread.steps.plan import plan as planned
 from overread.steps.shared_reads import OBJECT
 from overread.steps.verify import verify
 from overread.store.archive import Archive
@@ -223,7 +226,7 @@ def two(bucket, films, tmp_path):
     return made, tmp_path / "there", bucket
 
 
-def copied(made: Path, name: str) -> Path:
+def twice(made: Path, name: str) -> Path:
     return Path(shutil.copytree(made, made.with_name(name)))
 
 
@@ -234,7 +237,7 @@ def figures(made: Path) -> dict[str, bytes]:
 
 def test_every_figure_on_a_bucket_is_that_on_the_folder_and_the_read_is_counted_there(two, service):
     made, folder, bucket = two
-    one, other = copied(made, "one"), copied(made, "other")
+    one, other = twice(made, "one"), twice(made, "other")
     evaluate(one, on=folder, now=NOW)
     service.asked.clear()
     said = evaluate(other, on=bucket, now=NOW)
@@ -243,7 +246,7 @@ def test_every_figure_on_a_bucket_is_that_on_the_folder_and_the_read_is_counted_
     assert len(got) == len(set(got)) == 60  # each voxel file is fetched once
     assert OBJECT in inside(bucket) and "the 1st model" in str(said.page["measured_before"])
     service.asked.clear()
-    again = evaluate(copied(made, "third"), on=bucket, now=NOW)  # warm
+    again = evaluate(twice(made, "third"), on=bucket, now=NOW)  # warm
     assert not [p for p in service.asked if "objects/" in p] and "1st model" in str(again.page["measured_before"])
     assert verify(bucket, progress=False).reads == 2
     # the twin: another answer in the books is another figure
@@ -344,3 +347,88 @@ def test_inspect_reads_a_bucket_as_a_folder(bucket, films, tmp_path):
     far, here = inspect(bucket, progress=False), inspect(tmp_path / "here", progress=False)
     same = {k: v for k, v in here.to_json().items() if k not in ("archive", "contact_sheet", "page")}
     assert {k: v for k, v in far.to_json().items() if k in same} == same and far.archive == bucket
+
+
+def test_an_archive_is_copied_to_a_bucket_and_back_without_names(bucket, films, tmp_path):
+    run(films, into=tmp_path / "here", labels_from_folders=True)
+    made = copy(tmp_path / "here", into=bucket, progress=False)
+    assert (made.images, made.studies) == (12, 12) and content(at_hand(bucket), remote=True) == content(
+        tmp_path / "here"
+    )
+    back = copy(bucket, into=tmp_path / "back", progress=False)
+    assert back.images == 12 and content(tmp_path / "back") == content(tmp_path / "here")
+    assert sorted(p.name for p in (tmp_path / "back").iterdir()) == ["archive.sqlite", "objects"]
+    with Archive.open(tmp_path / "back") as archive:
+        assert archive.anonymous
+    whole = b"".join(inside(bucket).values())
+    assert b"doe_" not in whole and (tmp_path / "here.names" / "key").read_bytes() not in whole
+    for place in (bucket, tmp_path / "back"):
+        with pytest.raises(ArchiveError, match="holds other things"):
+            copy(tmp_path / "here", into=place, progress=False)
+    with pytest.raises(ArchiveError, match="collected elsewhere"):
+        run(films, into=bucket)
+    some = next((tmp_path / "here").rglob("*.npy"))
+    some.write_bytes(some.read_bytes()[:-1] + b"?")
+    with pytest.raises(IntegrityError, match="hash"):
+        copy(tmp_path / "here", into=f"{bucket}2", progress=False)
+    assert HEAD not in inside(f"{bucket}2")  # half a copy is no archive
+
+
+def test_processes_collect_into_a_bucket_as_one_does(bucket, films, tmp_path):
+    for i in range(12, 60):
+        paint(films / "more" / f"{i}.png", seed=i)
+    one = run(films, into=bucket)
+    two = run(films, into=f"{bucket}2", workers=2)
+    assert one.images == two.images == 60
+    objects = [{n: raw for n, raw in inside(b).items() if n.startswith("objects/")} for b in (bucket, f"{bucket}2")]
+    assert objects[0] == objects[1] and len(objects[0]) == 60
+    assert not [p for p in (tmp_path / "home").rglob("*.tmp")] and not [p for p in (tmp_path / "home").rglob("*.npy")]
+
+
+def test_an_object_that_cannot_be_sent_is_not_known_and_is_read_again(bucket, service, films):
+    service.spoil = lambda path: "503" if "objects/" in path else ""
+    with pytest.raises(SourceError, match="5 times"):
+        run(films, into=bucket)
+    service.spoil = lambda path: ""
+    assert HEAD in inside(bucket)
+    with pytest.raises(ArchiveError, match="being collected"):
+        open_archive(bucket)
+    assert run(films, into=bucket).read == 12 and verify(bucket, progress=False).images == 12
+
+
+def test_a_run_trained_from_a_bucket_finds_it_again_and_goes_on_where_it_cannot(two, monkeypatch, service):
+    made, _, _ = two
+    home = made.parent / "archive"
+    shelf = f"{two[2]}-training"
+    copy(home, into=shelf, progress=False)
+    local, far = twice(made, "local"), twice(made, "far")
+    plan = json.loads((far / "plan.json").read_text())
+    (far / "plan.json").write_text(json.dumps({**plan, "archive": shelf}))
+    sealed_again(far)
+    here, there = evaluate(local, now=NOW), evaluate(far, now=NOW)
+    assert plain(here.metrics["labels"]) == plain(there.metrics["labels"]) and len(there.page["gallery"]) > 0
+    assert "1st model" in str(there.page["measured_before"]) and verify(far, progress=False).reads == {"evaluate": 1}
+    service.spoil = lambda path: "503"  # as on a machine without a way to the bucket
+    gone = evaluate(far, now=NOW)
+    assert any("not here" in said for said in gone.page["warnings"])
+
+
+def test_a_plan_is_the_same_from_a_bucket(two, tmp_path):
+    _, folder, bucket = two
+    said = [planned(place, label="spot", progress=False) for place in (folder, bucket)]
+    assert said[0].parts == said[1].parts
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'overread[cluster]'"
+)
+def test_a_cluster_reads_and_fills_a_bucket_as_one_process_does(two, films):
+    made, folder, bucket = two
+    one, other = twice(made, "one"), twice(made, "other")
+    evaluate(one, on=folder, now=NOW)
+    evaluate(other, on=bucket, cluster="local", now=NOW)
+    assert figures(one) == figures(other)
+    run(films, into=f"{bucket}1")
+    run(films, into=f"{bucket}2", workers=None, cluster="local")
+    assert content(at_hand(f"{bucket}1"), remote=True) == content(at_hand(f"{bucket}2"), remote=True)

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, Make]] = {
     "demo": ("the whole walk on simulated films, from phantom to reading page", gathering.demo),
     "find": ("say what a query to a PACS would bring, before it is collected", gathering.find),
     "collect": ("read scans into an archive without identities, with their labels", gathering.collect),
+    "copy": ("copy an archive to a bucket, or from there into a folder, without names", gathering.copy),
     "inspect": ("say what an archive holds", gathering.inspect),
     "plan": ("say what training would do with a cohort, and why; write it down to be edited", learning.plan),
     "rivals": (

@@ -38,7 +38,7 @@ def collect(p: ArgumentParser) -> Callable[[Namespace], object]:
         metavar="SOURCE",
         help="folders, files, zip files, .npz; or elsewhere: see docs/sources.md",
     )
-    p.add_argument("--into", required=True, metavar="ARCHIVE")
+    p.add_argument("--into", required=True, metavar="ARCHIVE", help="a folder, or s3://BUCKET/FOLDER (docs/scale.md)")
     p.add_argument("--labels", metavar="CSV", help="a table with the column `file` and one column for each label")
     p.add_argument("--labels-from-folders", action="store_true", help="a picture's folder is its class")
     p.add_argument("--patient", metavar="COLUMN|REGEX", help="who it is: a column of the table, or a part of the path")
@@ -58,6 +58,18 @@ def collect(p: ArgumentParser) -> Callable[[Namespace], object]:
             cluster=o.cluster,
             progress=not o.quiet,
         )
+
+    return run
+
+
+def copy(p: ArgumentParser) -> Callable[[Namespace], object]:
+    p.add_argument("archive", metavar="ARCHIVE", help="a folder, or s3://BUCKET/FOLDER")
+    p.add_argument("--into", required=True, metavar="PLACE", help="s3://BUCKET/FOLDER, or a new folder")
+
+    def run(o: Namespace) -> object:
+        from overread.steps.copy import copy
+
+        return copy(o.archive, into=o.into, progress=not o.quiet)
 
     return run
 

@@ -109,7 +109,7 @@ def collect(
         raise LabelError("a label table and labels from folders", expected="one of the two", do="leave one out")
     if labels_from_folders and any(map(is_remote, sources)):
         raise LabelError("labels from folders, and a source without", expected="a label table", do="give --labels")
-    goal = begun(into)
+    goal = begun(into, hosts=cluster is not None)
     fetched = fetch(sources, goal.folder, show=progress)
     here = [s for s in sources if not is_remote(s)]
     several = cluster is None and workers != 1

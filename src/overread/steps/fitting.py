@@ -21,7 +21,7 @@ from overread.stats.splits import Split
 from overread.steps import jointly
 from overread.steps import plan as planned
 from overread.steps.held_out import HELD_OUT, Material, score_baseline
-from overread.steps.opened import address_of
+from overread.steps.opened import address_of, bring
 from overread.steps.progress import bar, say
 from overread.steps.question import truth
 from overread.steps.run import write, write_json, write_scores
@@ -140,6 +140,7 @@ def make_material(store, split, by_name, plan, cache: Path, *, progress: bool) -
     cache.mkdir(parents=True, exist_ok=True)
     inputs, known = {}, {}
     total = sum(len(split.cohorts[c]) for c in COHORTS)
+    bring(store, (store.describe(image) for c in COHORTS for image, _, _ in split.cohorts[c]), show=progress)
     with bar(total=total, what="preprocess", unit="image", show=progress) as line:
         for cohort in COHORTS:
             rows = split.cohorts[cohort]

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,8 +64,8 @@ class Into:
         return self.folder if self.remote is None else self.remote.address
 
 
-def begun(into: Any) -> Into:
-    """Return where a collection goes; in a bucket, claim the place or see that it is ours.
+def begun(into: Any, *, hosts: bool = False) -> Into:
+    """Return where a collection goes; in a bucket, claim the place or see that it is ours. ``hosts``: others than this write.
 
     Raises
     ------
@@ -80,7 +79,7 @@ def begun(into: Any) -> Into:
     place = place_of(into)
     folder = half_of(place)
     names = folder.with_name(folder.name + ".names")
-    remote = Remote(place.address, FarObjects(place), names)
+    remote = Remote(place.address, FarObjects(place, None if hosts else folder / "objects"), names)
     got = place.get(HEAD)
     if got is None:
         _claim(place, folder, remote)
@@ -103,7 +102,7 @@ def _claim(place: Place, folder: Path, remote: Remote) -> None:
             expected="an archive, an empty folder of the bucket, or a new name",
             do="choose another place",
         )
-    _see_that_conditions_hold(place)
+    see_that_conditions_hold(place)
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with Archive.create(folder, remote=remote) as archive:
         archive.shelf()
@@ -112,7 +111,7 @@ def _claim(place: Place, folder: Path, remote: Remote) -> None:
         _replace(place, folder, head, tag="")
 
 
-def _see_that_conditions_hold(place: Place) -> None:
+def see_that_conditions_hold(place: Place) -> None:
     """Refuse a service that writes whatever the condition says: two collectors could overwrite each other's books there."""
     probe = "books/probe"
     place.put(probe, b"one")
@@ -161,14 +160,8 @@ def publish(into: Into) -> None:
         state = _state(folder)
         before, old = state.get("books", {}), state.get("before", {})
         with Archive.create(folder, remote=into.remote) as archive:
-            mark = mark_of(archive)
-        books = {}
-        for file in _snapshot(folder, Path(part)):
-            with file.open("rb") as raw:
-                digest = hashlib.file_digest(raw, "sha256").hexdigest()
-                books[file.name] = (digest, file.stat().st_size)
-                if digest not in before.values():
-                    place.put(f"books/{digest}", raw)
+            mark, files = mark_of(archive), snapshot(archive, Path(part))
+        books = send_books(place, files, known=before.values())
         if {name: digest for name, (digest, _) in books.items()} == before:
             return
         _replace(place, folder, Head(mark, books), tag=state.get("tag", ""))
@@ -177,19 +170,25 @@ def publish(into: Into) -> None:
             place.drop(f"books/{digest}")
 
 
-def _snapshot(folder: Path, part: Path) -> list[Path]:
-    """Copy the books as they stand at one moment."""
-    made = []
-    for name in BOOKS:
-        if not (folder / name).is_file():
-            continue
-        if name.endswith(".sqlite"):
-            with closing(sqlite3.connect(folder / name)) as db:
-                db.execute("VACUUM INTO ?", (str(part / name),))
-        else:
-            (part / name).write_bytes((folder / name).read_bytes())
-        made.append(part / name)
-    return made
+def send_books(place: Place, files: Iterable[Path], *, known: Collection[str]) -> dict[str, tuple[str, int]]:
+    """Write books under the SHA-256 of what they hold, but for those known to be there; return name → SHA-256 and bytes."""
+    books = {}
+    for file in files:
+        with file.open("rb") as raw:
+            digest = hashlib.file_digest(raw, "sha256").hexdigest()
+            books[file.name] = (digest, file.stat().st_size)
+            if digest not in known:
+                place.put(f"books/{digest}", raw)
+    return books
+
+
+def snapshot(archive: Archive, part: Path) -> list[Path]:
+    """Copy the books of an archive as they stand at one moment, the database first."""
+    archive.copy_books(part / BOOKS[0])
+    for name in BOOKS[1:]:
+        if (archive.path / name).is_file():
+            (part / name).write_bytes((archive.path / name).read_bytes())
+    return [part / name for name in BOOKS if (part / name).is_file()]
 
 
 def _replace(place: Place, folder: Path, head: Head, *, tag: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from overread.errors import IntegrityError, SourceError
@@ -39,9 +40,7 @@ def add(journal: Journal, kind: str, record: Mapping[str, Any], *, now: datetime
             tag = _take(journal, place.get(OBJECT), address)
             journal.append(kind, record, now=now)
             journal.verify()
-            parts = (journal.path, journal.path.with_name(f"{journal.path.name}.head"))
-            data = json.dumps({file.name: file.read_text(encoding="utf-8") for file in parts}).encode()
-            if place.put(OBJECT, data, instead_of=tag) is not None:
+            if place.put(OBJECT, packed(journal), instead_of=tag) is not None:
                 return
     raise SourceError(f"{place.address}: others write its reads all the time", expected="a moment", do="try again")
 
@@ -55,9 +54,19 @@ def fetched(journal: Journal) -> Journal:
     return journal
 
 
+def parts_of(journal: Journal) -> tuple[Path, Path]:
+    """Return the two files of a journal: its records, and the head that counts them."""
+    return journal.path, journal.path.with_name(f"{journal.path.name}.head")
+
+
+def packed(journal: Journal) -> bytes:
+    """Return a journal as it lies in a bucket."""
+    return json.dumps({file.name: file.read_text(encoding="utf-8") for file in parts_of(journal)}).encode()
+
+
 def _take(journal: Journal, got: tuple[bytes, str] | None, address: str) -> str:
     """Put the journal of the bucket in the place of ours, and return its ETag; "" where there is none yet."""
-    parts = (journal.path, journal.path.with_name(f"{journal.path.name}.head"))
+    parts = parts_of(journal)
     if got is None:
         for file in parts:
             file.unlink(missing_ok=True)

@@ -215,6 +215,10 @@ class Archive:
         """
         return self._records(self._current())
 
+    def every_image(self) -> Iterator[ImageRecord]:
+        """Stream what is known of every stored image, replaced ones too, ordered by hash."""
+        return self._records("TRUE")
+
     def _records(self, which: str) -> Iterator[ImageRecord]:
         last = ""
         query = f"SELECT {_IMAGE_COLUMNS} FROM images WHERE hash > ? AND {which} ORDER BY hash LIMIT 1000"
@@ -413,6 +417,11 @@ class Archive:
         if kept not in (None, found):
             raise damaged("the studies (patients, answers, groups or divisions) are not as overread wrote them")
         return "" if kept is None else f"{found:064x}"
+
+    def copy_books(self, file: Path) -> None:
+        """Write all that is known as it stands at this moment into a new file: what was deleted is not in it."""
+        with self._lock, disk_full_told():
+            self._db.execute("VACUUM INTO ?", (str(file),))
 
     def _sweep(self) -> None:
         """Remove what a killed process left half-written more than a day ago."""

@@ -13,10 +13,11 @@ import numpy as np
 
 from overread.errors import IntegrityError
 from overread.store import cache
-from overread.store.objects import ImageRecord, content_hash, damaged, head_of, image_of, voxels_in
+from overread.store.objects import ImageRecord, begin_file, content_hash, damaged, head_of, image_of, voxels_in
 
 _AT_ONCE = 16  # objects on their way
 _MUCH = 256 << 20  # and bytes of them
+_ASK_FROM = 1 << 20  # it is asked whether a larger object is there; a smaller one is sent as quickly
 
 
 class Elsewhere(Protocol):
@@ -32,17 +33,45 @@ class Elsewhere(Protocol):
 
 @dataclass(frozen=True)
 class FarObjects:
-    """The objects of an archive that lies elsewhere, behind a bounded folder of this machine (:mod:`overread.store.cache`)."""
+    """The objects of an archive that lies elsewhere, behind a bounded folder of this machine (:mod:`overread.store.cache`).
+
+    Parameters
+    ----------
+    place : Elsewhere
+    staging : Path, optional
+        Where workers leave what :meth:`finish` sends, many at once; without it each sends what it has read, as it must on
+        another host.
+    """
 
     place: Elsewhere
+    staging: Path | None = None
 
-    def lies(self, name: str, size: int) -> bool:
-        """True where an object of this hash and size lies."""
-        return self.place.size(_path(name)) == size
+    def begin(self, name: str, *parts: Any) -> str:
+        """Send an object, which is there whole or not at all; or write it into the staging folder and return its name there."""
+        if self.staging is not None:
+            return begin_file(f"{self.staging}/{name[:2]}/{name}.npy", *parts)
+        data = b"".join(parts)
+        if len(data) < _ASK_FROM or self.place.size(_path(name)) != len(data):
+            self.place.put(_path(name), data)
+        return ""
 
-    def put(self, name: str, *parts: Any) -> None:
-        """Write an object under its hash: it is there whole when this returns."""
-        self.place.put(_path(name), b"".join(parts))
+    def finish(self, begun: Iterable[tuple[str, str]]) -> None:
+        """Send what lies in the staging folder (hash, name there); when this returns, all of it is there whole."""
+        files = [(name, self.staging / name[:2] / there) for name, there in begun if there and self.staging is not None]
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="objects") as threads:
+            try:
+                list(threads.map(self._send, files))
+            finally:
+                threads.shutdown(cancel_futures=True)
+                for _, file in files:
+                    file.unlink(missing_ok=True)
+
+    def _send(self, one: tuple[str, Path]) -> None:
+        name, file = one
+        size = file.stat().st_size
+        if size < _ASK_FROM or self.place.size(_path(name)) != size:
+            with file.open("rb") as body:
+                self.place.put(_path(name), body)
 
     def voxels(self, record: ImageRecord) -> np.ndarray:
         """Return the values of an image, from this machine where they were fetched before.

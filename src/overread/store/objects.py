@@ -31,8 +31,8 @@ _FEW = 8  # objects that are forced to the disk one by one
 class Far(Protocol):
     """Objects that lie elsewhere (:class:`overread.store.far_objects.FarObjects`)."""
 
-    def lies(self, name: str, size: int) -> bool: ...
-    def put(self, name: str, *parts: Any) -> None: ...
+    def begin(self, name: str, *parts: Any) -> str: ...
+    def finish(self, begun: Iterable[tuple[str, str]]) -> None: ...
     def voxels(self, record: ImageRecord) -> np.ndarray: ...
     def check(self, record: ImageRecord) -> None: ...
     def bring(self, records: Iterable[ImageRecord], tick: Callable[[], object]) -> None: ...
@@ -115,13 +115,11 @@ def write_object(objects: Objects, image: Image) -> ImageRecord:
 def begin_object(objects: Objects, image: Image) -> tuple[ImageRecord, str]:
     """Write an image's voxels under a temporary name; for worker processes, which need not wait for the disk.
 
-    Elsewhere they are written under their name at once, for an object there is whole or not there.
-
     Returns
     -------
     record : ImageRecord
     begun : str
-        The temporary file's name, for :func:`finish_objects`; "" where the image is stored already, or lies elsewhere.
+        The temporary file's name, for :func:`finish_objects`; "" where the image is stored already.
 
     Raises
     ------
@@ -140,14 +138,11 @@ def begin_object(objects: Objects, image: Image) -> tuple[ImageRecord, str]:
     size = len(head) + voxels.nbytes
     values = voxels.reshape(-1).view(np.uint8).data
     begun = ""
-    if not isinstance(objects, Path):
-        if not objects.lies(name, size):
-            objects.put(name, head, values)
-    else:
-        with disk_full_told():
-            target = f"{objects}/{name[:2]}/{name}.npy"
-            if not _lies_there(target, size):
-                begun = os.path.basename(_write(target, head, values, mode=0o644))
+    with disk_full_told():
+        if not isinstance(objects, Path):
+            begun = objects.begin(name, head, values)
+        elif not _lies_there(target := f"{objects}/{name[:2]}/{name}.npy", size):
+            begun = begin_file(target, head, values)
     low, high = _extremes(voxels)
     record = ImageRecord(
         hash=name,
@@ -165,6 +160,11 @@ def begin_object(objects: Objects, image: Image) -> tuple[ImageRecord, str]:
         high=high,
     )
     return record, begun
+
+
+def begin_file(target: str, *parts: Any) -> str:
+    """Write what will be a file under a temporary name beside it, and return that name."""
+    return os.path.basename(_write(target, *parts, mode=0o644))
 
 
 @lru_cache(maxsize=256)
@@ -194,7 +194,7 @@ def finish_objects(objects: Objects, begun: Iterable[tuple[str, str]]) -> None:
         When the disk is full.
     """
     if not isinstance(objects, Path):
-        return
+        return objects.finish(begun)
     moves = {f"{objects}/{name[:2]}/{there}": f"{objects}/{name[:2]}/{name}.npy" for name, there in begun if there}
     with disk_full_told():
         try:
