@@ -106,6 +106,18 @@ def written(tmp_path, change=lambda text: text):
         ("format = 1", "format = 2", "another format"),
         ("batch = 32", "batch = ", "not TOML"),
         ("batch = 32", "", "has no batch"),
+        ('"channels", count = 1', '"channels"', "channels .count: a whole number"),
+        ('by = "full_range"', 'by = "image", lower = 99, upper = 1', "percentiles from 99 to 1; expected lower below upper"),
+        (', {step = "normalise", by = "full_range"}', "", "no step to bring the numbers of an image to 0 to 1"),
+        ('{step = "normalise", by = "full_range"}', '{step = "window"}', "window .center: a number"),
+        ('{step = "normalise", by = "full_range"}', '{step = "window", center = 100}', "window .center: a number"),
+        ('{step = "normalise", by = "full_range"}', '{step = "windows"}', "windows .of: 2 to 8 pairs"),
+        ('{step = "normalise"', '{step = "body"}, {step = "normalise"', "body, normalise to bring the numbers"),
+        ('{step = "channels", count = 1}, ', '{step = "channels", count = 1}, {step = "channels", count = 1}, ', "2 steps channels"),
+        ("noise = ", "# noise = ", "augmentation. without noise; expected every word of it; 0 for none"),
+        ("widths = ", "# widths = ", "a residual network without widths"),
+        ("dropout = ", "flat = 1\ndropout = ", "within slices .flat. for pictures"),
+        ('[start]\nname = "random"', '[start]\nname = "random"\nheld = 3', "held of weights drawn by chance"),
     ],
 )
 def test_a_mistake_is_named_in_one_line(tmp_path, old, new, said):
@@ -113,6 +125,17 @@ def test_a_mistake_is_named_in_one_line(tmp_path, old, new, said):
     with pytest.raises(RunError, match=said) as refused:
         plan_file.read(path)
     assert "\n" not in str(refused.value)
+
+
+def test_an_empty_augmentation_does_not_quietly_undo_the_mirroring(tmp_path):
+    def without(text, flips):
+        before, _, after = text.partition("[augmentation]")
+        text = before + "[augmentation]\n\n[" + after.partition("\n[")[2]
+        return text.replace("flips = []", f"flips = [{flips}]")
+
+    with pytest.raises(RunError, match=r"an empty \[augmentation\] with images mirrored or turned \(left-right\)"):
+        plan_file.read(written(tmp_path, lambda text: without(text, '"left-right"')))
+    assert not plan_file.read(written(tmp_path, lambda text: without(text, "")))[1]["augmentation"]
 
 
 def test_a_whole_part_that_is_missing_is_named(tmp_path):

@@ -89,6 +89,10 @@ _STEPS: dict[str, dict[str, Check]] = {
 }  # fmt: skip
 """Steps on the numbers of an image that a plan may name, and their settings."""
 
+_STEPS_NEED = {"channels": ("count",), "window": ("center", "width"), "windows": ("of",)}
+_TO_ONE = ("window", "windows", "body", "normalise")
+"""Steps that bring the numbers of an image to 0 to 1."""
+
 
 def _is_steps(value: Any) -> bool:
     if not isinstance(value, list) or not value:
@@ -98,6 +102,8 @@ def _is_steps(value: Any) -> bool:
             return False
         known = _STEPS[step["step"]]
         if not all(k == "step" or (k in known and known[k][0](v)) for k, v in step.items()):
+            return False
+        if any(word not in step for word in _STEPS_NEED.get(step["step"], ())):
             return False
     return any(s["step"] == "channels" for s in value)
 
@@ -152,6 +158,12 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
                 raise RunError(f"the plan's [{name}] has no {word}", expected=PARTS[name][word][1], do="put it back")
     size, name = parts["input"]["size"], parts["network"]["name"]
     steps = parts["intensity"]["steps"]
+    _check_steps(steps)
+    if name not in ("features", "slice-features"):  # which see each image once, as it is
+        _check_augmentation(parts["augmentation"], parts["sides"])
+    start = parts.get("start", {})
+    unused = sorted(set(start) - {"name", "rule", "reason"}) if start.get("name", "random") == "random" else []
+    _must(not unused, f"[start] {', '.join(unused)} of weights drawn by chance", "a name alone")
     count = [s["count"] for s in steps if s["step"] == "channels"][-1]
     shown = [len(s["of"]) for s in steps if s["step"] == "windows"]
     _must(not shown or count == 1, f"several windows of {count} channels", "count = 1 in the step channels")
@@ -184,8 +196,32 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
         extra = sorted(set(parts["network"]) - {"name", "rule", "reason"})
         _must(not extra, f"the article's network with {', '.join(extra)}", "its name alone")
     else:
+        for word in ("widths", "stem_stride", "stem_kernel", "blocks", "dropout"):
+            _must(word in parts["network"], f"a residual network without {word}", PARTS["network"][word][1])
+        _must(len(size) == 3 or not parts["network"].get("flat"), "steps within slices (flat) for pictures, which have none", "no flat")  # fmt: skip
         _must(parts["optimiser"]["name"] == "adamw", f"the network {name} without AdamW", 'name = "adamw"')
         _must(parts.get("start", {}).get("name", "random") == "random", f"the network {name} with a start", 'name = "random"')  # fmt: skip
+
+
+def _check_steps(steps: list[Mapping[str, Any]]) -> None:
+    """Refuse steps that do not bring an image's numbers to 0 to 1 exactly once, in a grid of known channels."""
+    names = [s["step"] for s in steps]
+    scaled = [name for name in names if name in _TO_ONE]
+    _must(len(scaled) == 1, f"{', '.join(scaled) or 'no step'} to bring the numbers of an image to 0 to 1", "one of " + ", ".join(_TO_ONE))  # fmt: skip
+    _must(names.count("channels") == 1, f"{names.count('channels')} steps channels", "one")
+    _must(names[-1] in _TO_ONE, f"{names[-1]} after {scaled[0]}", f"{scaled[0]} as the last step")
+    for s in steps:
+        low, high = s.get("lower", 0.0), s.get("upper", 100.0)
+        _must(low < high, f"percentiles from {low:g} to {high:g}", "lower below upper")
+
+
+def _check_augmentation(augmentation: Mapping[str, Any], sides: Mapping[str, Any]) -> None:
+    """Refuse a part of which some words were taken out: they would be filled with numbers that nobody sees."""
+    words = [word for word in PARTS["augmentation"] if word in augmentation]
+    missing = [word for word in PARTS["augmentation"] if word not in augmentation]
+    _must(not words or not missing, f"[augmentation] without {', '.join(missing)}", "every word of it; 0 for none")
+    mirrored = [*sides["flips"], *sides["turns"]]
+    _must(bool(words) or not mirrored, f"an empty [augmentation] with images mirrored or turned ({', '.join(mirrored)})", "every word of it, 0 for none; or no flips and turns")  # fmt: skip
 
 
 def _must(true: bool, came: str, expected: str) -> None:
