@@ -41,6 +41,28 @@ def plan(p: ArgumentParser) -> Callable[[Namespace], object]:
     return run
 
 
+def pretrain(p: ArgumentParser) -> Callable[[Namespace], object]:
+    p.add_argument("archive", metavar="ARCHIVE")
+    p.add_argument("--out", required=True, metavar="START", help="folder for what was learned")
+    p.add_argument("--label", metavar="NAME", help="what will be asked: who calibrates and tests it is left out (default: of every label)")
+    p.add_argument("--split-column", metavar="NAME", help="the published split that `train` will use")
+    p.add_argument("--kind", default="auto", choices=("auto", "binary", "multiclass", "multilabel", "ordinal"))
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="that of the training to come (default: 0)")
+    p.add_argument("--budget", metavar="TIME", help="90s, 10m, 1h, overnight")
+    p.add_argument("--epochs", type=int, metavar="N", help="passes over the images")
+    p.add_argument("--resume", action="store_true", help="go on with what was begun")
+
+    def run(o: Namespace) -> object:
+        from overread.steps.pretrain import pretrain
+
+        return pretrain(
+            o.archive, out=o.out, label=o.label, split_column=o.split_column, kind=o.kind, seed=o.seed, budget=o.budget,
+            epochs=o.epochs, resume=o.resume, progress=not o.quiet,
+        )  # fmt: skip
+
+    return run
+
+
 def rivals(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument("archive", metavar="ARCHIVE")
     p.add_argument("--label", required=True, metavar="NAME")

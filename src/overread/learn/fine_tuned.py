@@ -16,7 +16,6 @@ from overread.learn import fit as fitting
 from overread.learn import frozen
 from overread.learn.framework import keras
 from overread.learn.plan import Plan
-from overread.learn.starts_network import built_for
 
 
 def fit(
@@ -45,7 +44,7 @@ def fit(
     Kumar et al. 2022, arXiv 2202.10054.
     """
     keras.utils.set_random_seed(plan.seed)
-    built = built_for(plan)
+    built = fitting.build(plan)
     if not checkpoint.exists():  # else the head is kept there, with everything else
         frozen.fit_head(built, plan, training=training, groups=groups)
     return fitting.fit(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from overread.errors import RunError
-from overread.learn import augment, batches, losses, networks, rates
+from overread.learn import augment, batches, losses, networks, pretrained, pretrained_start, rates
 from overread.learn.framework import keras
 from overread.learn.plan import Plan, executed, halves
 from overread.learn.starts_network import built_for
@@ -136,11 +136,15 @@ def logits(built: networks.Built, images: np.ndarray, *, batch: int = 64) -> np.
 
 def build(plan: Plan) -> networks.Built:
     """Return the plan's network before it has learned anything of this cohort."""
-    if plan.start.get("name", "random") != "random":
+    start = plan.start.get("name", "random")
+    if start not in ("random", pretrained_start.NAME):
         return built_for(plan)
-    return networks.NETWORKS[plan.network](
+    built = networks.NETWORKS[plan.network](
         input_shape=plan.input_shape, outputs=len(plan.task.labels), kind=plan.task.kind, **plan.build
     )
+    if start != "random":
+        pretrained.fill(built.trained, pretrained_start.read(plan.start["path"], expected=plan.start["sha256"]).weights())
+    return built
 
 
 def step_seconds(plan: Plan) -> float:

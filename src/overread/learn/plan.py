@@ -78,7 +78,8 @@ class Plan:
     views : tuple of str
         Axes along which an image is also read mirrored.
     start : mapping
-        ``name`` of what the weights begin with: "random", or one in ``learn.starts.STARTS``.
+        ``name`` of what the weights begin with: "random", one in ``learn.starts.STARTS``, or "pretrained" with the
+        ``path`` where it lies and its ``sha256``.
     reasons : tuple of str
         Why, in words.
     parts : mapping
@@ -173,7 +174,8 @@ def changed(plan: Plan, part: str, reason: str, **values: Any) -> Plan:
 
 def record(plan: Plan) -> dict[str, Any]:
     """Return a plan as it is kept in ``plan.json``: all that prediction and repetition need."""
-    return {k: v for k, v in plain(plan).items() if k not in ("parts", "head")}
+    told = {k: v for k, v in plain(plan).items() if k not in ("parts", "head")}
+    return {**told, "start": {k: v for k, v in told["start"].items() if k != "path"}}  # no user's folders
 
 
 def executed(plan: Plan) -> str:

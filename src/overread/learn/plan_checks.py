@@ -8,7 +8,7 @@ from typing import Any
 
 from overread.errors import RunError
 from overread.imaging.preprocess import DARKEST
-from overread.learn import starts, starts_rules
+from overread.learn import pretrained_rules, pretrained_start, starts, starts_rules
 from overread.learn.plan_cohort import AXES
 
 Check = tuple[Callable[[Any], bool], str]
@@ -19,7 +19,7 @@ HEAD = ("question", "cohort", "machine")
 FLIPS = ("left-right", "up-down", "slices")
 TURNS = tuple(a for a in AXES["volumes"] if a not in FLIPS)
 
-STARTS = ("random", *starts.STARTS)
+STARTS = ("random", pretrained_start.NAME, *starts.STARTS)
 """What weights may begin with."""
 
 
@@ -61,6 +61,7 @@ def numbers(low: int, high: int, *, lengths: tuple[int, ...]) -> Check:
 
 
 _YES_OR_NO: Check = (lambda v: isinstance(v, bool), "true or false")
+_TEXT: Check = (lambda v: isinstance(v, str) and bool(v), "text in quotes")
 
 
 def _is_windows(value: Any) -> bool:
@@ -123,7 +124,7 @@ PARTS: dict[str, Mapping[str, Check]] = {
     },
     "start": {
         "name": one_of(*STARTS), "held": whole(0, 11), "epochs": whole(0, 10_000), "learning_rate": number(1e-7, 1.0),
-        "lower": number(1e-4, 1.0),
+        "lower": number(1e-4, 1.0), "path": _TEXT, "sha256": _TEXT, "inflated": _YES_OR_NO,
     },
     "training": {"batch": whole(1, 4096), "epochs": whole(1, 10_000)},
     "optimiser": {
@@ -200,7 +201,11 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
             _must(word in parts["network"], f"a residual network without {word}", PARTS["network"][word][1])
         _must(len(size) == 3 or not parts["network"].get("flat"), "steps within slices (flat) for pictures, which have none", "no flat")  # fmt: skip
         _must(parts["optimiser"]["name"] == "adamw", f"the network {name} without AdamW", 'name = "adamw"')
-        _must(parts.get("start", {}).get("name", "random") == "random", f"the network {name} with a start", 'name = "random"')  # fmt: skip
+        start = parts.get("start", {}).get("name", "random")
+        if start == pretrained_start.NAME:
+            pretrained_rules.check(parts)
+        else:
+            _must(start == "random", f"the network {name} with a start", 'name = "random"')
 
 
 def _check_steps(steps: list[Mapping[str, Any]]) -> None:

@@ -23,7 +23,7 @@ _INTRODUCTION = """\
 """
 
 
-def written(head: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> str:
+def written(head: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]], *, paths: bool = False) -> str:
     """Return a plan as TOML.
 
     Parameters
@@ -32,6 +32,8 @@ def written(head: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> 
         ``question``, ``cohort`` and ``machine``: what was asked and looked at.
     parts : mapping
         What was chosen (``learn.plan_rules.choose``).
+    paths : bool
+        Also say where a start lies; not in a run, with which no user's folders travel.
 
     Examples
     --------
@@ -42,6 +44,7 @@ def written(head: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> 
     for name, part in {**head, **parts}.items():
         lines.append(f"\n[{name}]")
         ordered = sorted(part, key=lambda k: {"rule": 1, "reason": 2}.get(k, 0))
+        ordered = [k for k in ordered if paths or (name, k) != ("start", "path")]
         lines += [f"{_key(k)} = {toml(part[k])}" for k in ordered if part[k] is not None]
     return "\n".join(lines) + "\n"
 

@@ -22,7 +22,7 @@ def shares(model: keras.Model, lower: float) -> dict[str, float]:
     Parameters
     ----------
     model : keras.Model
-        As `learn.starts_network.features` builds it.
+        As `learn.starts_network.features` builds it, or `learn.networks.residual`.
     lower : float
         The stem's share; those between fall evenly (each block's is the same part of the next one's).
 
@@ -35,12 +35,14 @@ def shares(model: keras.Model, lower: float) -> dict[str, float]:
     ----------
     Howard & Ruder 2018, doi:10.18653/v1/P18-1031 (rates that fall from the last layer to the first).
     """
-    out = {}
-    for layer in model.layers:
-        height = block_of(layer.name)
-        share = 1.0 if height is None else lower ** (1 - min(height, DEPTH + 1) / (DEPTH + 2))
-        out |= {weight.path: share for weight in layer.trainable_weights}
-    return out
+    own = [layer for layer in model.layers if layer.trainable_weights]
+    if any(block_of(layer.name) is not None for layer in own):
+        heights = [block_of(layer.name) for layer in own]
+        raised = [1.0 if h is None else min(h, DEPTH + 1) / (DEPTH + 2) for h in heights]
+    else:  # a network of ours: evenly from its first layer to the head
+        raised = [number / max(1, len(own) - 1) for number in range(len(own))]
+    shares = [lower ** (1 - height) for height in raised]
+    return {weight.path: share for layer, share in zip(own, shares, strict=True) for weight in layer.trainable_weights}
 
 
 @keras.saving.register_keras_serializable(package="overread")

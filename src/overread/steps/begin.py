@@ -12,6 +12,7 @@ from overread.domain import Study
 from overread.errors import RunError
 from overread.learn import plan as planning
 from overread.learn import search as searching
+from overread.learn.pretrained_start import Given
 from overread.learn.plan_spacing import Asked as Spacing
 from overread.steps.run import read_json, write_json
 
@@ -44,12 +45,14 @@ class Asked:
     plan: str | Path | None = None
     search: int | None = None
     spacing: Spacing = None
+    start: Given | None = None
 
     def told(self) -> list[Any]:
         """Return all of it as plain values, a plan by its content."""
         text = Path(self.plan).read_text(encoding="utf-8") if self.plan is not None else None
         told = [self.network, self.seeds, self.seed, self.kind, self.side_matters, self.budget, text]
         told += [] if self.search is None else [self.search]
+        told += [] if self.start is None else [{"start": self.start.sha256}]
         return told if self.spacing is None else [*told, {"spacing_mm": self.spacing}]
 
 
@@ -69,6 +72,8 @@ def check_options(asked: Asked, sensitivity: float) -> float | None:
         raise RunError(f"the seed {asked.seed}", expected="a whole number from 0 to 2,147,483,647", do="choose another")
     if asked.seeds is not None and not 1 <= asked.seeds <= 50:
         raise RunError(f"{asked.seeds} seeds", expected="1 to 50 networks", do="choose another number")
+    if asked.start is not None:
+        _can_start(asked)
     if asked.search is not None:
         _can_search(asked)
     if asked.spacing is not None and asked.network == "auto":
@@ -78,6 +83,14 @@ def check_options(asked: Asked, sensitivity: float) -> float | None:
     if asked.plan is not None:
         _nothing_beside_a_plan(asked)
     return None if asked.budget is None else parse_budget(asked.budget)
+
+
+def _can_start(asked: Asked) -> None:
+    """Refuse a start that could not be used, before any work."""
+    if asked.network not in (None, "residual", "auto"):
+        raise RunError(f"a start for the network {asked.network}", expected="the residual network, or auto", do="leave out --start or --network")  # fmt: skip
+    if asked.search is not None:
+        raise RunError("a search beside --start", expected="one of the two: the start has decided the network", do="leave out --search or --start")  # fmt: skip
 
 
 def _can_search(asked: Asked) -> None:
@@ -97,6 +110,7 @@ def _nothing_beside_a_plan(asked: Asked) -> None:
         "--kind": asked.kind != "auto",
         "--side-matters": asked.side_matters is not None,
         "--budget": asked.budget is not None,
+        "--start": asked.start is not None,
         "--spacing": asked.spacing is not None,
     }
     for option, given in beside.items():

@@ -15,10 +15,12 @@ from overread import __version__
 from overread.domain import COHORTS, ModelCard, Study, Task, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
+from overread.learn import pretrained_start
 from overread.learn.starts import STARTS
 from overread.steps import elsewhere, jointly, nearest
 from overread.steps.origin import in_short
 from overread.steps.question import truth
+from overread.steps.start import HOME
 from overread.steps.run import environment, lock_fingerprint, read_json
 
 
@@ -51,7 +53,7 @@ def card_of(
             "name": plan.network,
             "input_shape": plan.input_shape,
             "parameters": int(fitted.built.trained.count_params()),
-            "start": STARTS[name].in_words if (name := plan.start.get("name")) in STARTS else "random, by seed",
+            "start": _start_told(out, plan),
         },
         hashes={
             **hashes,
@@ -76,6 +78,14 @@ def card_of(
         calibration={k: v for k, v in calibration["calibration"].items() if k != "refits"},
         limits=tuple(limits),
     )
+
+
+def _start_told(out: Path, plan: planning.Plan) -> str:
+    """Say what the weights began with, whose it is, and under which licence."""
+    name = plan.start.get("name")
+    if name == pretrained_start.NAME:
+        return f"{name}: {pretrained_start.read(out / HOME, expected=plan.start['sha256']).in_words}"
+    return STARTS[name].in_words if name in STARTS else "random, by seed"
 
 
 def carries(run: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from overread.domain import COHORTS, Study, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn import plan_budget, plan_file
+from overread.learn.pretrained_start import NAME
 from overread.stats import metrics
 from overread.stats.splits import Split
 from overread.steps import jointly
@@ -63,10 +64,10 @@ def fit(
     write_json(out / "plan.json", planning.record(plan))
     (out / "checkpoint").mkdir(exist_ok=True)
     total, how = _trainer(plan, split, len(material.inputs["training"]))
-    if cluster is not None and plan.network in NETWORKS:
+    if cluster is not None and plan.network in NETWORKS and plan.start.get("name") != NAME:
         how = partial(jointly.fit, cluster=cluster, out=out, progress=progress)
     elif cluster is not None:
-        say(progress, f"a network of the kind {plan.network!r} is trained by this machine alone")
+        say(progress, f"a network of the kind {plan.network!r}, or one with a start, is trained by this machine alone")
     alone = {}
     with (
         natives_to(out / "framework.log"),
@@ -105,7 +106,7 @@ def _trainer(plan: planning.Plan, split: Split, n: int):
         from overread.learn import frozen
 
         return frozen.steps(n), partial(frozen.fit, groups=who)
-    if plan.network == "fine-tuned":
+    if plan.network == "fine-tuned" or plan.start.get("name") == NAME:
         from overread.learn import fine_tuned
 
         return plan.epochs * max(1, n // plan.batch), partial(fine_tuned.fit, groups=who)

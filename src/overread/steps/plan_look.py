@@ -76,7 +76,7 @@ def look(
         seen,
         patients=len({p for _, _, p in entries}) if split.patients_known else None,
         answers=_answers(known, task),
-        intensities=_intensities(store, [r.hash for r in records]) if seen.unit in ("HU", "SUVbw") else None,
+        intensities=intensities(store, [r.hash for r in records]) if seen.unit in ("HU", "SUVbw") else None,
     )
     if not sides:
         return seen
@@ -114,7 +114,7 @@ def _answers(known: np.ndarray, task: Task) -> dict[str, int]:
     return {**counts, "unknown": unknown} if unknown else counts
 
 
-def _intensities(store: Archive, hashes: Sequence[str]) -> tuple[float, float]:
+def intensities(store: Archive, hashes: Sequence[str]) -> tuple[float, float]:
     """Return the range that 99 % of the voxels lie in, from about a hundred images."""
     sample = [store.image(h).voxels for h in hashes[:: max(1, len(hashes) // 100)]]
     values = np.concatenate([v.ravel()[:: max(1, v.size // 20_000)] for v in sample])

@@ -21,6 +21,7 @@ from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn import plan_budget, plan_file
 from overread.learn import search as searching
+from overread.learn.pretrained_start import NAME
 from overread.learn.search import Trial
 from overread.stats.metrics import mean_auroc
 from overread.stats.paired import difference_mean_auroc
@@ -75,7 +76,8 @@ class Wanted:
 
 def takes_time(trials: int | None, budget: float | None, plan: planning.Plan) -> bool:
     """Say whether a training is one of these: a search was asked for, or there is time for more than a few networks."""
-    return trials is not None or (budget is not None and budget >= plan_budget.LONG and plan.network == "residual")
+    plain = plan.start.get("name") != NAME
+    return trials is not None or (budget is not None and plain and budget >= plan_budget.LONG and plan.network == "residual")
 
 
 def fit_in_time(

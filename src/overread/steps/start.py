@@ -1,0 +1,95 @@
+"""A start that somebody names: opened whatever it is, held against the patients who are to calibrate and to test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from overread.errors import CohortError, RunError
+from overread.learn import plan as planning
+from overread.learn import pretrained_start
+from overread.learn.pretrained_start import CARD, NAME, Given
+from overread.stats.splits import Entry, Split
+
+HOME = "start"
+"""Where a run keeps the start that it began with."""
+
+APART = ("calibration", "testing")
+"""Cohorts of which no start may have learned."""
+
+
+def open_start(path: str | Path | None) -> Given | None:
+    """Open a start: a folder that `pretrain` wrote, or a finished run of a residual network; None where none is named.
+
+    Raises
+    ------
+    RunError
+        When it is neither.
+    IntegrityError
+        When it was changed.
+    """
+    if path is None:
+        return None
+    folder = Path(path)
+    if (folder / "unfinished").is_file():
+        raise RunError(f"{folder.name} holds something unfinished", expected="a finished start or run", do="finish it: the same command with --resume")  # fmt: skip
+    return pretrained_start.read(folder)
+
+
+def person_of(entry: Entry) -> str:
+    """Return the patient of a case, or the study where the patient is not known."""
+    _, study, patient = entry
+    return patient or study
+
+
+def refuse_seen(given: Given, split: Split) -> None:
+    """Refuse a start that has learned from a patient, or a picture, who is to calibrate or to test.
+
+    Raises
+    ------
+    CohortError
+    """
+    apart = [entry for cohort in APART for entry in split.cohorts.get(cohort, ())]
+    pictures, people = given.knows((e[0] for e in apart), (person_of(e) for e in apart))
+    if pictures or people:
+        raise CohortError(
+            f"a start that has learned from {pictures:,} pictures and {people:,} patients of the calibration and testing cohorts",
+            expected="a start that has seen none of them",
+            do="learn one with `overread pretrain ARCHIVE --label NAME`, with the same --seed and --split-column as this training",
+        )
+
+
+def checked(drawn: planning.Plan, split: Split) -> None:
+    """Refuse a plan of a file whose start is not there, is another one, or has seen who is to calibrate or to test."""
+    if drawn.start.get("name") == NAME:
+        refuse_seen(_of(drawn), split)
+
+
+def at_home(drawn: planning.Plan, split: Split, out: Path) -> planning.Plan:
+    """Return the plan with its start copied into the run, so that a training goes on whatever becomes of the first."""
+    if drawn.start.get("name") != NAME:
+        return drawn
+    home = out / HOME
+    given = pretrained_start.copied(_of(drawn), home) if not (home / CARD).is_file() else pretrained_start.read(home, expected=drawn.start["sha256"])  # fmt: skip
+    refuse_seen(given, split)
+    return planning.changed(drawn, "start", drawn.parts["start"].get("reason", ""), path=str(home.resolve()))
+
+
+def moved(drawn: planning.Plan, path: str | Path) -> planning.Plan:
+    """Return the plan whose start lies elsewhere; one without such a start as it is."""
+    if drawn.start.get("name") != NAME:
+        return drawn
+    return planning.changed(drawn, "start", drawn.parts["start"].get("reason", ""), path=str(path))
+
+
+def unseen(given: Given, entries: Iterable[Entry]):
+    """Return for each case whether the start has not learned from its picture nor its patient."""
+    rows = list(entries)
+    return given.unseen((e[0] for e in rows), (person_of(e) for e in rows))
+
+
+def _of(drawn: planning.Plan) -> Given:
+    path = drawn.start.get("path")
+    if path is None:
+        raise RunError("the plan begins with a start and does not say where it lies", expected='path = "…" in [start]', do="write it there")  # fmt: skip
+    return pretrained_start.read(path, expected=drawn.start["sha256"])
