@@ -34,6 +34,7 @@ def plan(p: ArgumentParser) -> Callable[[Namespace], object]:
             kind=o.kind,
             side_matters=side,
             budget=o.budget,
+            start=o.start,
             spacing=o.spacing,
             progress=not o.quiet,
         )
@@ -70,13 +71,14 @@ def rivals(p: ArgumentParser) -> Callable[[Namespace], object]:
     _kind_option(p)
     p.add_argument("--seed", type=int, default=0, metavar="N")
     p.add_argument("--repeats", type=int, default=1, metavar="N", help="how often the parts are drawn (default: 1)")
+    p.add_argument("--start", metavar="START", help="also try the network that begins with this (see `overread pretrain`)")
 
     def run(o: Namespace) -> object:
         from overread.steps.rivals import rivals
 
         return rivals(
             o.archive, label=o.label, split_column=o.split_column, kind=o.kind, seed=o.seed, repeats=o.repeats,
-            progress=not o.quiet,
+            start=o.start, progress=not o.quiet,
         )  # fmt: skip
 
     return run
@@ -123,6 +125,7 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
             baseline=not o.no_baseline,
             cluster=o.cluster,
             processes=o.processes,
+            start=o.start,
             progress=not o.quiet,
         )
 
@@ -156,6 +159,7 @@ def _plan_options(p: ArgumentParser) -> None:
     )
     p.add_argument("--network", metavar="NAME", help="see `overread networks`; auto: the best on patients held out")
     p.add_argument("--task", metavar="NAME", help="a ready-made question; see `overread tasks`")
+    p.add_argument("--start", metavar="START", help="begin with what `overread pretrain` wrote, or with a run of pictures or volumes")
     p.add_argument("--split-column", metavar="NAME", help="use this published split; none: draw one")
     p.add_argument("--budget", metavar="TIME", help="90s, 10m, 1h, overnight: a good network first, then more of them")
     p.add_argument("--seed", type=int, help="0 when not given")

@@ -13,13 +13,15 @@ from overread.domain import Study, Task, fingerprint
 from overread.domain.canonical import plain
 from overread.errors import CohortError, RunError
 from overread.learn import plan as planning
-from overread.learn import plan_budget, plan_file, starts
+from overread.learn import plan_budget, plan_file, pretrained_rules, starts
 from overread.learn.plan_checks import check_together
 from overread.learn.plan_spacing import Asked as Spacing
 from overread.learn.plan_spacing import parse_spacing
+from overread.learn.pretrained_start import Given
 from overread.stats import splits
 from overread.stats.certificate import Copies
 from overread.steps import leakage
+from overread.steps import start as starting
 from overread.steps.begin import Asked, check_options, split_to_use, splits_not_used
 from overread.steps.contradicted import read_contradicted
 from overread.steps.opened import open_archive
@@ -101,6 +103,7 @@ def plan(
     kind: str = "auto",
     side_matters: bool | None = None,
     budget: str | None = None,
+    start: str | Path | None = None,
     spacing: str | float | Sequence[float] | None = None,
     progress: bool = True,
 ) -> Planned:
@@ -127,6 +130,8 @@ def plan(
         True: no image is mirrored. False: they may be. None: the training images decide.
     budget : str, optional
         Time for training, as `train` takes it: steps are timed on this machine, and the plan says what fits.
+    start : path, optional
+        What `overread pretrain` wrote, or a finished run: the network begins with these weights.
     spacing : "auto", float or three floats, optional
         State the spacing of volumes, in mm: what the cohort suggests, one number, or (slices, rows, columns).
     progress : bool
@@ -140,15 +145,18 @@ def plan(
     LabelError, CohortError, RunError
     """
     mm = parse_spacing(spacing)
-    seconds = check_options(Asked(network, seeds, seed, kind, side_matters, budget, spacing=mm), sensitivity=0.95)
+    given = starting.open_start(start)
+    seconds = check_options(Asked(network, seeds, seed, kind, side_matters, budget, spacing=mm, start=given), 0.95)
     with open_archive(archive) as store:
         divided = divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
-        told = {"side_matters": side_matters, "seeds": seeds, "spacing": mm}
+        told = {"side_matters": side_matters, "seeds": seeds, "spacing": mm, "start": given}
         drawn = draw_up(store, divided, network=network, **told, progress=progress)
     if seconds is not None and drawn.network != "features":
         drawn = within(drawn, seconds, n=len(divided.split.cohorts["training"]), seeds=seeds)
+    if start is not None:
+        drawn = starting.moved(drawn, start)
     if out is not None:
-        write(Path(out), plan_file.written(drawn.head, drawn.parts))
+        write(Path(out), plan_file.written(drawn.head, drawn.parts, paths=True))
     return Planned(drawn.head, drawn.parts, str(out or ""))
 
 
@@ -176,16 +184,22 @@ def draw_up(
     side_matters: bool | None,
     seeds: int | None = None,
     spacing: Spacing = None,
+    start: Given | None = None,
     progress: bool,
 ) -> planning.Plan:
     """Look at the training cohort and draw up the plan; for ``AUTO`` after trying which network reads patients held out best."""
+    if start is not None:
+        starting.refuse_seen(start, divided.split)
+        network = network or "residual"
     if network == AUTO:
-        return _best_of(store, divided, side_matters=side_matters, seeds=seeds, progress=progress)
+        return _best_of(store, divided, side_matters=side_matters, seeds=seeds, start=start, progress=progress)
     sides = network in ("residual", "fine-tuned", "pair") and side_matters is None
     seen = look(store, divided.split, divided.by_name, divided.task, divided.copies, sides=sides, seed=divided.seed, progress=progress)  # fmt: skip
     seen = replace(seen, side_told=side_matters)
     task = with_header(divided.task, seen)
     drawn = planning.draw_up(task, seen, network=network, seed=divided.seed, spacing=spacing)
+    if start is not None:
+        drawn = planning.planned(drawn.task, pretrained_rules.begun(drawn.parts, seen, start))
     _refuse_without_spacing(store, divided, drawn.parts)
     if seeds is not None:
         reason = f"{seeds} networks were asked for; they differ by their seed only, and answer together"
@@ -231,21 +245,26 @@ def _several(drawn: planning.Plan, seeds: int) -> None:
         ) from None
 
 
-def _best_of(store: Archive, divided: Divided, *, side_matters, seeds: int | None, progress: bool) -> planning.Plan:
+def _best_of(
+    store: Archive, divided: Divided, *, side_matters, seeds: int | None, start: Given | None = None, progress: bool
+) -> planning.Plan:
     """Draw up the plan of the network that read training and tuning patients best which it had not learned from."""
     from overread.steps import rivals  # which draws up plans itself
 
     told = {"side_matters": side_matters, "seeds": seeds, "progress": progress}
     held = sum(len(divided.split.cohorts[cohort]) for cohort in ("training", "tuning"))
-    if not starts.available():
+    if not starts.available() and start is None:
         chosen, reason = "residual", "no start is installed, so nothing was tried against the network from nothing"
+    elif held < rivals.FEWEST and start is not None:
+        chosen, reason = rivals.BEFORE, f"{held} training and tuning images are too few to try networks on"
     elif held < rivals.FEWEST:
         chosen, reason = "features", f"{held} training and tuning images are too few to try networks on: a line on frozen features has least to learn"  # fmt: skip
     else:
-        found = rivals.compare(store, divided, side_matters=side_matters, progress=progress)
+        found = rivals.compare(store, divided, side_matters=side_matters, start=start, progress=progress)
         chosen, reason = found.chosen, f"{found.reason}; {found.told}"
         say(progress, f"{reason}")
-    drawn = draw_up(store, divided, network=chosen, **told)
+    taken = chosen == rivals.BEFORE
+    drawn = draw_up(store, divided, network=None if taken else chosen, start=start if taken else None, **told)
     reason = f"{reason}. It is {drawn.parts['network']['reason']}"
     return planning.changed(drawn, "network", reason, rule="the best on patients held out")
 

@@ -14,7 +14,8 @@ import numpy as np
 from overread.domain import Estimate
 from overread.domain.canonical import plain
 from overread.errors import CohortError
-from overread.learn import linear_head
+from overread.learn import linear_head, starts
+from overread.learn.pretrained_start import NAME, Given
 from overread.stats.folds import difference
 from overread.stats.metrics import mean_auroc
 from overread.steps import plan as planned
@@ -22,16 +23,23 @@ from overread.steps.opened import open_archive
 from overread.steps.progress import bar
 from overread.steps.question import truth
 from overread.steps.scores import whose
+from overread.steps.start import open_start, unseen
 from overread.store.archive import Archive
 
 NETWORKS = ("residual", "features", "fine-tuned", "pair")
 """Tried against each other."""
 
-QUICKEST = ("features", "residual", "fine-tuned", "pair")
+BEFORE = "pretrained"
+"""What the residual network is called that begins with a start which was named."""
+
+QUICKEST = ("features", "residual", "pretrained", "fine-tuned", "pair")
 """Which is taken first where neither is better."""
 
 TIE = 0.002
 """Differences of AUROC below this are none: two seeds of one network differ by as much."""
+
+FEWEST_ANSWERS = 3
+"""Of each answer, in each part, for a start to be judged on images alone that it has not looked at."""
 
 FEWEST = 40
 """Images of training and tuning together, below which five parts say nothing."""
@@ -84,7 +92,7 @@ class Rivals:
 
 def rivals(
     archive: object, *, label: str, split_column: str | None = None, kind: str = "auto", seed: int = 0,
-    repeats: int = 1, most: int = linear_head.FOLDS, progress: bool = True,
+    repeats: int = 1, most: int = linear_head.FOLDS, start: str | Path | None = None, progress: bool = True,
 ) -> Rivals:  # fmt: skip
     """Train a network from nothing, a line on a start's features, a start that learns on, and a pair; compare them.
 
@@ -100,6 +108,8 @@ def rivals(
         How often the parts are drawn.
     most : int
         Parts that are tried, for those who cannot wait: each takes a training.
+    start : path, optional
+        What `pretrain` wrote, or a run: the residual network that begins with it is one of the rivals.
     progress : bool
 
     Raises
@@ -109,9 +119,10 @@ def rivals(
     RunError
         When the extras [train] and [starts] are not installed.
     """
+    given = None if start is None else open_start(start)
     with open_archive(archive) as store:
         divided = planned.divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
-        return compare(store, divided, repeats=repeats, most=most, progress=progress)
+        return compare(store, divided, repeats=repeats, most=most, start=given, progress=progress)
 
 
 def compare(
@@ -121,6 +132,7 @@ def compare(
     side_matters: bool | None = None,
     repeats: int = 1,
     most: int = linear_head.FOLDS,
+    start: Given | None = None,
     progress: bool = True,
 ) -> Rivals:
     """Compare the networks on patients that were divided already; as `rivals` otherwise."""
@@ -131,13 +143,16 @@ def compare(
         )
     plans = {
         name: planned.draw_up(store, divided, network=name, side_matters=side_matters, progress=progress)
-        for name in NETWORKS
+        for name in (NETWORKS if starts.available() or start is None else NETWORKS[:1])
     }
     plans = {name: plan for name, plan in plans.items() if plan.network == name}  # volumes have no pair
+    if start is not None:
+        plans[BEFORE] = planned.draw_up(store, divided, network=NETWORKS[0], side_matters=side_matters, start=start, progress=progress)  # fmt: skip
     known = truth([divided.by_name[study] for _, study, _ in entries], divided.task)
     who = np.array([str(w) for w in whose(entries, divided.certificate["copies"])])
     rng = np.random.default_rng(divided.seed)
     parts = list(linear_head.folds(known, who, rng=rng, repeats=repeats))[: most * repeats]
+    parts, told = judged_fairly(parts, known, unseen(start, entries) if start is not None else None)
     figures: dict[str, list[float]] = {name: [] for name in plans}
     with (
         tempfile.TemporaryDirectory() as cache,
@@ -151,7 +166,30 @@ def compare(
                 figures[name].append(mean_auroc(known[test], logits))
                 line.update(1)
     share = len(parts[0][1]) / len(parts[0][0])
-    return decide({name: tuple(f) for name, f in figures.items()}, n=len(entries), test_over_train=share)
+    found = decide({name: tuple(f) for name, f in figures.items()}, n=len(entries), test_over_train=share)
+    return replace(found, reason=f"{found.reason}{told}")
+
+
+def judged_fairly(parts, known: np.ndarray, unseen: np.ndarray | None):
+    """Return the parts so that only images judge which a start has not looked at, and what to say of it.
+
+    Where too few of these have an answer all images judge, which flatters the start, and it is said.
+
+    Examples
+    --------
+    >>> known, seen = np.tile([[0.0], [1.0]], (8, 1)), np.arange(16) < 8
+    >>> judged_fairly([(np.arange(8), np.arange(8, 16))], known, seen)[1]
+    '. The start had looked at 8 of the 16 images, without their answers, and all of them judged: that flatters it'
+    >>> [test.tolist() for _, test in judged_fairly([(np.arange(8), np.arange(16))], known, seen)[0]]
+    [[0, 1, 2, 3, 4, 5, 6, 7]]
+    """
+    if unseen is None or unseen.all():
+        return parts, ""
+    seen = f". The start had looked at {int((~unseen).sum()):,} of the {len(unseen):,} images, without their answers, and "
+    fair = [(train, test[unseen[test]]) for train, test in parts]
+    if min(min((known[test] == v).sum(axis=0).min() for v in (0, 1)) for _, test in fair) >= FEWEST_ANSWERS:
+        return fair, f"{seen}only the others judged"
+    return parts, f"{seen}all of them judged: that flatters it"
 
 
 def decide(figures: Mapping[str, Sequence[float]], *, n: int, test_over_train: float) -> Rivals:
@@ -186,6 +224,7 @@ SURELY = {
     "residual": "these images teach a network more than what was learned from photographs can say",
     "fine-tuned": "what was learned elsewhere helps here, and more so where it goes on learning",
     "pair": "a network from nothing and a start are wrong in different cases",
+    "pretrained": "what was learned before helps here",
 }
 """Why a network is surely better, in words."""
 
@@ -206,6 +245,8 @@ def _trained(plan, inputs: np.ndarray, known: np.ndarray, who: np.ndarray, check
     inputs = np.asarray(inputs)
     nothing = (inputs[:0], known[:0])
     from_a_start = {"features": frozen.fit, "fine-tuned": fine_tuned.fit, "pair": pair.fit_pair}
+    if plan.start.get("name") == NAME:
+        from_a_start["residual"] = fine_tuned.fit
     how = partial(from_a_start[plan.network], groups=who) if plan.network in from_a_start else fitting.fit
     with natives_to(None):
         fitted = how(replace(plan, ensemble=1), training=(inputs, known), tuning=nothing, score=lambda z, t: float("nan"), checkpoint=checkpoint)  # fmt: skip

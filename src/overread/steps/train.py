@@ -18,11 +18,13 @@ from overread.learn import plan_file
 from overread.learn.plan_spacing import parse_spacing
 from overread.steps import cost, elsewhere, jointly, leakage, shortcuts, so_far, timed
 from overread.steps import plan as planned
+from overread.steps import start as starting
 from overread.steps.begin import Asked, check_options, prepare
 from overread.steps.finish import Begun, close, finish
 from overread.steps.fitting import fit
 from overread.steps.opened import at_hand, open_archive
 from overread.steps.progress import say
+from overread.steps.start import open_start
 from overread.steps.run import Run, code_fingerprint, write, write_json
 from overread.store.archive import Archive
 
@@ -48,6 +50,7 @@ def train(
     baseline: bool = True,
     cluster: str | None = None,
     processes: int | None = None,
+    start: str | Path | None = None,
     progress: bool = True,
     now: datetime | None = None,
 ) -> Run:
@@ -97,6 +100,8 @@ def train(
         "auto", "local" or "host:port": several processes on that Ray cluster share each batch (docs/scale.md).
     processes : int, optional
         How many of them; one on each GPU, or on each host where there is none, when not given.
+    start : path, optional
+        What `overread pretrain` wrote, or a finished run of the residual network: the network begins with these weights.
     progress : bool
     now : datetime, optional
         The time that the records carry.
@@ -112,7 +117,7 @@ def train(
     out, path = Path(out), at_hand(archive)
     now, started, code = now or datetime.now().astimezone(), time.monotonic(), code_fingerprint()
     meter = cost.read_meter()
-    asked = Asked(network, seeds, seed, kind, side_matters, budget, plan, search, parse_spacing(spacing))
+    asked = Asked(network, seeds, seed, kind, side_matters, budget, plan, search, parse_spacing(spacing), open_start(start))
     seconds, several = check_options(asked, sensitivity), jointly.asked(cluster, processes)
     if plan is not None:
         kind, seed = planned.begun_with(plan)
@@ -173,13 +178,14 @@ def _take_up_or_draw(
     own = out / planned.NAME
     if resume and own.exists():
         prepare(out, settings, resume=True)
-        return planned.taken_up(own, store, divided, progress=progress)
+        return starting.at_home(planned.taken_up(own, store, divided, progress=progress), divided.split, out)
     say(resume and progress, f"there is nothing to resume in {out}: a new training begins")
     trying = asked.network == planned.AUTO and asked.plan is None
     if trying:  # takes minutes: what is wrong with the folder is said before
         prepare(out, settings, resume=resume)
     if asked.plan is not None:
         drawn = planned.taken_up(asked.plan, store, divided, progress=progress)
+        starting.checked(drawn, divided.split)
     else:
         drawn = planned.draw_up(
             store,
@@ -188,10 +194,12 @@ def _take_up_or_draw(
             side_matters=asked.side_matters,
             seeds=asked.seeds,
             spacing=asked.spacing,
+            start=asked.start,
             progress=progress,
         )
     if not trying:
         prepare(out, settings, resume=resume)
+    drawn = starting.at_home(drawn, divided.split, out)
     write(own, plan_file.written(drawn.head, drawn.parts))
     return drawn
 
