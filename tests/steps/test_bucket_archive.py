@@ -24,7 +24,7 @@ from painted import content, paint, run
 from small_run import fill, sealed_again, small_run, spots
 
 from overread.domain.canonical import plain
-from overread.errors import ArchiveError, IntegrityError, SourceError
+from overread.errors import ArchiveError, IntegrityError, SourceError, UnreadableFile
 from overread.sources import s3
 from overread.sources.s3_place import Place
 from overread.steps.copy import copy
@@ -148,6 +148,21 @@ def test_a_service_that_knows_no_conditions_is_refused(bucket, films, monkeypatc
     with pytest.raises(SourceError, match="conditional writes"):
         run(films, into=bucket)
     assert inside(bucket) == {}
+
+
+def test_what_cannot_be_collected_claims_no_place(bucket, tmp_path):
+    with pytest.raises(UnreadableFile):
+        run(tmp_path / "nowhere", into=bucket)
+    assert inside(bucket) == {} and not (tmp_path / "home").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_of_one_machine_collect_into_one_place(bucket, films, tmp_path):
+    run(paint(tmp_path / "first.png", seed=50), into=bucket)
+    code = "import sys; from overread.steps.collect import collect; collect(sys.argv[1], into=sys.argv[2], progress=False, workers=1)"
+    both = [subprocess.Popen([sys.executable, "-c", code, str(films / part), bucket]) for part in ("ill", "well")]
+    assert [process.wait() for process in both] == [0, 0]
+    assert verify(bucket, progress=False).images == 13 and run(films, into=bucket).read == 0
 
 
 def test_other_things_in_the_place_are_left_alone(bucket, films):

@@ -39,7 +39,7 @@ from overread.steps.offered import (
 )
 from overread.steps.people import keep_people
 from overread.steps.progress import bar as moved_bar
-from overread.steps.published import begun, publish
+from overread.steps.published import begun, claim, publish
 from overread.steps.said import Said
 from overread.steps.written import Written, read_and_write
 from overread.store.archive import Archive
@@ -120,6 +120,7 @@ def collect(
         studies = {name: folder for f in fetched for name, folder in f.studies.items()}
         said = Said(roots, jobs, labels=labels, folders=labels_from_folders, patient=patient, studies=studies)
         said.notes += told(fetched, [row.file.strip() for row in said.matched.missing])
+        claim(goal)
         with Archive.create(goal.folder, remote=goal.remote) as archive, Crosswalk(archive.shelf()) as book:
             said.key = archive.key
             lost = book.forget_lost(archive.stored, withdrawn=[storable(str(p)) for f in fetched for p in f.withdrawn])

@@ -40,7 +40,7 @@ HOME = "OVERREAD_HOME"
 
 _FORMAT = 1
 _NAME = re.compile(r"[a-z_]+\.(sqlite|json)")
-_STALE_S = 24 * 3600.0
+_STALE_S = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ def _take_along(looks: Path, folder: Path) -> None:
 
 
 def _forget_old(versions: Path, folder: Path) -> None:
-    """Remove books that nobody has asked for since yesterday and that no longer stand."""
+    """Remove books that nobody has asked for in a week and that no longer stand."""
     for other in versions.iterdir():
         if other != folder and time.time() - other.stat().st_mtime > _STALE_S:
             shutil.rmtree(other, ignore_errors=True)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import tempfile
 from collections.abc import Collection, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,21 +60,16 @@ class Into:
         """Where voxels are written."""
         return self.folder / "objects" if self.remote is None else self.remote.objects
 
-    @property
-    def named(self) -> Path | str:
-        """The archive as a person named it."""
-        return self.folder if self.remote is None else self.remote.address
-
 
 def begun(into: Any, *, hosts: bool = False) -> Into:
-    """Return where a collection goes; in a bucket, claim the place or see that it is ours. ``hosts``: others than this write.
+    """Return where a collection goes, and see that it may; nothing is written. ``hosts``: others than this one write voxels.
 
     Raises
     ------
     ArchiveError
         When another collector has the place: its names are not here, or it has published since.
     SourceError
-        When the bucket cannot be read or written, or does not know conditional writes.
+        When the bucket cannot be read.
     """
     if not is_far(into):
         return Into(Path(into))
@@ -80,16 +77,18 @@ def begun(into: Any, *, hosts: bool = False) -> Into:
     folder = half_of(place)
     names = folder.with_name(folder.name + ".names")
     remote = Remote(place.address, FarObjects(place, None if hosts else folder / "objects"), names)
-    got = place.get(HEAD)
-    if got is None:
-        _claim(place, folder, remote)
-    else:
-        _see_that_it_is_ours(place, folder, remote, *got)
+    with (
+        exclusive(folder / ".publish") if folder.is_dir() else nullcontext()
+    ):  # another process of ours may be publishing
+        got = place.get(HEAD)
+        if got is None:
+            _see_that_it_is_free(place, folder)
+        else:
+            _see_that_it_is_ours(place, folder, remote, *got)
     return Into(folder, remote, place)
 
 
-def _claim(place: Place, folder: Path, remote: Remote) -> None:
-    """Make the half that stays here, and say in the bucket whose the place is."""
+def _see_that_it_is_free(place: Place, folder: Path) -> None:
     if _state(folder).get("tag"):
         raise ArchiveError(
             f"the archive that was collected into {place.address} is gone from there",
@@ -102,18 +101,33 @@ def _claim(place: Place, folder: Path, remote: Remote) -> None:
             expected="an archive, an empty folder of the bucket, or a new name",
             do="choose another place",
         )
-    see_that_conditions_hold(place)
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with Archive.create(folder, remote=remote) as archive:
+
+
+def claim(into: Into) -> None:
+    """Make the half that stays here, and say in the bucket whose the place is; nothing where that was said before.
+
+    Raises
+    ------
+    ArchiveError
+        When another collector was faster, or the half that stays here has lost its names.
+    SourceError
+        When the bucket cannot be written, or does not know conditional writes.
+    """
+    if into.place is None or _state(into.folder).get("tag"):
+        return
+    see_that_conditions_hold(into.place)
+    into.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with Archive.create(into.folder, remote=into.remote) as archive:
         archive.shelf()
         head = Head(mark_of(archive), {})
-    with exclusive(folder / ".publish"):
-        _replace(place, folder, head, tag="")
+    with exclusive(into.folder / ".publish"):
+        if not _state(into.folder).get("tag"):
+            _replace(into.place, into.folder, head, tag="")
 
 
 def see_that_conditions_hold(place: Place) -> None:
     """Refuse a service that writes whatever the condition says: two collectors could overwrite each other's books there."""
-    probe = "books/probe"
+    probe = f"books/probe-{secrets.token_hex(4)}"  # others may ask at the same moment
     place.put(probe, b"one")
     taken = [place.put(probe, b"two", instead_of=""), place.put(probe, b"three", instead_of='"0"')]
     place.drop(probe)
