@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from overread.learn import plan as planning
 from overread.learn import plan_file
 from overread.steps import plan as planned
 from overread.steps.plan import plan
-from overread.steps.plan_look import side_words
+from overread.steps.plan_look import look, side_words
 from overread.store.archive import Archive
 
 
@@ -110,6 +111,41 @@ def test_words_that_name_a_side_are_found_and_others_are_not():
     assert not side_words(
         [study(labels={"bright": True, "lesion": "leftover"}, strata={"sex": "F", "view": "lateral"})], []
     )
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("Seite", "rechte"), ("zijde", "linker"), ("lado", "izquierdo"), ("lato", "sinistro"), ("côté", "droit"), ("strona", "lewa"),
+        ("sida", "ho\u0308ger"), ("сторона", "Левая"), ("位置", "左侧"), ("쪽", "오른쪽"), ("eye", "OD"), ("eye", "os"), ("projection", "RMLO"),
+        ("Lateralität_links", "x"), ("ירך", "שמאל"),
+    ],
+)  # fmt: skip
+def test_a_side_is_found_in_the_forms_of_other_languages(column, value):
+    assert side_words([Study("S1", (), strata={column: value})], [])
+    assert side_words([Study("S1", (), labels={column: value})], [])
+
+
+@pytest.mark.parametrize("value", ["severe", "CT", "PA", "Seite 3", "rightly", "sinistral", "M", "OSA"])
+def test_other_words_name_no_side(value):
+    """Twin of the test above."""
+    assert not side_words([Study("S1", (), strata={"column": value})], [])
+
+
+def test_only_training_studies_are_asked_for_words_that_name_a_side(tmp_path):
+    with Archive.open(films(tmp_path / "arch", heart=False, n=120)) as archive:
+        told = {"label": "ill", "kind": "auto", "split_column": None, "seed": 0, "progress": False}
+        divided = planned.divide(archive, **told)
+        testing = {study for _, study, _ in divided.split.cohorts["testing"]}
+
+        def seen(named):
+            by_name = {n: replace(s, strata={"note": "left"}) if n in named else s for n, s in divided.by_name.items()}
+            return look(
+                archive, divided.split, by_name, divided.task, divided.copies, sides=True, seed=0, progress=False
+            )
+
+        assert seen(testing) == seen(())
+        assert seen(divided.by_name).side_words
 
 
 def film(rng, *, heart: bool):

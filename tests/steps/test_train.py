@@ -148,7 +148,7 @@ def test_several_yes_or_no_labels_go_the_whole_way_together(pictures, tmp_path, 
 
 def test_a_budget_is_a_time_or_refused():
     assert parse_budget("2m") == 120
-    for wrong in ("", "m", "-3m", "ten minutes", "5d"):
+    for wrong in ("", "m", "-3m", "ten minutes", "5d", "infh", "nanm", "1e400s", "1000h"):
         with pytest.raises(RunError, match="budget"):
             parse_budget(wrong)
 

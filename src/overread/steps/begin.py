@@ -21,6 +21,9 @@ SOURCE_SPLIT = "split"
 
 MOST_TRIALS = 1000
 
+LONGEST_S = 30 * 24 * 3600.0
+"""Seconds that a budget may have; more is a slip of the hand."""
+
 ASKED = {
     "plan": "question, network, seed or set of training images",
     "split": "division of patients",
@@ -197,6 +200,6 @@ def parse_budget(text: str) -> float:
         seconds = float(text[:-1]) * unit
     except ValueError:
         seconds = 0.0
-    if not seconds > 0:
-        raise RunError(f"a budget of {text!r}", expected="a time such as 90s, 10m, 1h or overnight", do="write it so")
+    if not 0 < seconds <= LONGEST_S:
+        raise RunError(f"a budget of {text!r}", expected="a time such as 90s, 10m, 1h or overnight, 30 days at most", do="write it so")  # fmt: skip
     return seconds

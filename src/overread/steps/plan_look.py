@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -35,9 +36,26 @@ THUMBNAIL = {"pictures": (16, 16), "volumes": (8, 8, 8)}
 _SIDE = 96  # pixels a side from which a thumbnail is made; more are stepped over
 
 SIDE_WORDS = frozenset(
-    "left right lat laterality sidedness links rechts gauche droite izquierda derecha sinistra destra 左 右".split()
+    """
+    left right lat laterality sidedness sinister dexter sinistrum dextrum
+    links linke linker linkes linken linkem rechts rechte rechter rechtes rechten rechtem linksseitig rechtsseitig
+    gauche gauches droite droit droites droits latéralité linkse rechtse lateraliteit
+    izquierda izquierdo izquierdas izquierdos derecha derecho derechas derechos lateralidad lateralidade lateralità
+    sinistra sinistro destra destro esquerda esquerdo direita direito
+    vänster höger venstre høyre højre vasen oikea lewa lewy lewe lewej prawa prawy prawe prawej
+    levý levá levé pravý pravá pravé ľavý ľavá stâng stânga drept dreapta
+    левый левая левое слева правый правая правое справа лівий ліва правий права αριστερά αριστερός δεξιά δεξιός
+    يسار يمين أيسر أيمن שמאל ימין 왼쪽 오른쪽 좌측 우측
+    """.split()
 )
-"""Words that name a side, wherever they stand by themselves in the name of a label or in a header's value."""
+"""Words that name a side, wherever they stand by themselves in the name of a label or in a header's value. A wrong one
+costs little (nothing is mirrored), a missing one teaches a mirrored finding: so each language's forms stand here."""
+
+SIDE_SIGNS = ("左", "右")
+"""They name a side in any word that has them, for such words are written without a space."""
+
+SIDE_CODES = frozenset("L R LT RT OD OS LCC RCC LMLO RMLO".split())
+"""What names a side as a whole value: sides, eyes, views of a breast."""
 
 
 def look(
@@ -80,7 +98,7 @@ def look(
     )
     if not sides:
         return seen
-    words = side_words(by_name.values(), records)
+    words = side_words((by_name[study] for study in dict.fromkeys(study for _, study, _ in entries)), records)
     if words:
         return replace(seen, side_words=words)
     who = whose(entries, {image: copies.near_of(image) for image, _, _ in entries})
@@ -137,7 +155,7 @@ def side_words(studies: Iterable[Study], records: Iterable[ImageRecord]) -> str:
             for name, value in named.items():
                 if _names_side(name):
                     return f"the {what} {name!r}"
-                if isinstance(value, str) and (_names_side(value) or value.strip().upper() in ("L", "R")):
+                if isinstance(value, str) and (_names_side(value) or value.strip().upper() in SIDE_CODES):
                     return f"the {what} {name!r} ({value})"
     for record in records:
         for name, value in record.attributes.items():
@@ -147,8 +165,8 @@ def side_words(studies: Iterable[Study], records: Iterable[ImageRecord]) -> str:
 
 
 def _names_side(text: str) -> bool:
-    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text))
-    return any(word.lower() in SIDE_WORDS for word in words)
+    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", text)))
+    return any(word.lower() in SIDE_WORDS for word in words) or any(sign in text for sign in SIDE_SIGNS)
 
 
 def _sides(small: np.ndarray, known: np.ndarray, who: list[Who], kind: str, *, seed: int) -> dict[str, dict[str, Any]]:
