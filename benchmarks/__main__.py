@@ -37,6 +37,7 @@ NAMES = (
     "input_pipeline",
     "engine_overhead",
     "several",
+    "bucket",
     "scale",
 )
 OUT = Path("bench-out")
