@@ -13,8 +13,10 @@ from moto.server import ThreadedMotoServer
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLEOFATEST", "AWS_SECRET_ACCESS_KEY": "averysecretkeythatisnevershown"}
 
+_SAID = {"503": "SlowDown", "403": "AccessDenied", "400": "ExpiredToken"}
+
 Spoil = Callable[[str], str]
-"""Given the path of a request, returns what happens to it: "" (nothing), "503", "cut", "silence"."""
+"""Given the path of a request, returns what happens to it: "" (nothing), "503", "400" (expired), "cut", "silence"."""
 
 
 class Service:
@@ -26,6 +28,7 @@ class Service:
         self.server.start()
         self.there = self.server.get_host_and_port()
         self.spoil: Spoil = lambda path: ""
+        self.forbidden: set[str] = set()  # methods that are answered with 403
         self.asked: list[str] = []
         self.line = ThreadingHTTPServer(("127.0.0.1", 0), _line_to(self))
         self.line.daemon_threads = True
@@ -51,9 +54,11 @@ def _line_to(service: Service) -> type[BaseHTTPRequestHandler]:
         def forward(self) -> None:
             what = service.spoil(self.path)
             service.asked.append(self.path)
-            if what == "503":
-                told = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
-                self.answer(503, {"Content-Type": "application/xml"}, told, len(told))
+            what = "403" if self.command in service.forbidden else what
+            if what in _SAID:
+                told = f"<Error><Code>{_SAID[what]}</Code><Message>As a test wants it.</Message></Error>".encode()
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                self.answer(int(what), {"Content-Type": "application/xml"}, told, len(told))
                 return
             if what == "silence":
                 threading.Event().wait(1.2)

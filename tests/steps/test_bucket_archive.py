@@ -56,6 +56,7 @@ def bucket(service, monkeypatch, request, tmp_path):
     monkeypatch.setenv("OVERREAD_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(s3, "_PAUSE_S", 0.01)
     service.spoil = lambda path: ""
+    service.forbidden = set()
     s3._client.cache_clear()
     name = "b" + str(abs(hash(request.node.name)))
     s3.client().create_bucket(Bucket=name)
@@ -81,6 +82,7 @@ def test_a_bucket_holds_the_archive_of_the_folder_byte_by_byte_and_no_name(bucke
     how = {"labels_from_folders": True, "patient": r"doe_(\d+)_"}
     here = run(films, into=tmp_path / "here", **how)
     far = run(films, into=bucket, **how)
+    assert any("names and books stay on this machine" in note for note in far.notes) and not here.notes
     assert str(far.archive) == bucket and (far.read, far.images, far.labels) == (here.read, here.images, here.labels)
     there = inside(bucket)
     objects = {p.relative_to(tmp_path / "here").as_posix(): p.read_bytes() for p in (tmp_path / "here").rglob("*.npy")}
@@ -409,6 +411,38 @@ def test_an_object_that_cannot_be_sent_is_not_known_and_is_read_again(bucket, se
     with pytest.raises(ArchiveError, match="being collected"):
         open_archive(bucket)
     assert run(films, into=bucket).read == 12 and verify(bucket, progress=False).images == 12
+
+
+def test_where_a_bucket_may_only_be_read_the_run_is_measured_and_says_that_its_read_is_not_counted_there(two, service):
+    made, folder, bucket = two
+    one, other = twice(made, "one"), twice(made, "other")
+    evaluate(one, on=folder, now=NOW)
+    service.forbidden = {"PUT", "DELETE"}
+    said = evaluate(other, on=bucket, now=NOW)
+    assert figures(one) == figures(other)
+    assert any("cannot be written" in told and "may not write" in told for told in said.page["warnings"])
+    with pytest.raises(SourceError, match="may not write"):
+        run(folder.parent / "others", into=f"{bucket}-new")
+    service.forbidden = {"GET", "HEAD"}
+    with pytest.raises(SourceError, match="may not read"):
+        evaluate(twice(made, "third"), on=bucket, now=NOW)
+    service.forbidden = set()
+    assert OBJECT not in inside(bucket)
+
+
+def test_a_key_that_expires_in_the_middle_is_said_and_the_same_command_goes_on(bucket, service, films):
+    sent = []
+
+    def expires(path):
+        sent.extend([path] if "objects/" in path else [])
+        return "400" if len(sent) > 5 else ""
+
+    service.spoil = expires
+    with pytest.raises(SourceError, match="expired") as told:
+        run(films, into=bucket)
+    assert not any(secret in str(told.value) for secret in KEYS.values())
+    service.spoil = lambda path: ""
+    assert run(films, into=bucket).images == 12 and verify(bucket, progress=False).images == 12
 
 
 def test_a_run_trained_from_a_bucket_finds_it_again_and_goes_on_where_it_cannot(two, monkeypatch, service):

@@ -140,6 +140,7 @@ def collect(
             )
             studies, duplicates, notes = run.make_studies()
             publish(goal)
+            said.notes += goal.told()
             if interrupted:
                 print(
                     f"stopped: {run.read_now:,} files are stored; run the same command again to go on", file=sys.stderr

@@ -60,6 +60,13 @@ class Into:
         """Where voxels are written."""
         return self.folder / "objects" if self.remote is None else self.remote.objects
 
+    def told(self) -> list[str]:
+        """Tell, where there is something to tell, what stays on this machine."""
+        if self.remote is None:
+            return []
+        kept = f"names and books stay on this machine, in {self.folder}.names and beside it"
+        return [f"{kept}: back them up, for only with them can the archive be added to"]
+
 
 def begun(into: Any, *, hosts: bool = False) -> Into:
     """Return where a collection goes, and see that it may; nothing is written. ``hosts``: others than this one write voxels.
