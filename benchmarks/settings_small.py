@@ -72,7 +72,10 @@ def truth_of(y: np.ndarray, kind: str, levels: int) -> np.ndarray:
     return y[:, None].astype(float) if kind == "binary" else np.eye(levels)[y]
 
 
-def plan_of(name: str, x: np.ndarray, y: np.ndarray, changes: dict, *, seed: int, flips: list[str], turns: list[str]):
+def plan_of(
+    name: str, x: np.ndarray, y: np.ndarray, changes: dict, *, seed: int, flips: list[str], turns: list[str],
+    network: str = "residual",
+):  # fmt: skip
     """Return today's plan for such a cohort with the changes; the sides as the mirror test found them."""
     from overread.domain import Task
     from overread.learn import plan as planning
@@ -87,7 +90,7 @@ def plan_of(name: str, x: np.ndarray, y: np.ndarray, changes: dict, *, seed: int
         volumes=len(x) if x.ndim == 5 else 0, eight_bit=True, answers=counts,
         sides=dict.fromkeys((*flips, *turns), alike),
     )  # fmt: skip
-    plan = planning.draw_up(Task(labels, kind, "label"), seen, network="residual", seed=seed)
+    plan = planning.draw_up(Task(labels, kind, "label"), seen, network=network, seed=seed)
     for part, values in changes.items():
         plan = planning.changed(plan, part, "tried", **values)
     return plan

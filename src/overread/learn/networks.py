@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from overread.learn.framework import keras
+from overread.learn.slices import Apart, attended
 
 layers = keras.layers
 
@@ -80,6 +81,65 @@ def residual(
     x = _POOL[nd](pooled)(inputs) if pooled > 1 else inputs
     x = _conv_bn(x, widths[0], stem_kernel, nd, stride=stem_stride, flat=flat > 0)
     x = layers.ReLU()(x)
+    x = stages(x, widths, blocks=blocks, nd=nd, flat=flat, name="features")
+    return _answering(inputs, x, outputs=outputs, dropout=dropout, name="residual")
+
+
+def slices(
+    *,
+    input_shape: tuple[int, int, int, int],
+    outputs: int,
+    kind: str,
+    widths: tuple[int, ...] = (16, 32, 64),
+    blocks: int = 1,
+    stem_stride: int = 2,
+    stem_kernel: int = 4,
+    neighbours: int = 1,
+    attention: int = 32,
+    dropout: float = 0.2,
+) -> Built:
+    """Return a network that reads slices: a small residual network on each, attention over them, one linear head.
+
+    Parameters
+    ----------
+    input_shape : (slices, rows, columns, channels)
+    outputs : int
+    kind : str
+        Of the task; the head gives logits for each kind.
+    widths, blocks, stem_stride, stem_kernel, dropout
+        As for `learn.networks.residual`, within slices.
+    neighbours : int
+        So many slices on either side are seen together with each slice, as further channels of the first step.
+    attention : int
+        Hidden units of the attention.
+
+    References
+    ----------
+    Ilse, Tomczak & Welling 2018, arXiv 1802.04712; He et al. 2016, arXiv 1512.03385.
+    """
+    inputs = layers.Input(input_shape, name="image")
+    x = layers.Conv3D(
+        widths[0], (2 * neighbours + 1, stem_kernel, stem_kernel), strides=(1, stem_stride, stem_stride),
+        padding="same", use_bias=False, name="stem",
+    )(inputs)  # fmt: skip
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.97, epsilon=1e-5)(x))
+    x = Apart(name="slices")(x)
+    x = stages(x, widths, blocks=blocks, nd=2)
+    features = attended(x, slices=input_shape[0], attention=attention)
+    return _answering(inputs, features, outputs=outputs, dropout=dropout, name="slices")
+
+
+def _answering(inputs, features, *, outputs: int, dropout: float, name: str) -> Built:
+    """Global average, one linear head."""
+    x = _MEAN[len(features.shape) - 2](name="mean")(features)
+    dropped = layers.Dropout(dropout, name="dropout")(x)
+    head = layers.Dense(outputs, name="head", dtype="float32")
+    trained = keras.Model(inputs, head(dropped), name=name)
+    return Built(trained, keras.Model(inputs, [head(x), features]), "mean")
+
+
+def stages(x, widths: tuple[int, ...], *, blocks: int, nd: int, flat: int = 0, name: str | None = None):
+    """Pass maps through the residual stages; all but the first halve the grid, while it is even. The last is named."""
     for stage, width in enumerate(widths):
         for block in range(blocks):
             last = stage == len(widths) - 1 and block == blocks - 1
@@ -87,13 +147,8 @@ def residual(
             halved = x.shape[2:-1] if within else x.shape[1:-1]
             even = all(n % 2 == 0 for n in halved)  # half of an odd grid would not lie over the image any more
             stride = 2 if stage and not block and even else 1
-            x = _residual_block(x, width, nd, stride=stride, flat=within, name="features" if last else None)
-    features = x
-    x = _MEAN[nd](name="mean")(features)
-    dropped = layers.Dropout(dropout, name="dropout")(x)
-    head = layers.Dense(outputs, name="head", dtype="float32")
-    trained = keras.Model(inputs, head(dropped), name="residual")
-    return Built(trained, keras.Model(inputs, [head(x), features]), "mean")
+            x = _residual_block(x, width, nd, stride=stride, flat=within, name=name if last else None)
+    return x
 
 
 def _conv_bn(x, width: int, kernel: int, nd: int, *, stride: int = 1, flat: bool = False):
@@ -158,5 +213,5 @@ class _Linear(layers.Layer):
         return (*input_shape[:-1], self._dense[0].units)
 
 
-NETWORKS = {"residual": residual, "simple-cnn": simple_cnn}
+NETWORKS = {"residual": residual, "slices": slices, "simple-cnn": simple_cnn}
 """Name → builder. What each is for stands in ``learn.plan.ABOUT``, which loads without Keras."""

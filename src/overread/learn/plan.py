@@ -40,6 +40,8 @@ ABOUT = {
     "features": "frozen features of a start that a package carries, and a linear head: for some hundred images",
     "fine-tuned": "the same start, the upper layers of which go on learning from these images, slowly",
     "pair": "a small residual network and such a start side by side in one graph; pictures only",
+    "slices": "volumes slice by slice: one network for pictures reads each, attention says how much each counts",
+    "slice-features": "the same with the frozen features of a start for each slice",
     "simple-cnn": "the article's network: Conv 32 3×3, max-pool, dense 128, dense 1; the baseline of every report",
 }
 """What each network is for, in a line."""

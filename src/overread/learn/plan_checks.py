@@ -8,7 +8,7 @@ from typing import Any
 
 from overread.errors import RunError
 from overread.imaging.preprocess import DARKEST
-from overread.learn import pretrained_rules, pretrained_start, starts, starts_rules
+from overread.learn import pretrained_rules, pretrained_start, slices_rules, starts, starts_rules
 from overread.learn.plan_cohort import AXES
 
 Check = tuple[Callable[[Any], bool], str]
@@ -119,8 +119,9 @@ PARTS: dict[str, Mapping[str, Check]] = {
     },
     "input": {"size": numbers(8, 1024, lengths=(2, 3)), "channels": whole(1, 64), "spacing_mm": _THREE_MM, "fill": _FILL},
     "network": {
-        "name": one_of("residual", "features", "fine-tuned", "pair", "simple-cnn"), "widths": numbers(4, 1024, lengths=(1, 2, 3, 4, 5, 6)),
+        "name": one_of("residual", "features", "fine-tuned", "pair", "slices", "slice-features", "simple-cnn"), "widths": numbers(4, 1024, lengths=(1, 2, 3, 4, 5, 6)),
         "flat": whole(0, 7), "stem_stride": whole(1, 2), "stem_kernel": whole(1, 7), "blocks": whole(1, 8), "dropout": number(0, 0.9),
+        "neighbours": whole(0, 7), "attention": whole(1, 1024), "enlarged": whole(1, 8),
     },
     "start": {
         "name": one_of(*STARTS), "held": whole(0, 11), "epochs": whole(0, 10_000), "learning_rate": number(1e-7, 1.0),
@@ -188,6 +189,10 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
         starts_rules.check(parts)
     elif name == "pair":
         starts_rules.check_pair(parts)
+    elif name == "slices":
+        slices_rules.check(parts)
+    elif name == "slice-features":
+        slices_rules.check_features(parts)
     elif name == "fine-tuned":
         starts_rules.check_fine_tuned(parts)
     elif name == "simple-cnn":

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from overread.domain import Task
-from overread.learn import starts_rules
+from overread.learn import slices_rules, starts_rules
 from overread.learn.plan_cohort import AXES, Fingerprint
 
 Part = dict[str, Any]
@@ -60,6 +60,9 @@ def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[st
             "reason": "a start reads three slices of a volume, a network from nothing all of them: it is trained alone",
         }
         return {**parts, "network": {**parts["network"], **alone}}  # fmt: skip
+    if network in slices_rules.RULES:
+        parts, plain = choose(task, seen, network="residual", seed=seed), intensity(seen, several=False)
+        return slices_rules.RULES[network](parts, seen, plain=plain)
     if network in ("features", "fine-tuned", "pair"):
         parts = choose(task, seen, network="residual", seed=seed)
         plain = {"intensity": intensity(seen, several=False), "input": {**parts["input"], "channels": seen.channels}}
@@ -70,11 +73,8 @@ def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[st
         if network == "pair":
             return starts_rules.pair({**parts, **plain}, n=seen.n)
         alone = {
-            "networks": 1,
-            "first_seed": seed,
-            "rule": "one line",
-            "reason": "a line learned in one go has no chance in it",
-        }
+            "networks": 1, "first_seed": seed, "rule": "one line", "reason": "a line learned in one go has no chance in it",
+        }  # fmt: skip
         features = starts_rules.features({**parts, **plain}, volumes=bool(seen.volumes))
         return {**features, "ensemble": alone, "views": _views(seen, [])}
     size = _input(seen)

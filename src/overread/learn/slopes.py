@@ -126,7 +126,34 @@ def _difference(tape: Tape, node, slope: str) -> None:
 def _product(tape: Tape, node, slope: str) -> None:
     for name, other in (node.input, reversed(node.input)):
         if name in tape.moving:
-            tape.passes(name, tape.add("Mul", slope, other))
+            tape.passes(name, _summed(tape, tape.add("Mul", slope, other), name, node.output[0]))
+
+
+def _summed(tape: Tape, slope: str, name: str, result: str) -> str:
+    """Add up the slopes of a value that stood for several, as one weight does for all pixels of a slice."""
+    own, whole = tape.shapes.get(name, []), tape.shapes.get(result, [])
+    if not own or len(own) != len(whole):
+        return slope
+    axes = [i for i, (a, b) in enumerate(zip(own, whole, strict=True)) if i and a == 1 and b != 1]
+    return tape.add("ReduceSum", slope, tape.constant(np.array(axes, np.int64)), keepdims=1) if axes else slope
+
+
+def _tanh(tape: Tape, node, slope: str) -> None:
+    one, y = tape.constant(np.ones(1, np.float32)), node.output[0]
+    tape.passes(node.input[0], tape.add("Mul", slope, tape.add("Sub", one, tape.add("Mul", y, y))))
+
+
+def _sigmoid(tape: Tape, node, slope: str) -> None:
+    one, y = tape.constant(np.ones(1, np.float32)), node.output[0]
+    tape.passes(node.input[0], tape.add("Mul", slope, tape.add("Mul", y, tape.add("Sub", one, y))))
+
+
+def _softmax(tape: Tape, node, slope: str) -> None:
+    """Pass on each weight times what its slope has more than their weighted mean."""
+    y, axis = node.output[0], _settings(node).get("axis", -1)
+    part = tape.add("Mul", slope, y)
+    whole = tape.add("ReduceSum", part, tape.constant(np.array([axis], np.int64)), keepdims=1)
+    tape.passes(node.input[0], tape.add("Sub", part, tape.add("Mul", y, whole)))
 
 
 def _quotient(tape: Tape, node, slope: str) -> None:
@@ -287,10 +314,13 @@ BACK: dict[str, Back] = {
     "ReduceMean": _mean,
     "Relu": _relu,
     "Reshape": _reshape,
+    "Sigmoid": _sigmoid,
     "Slice": _reversed,
+    "Softmax": _softmax,
     "Squeeze": _reshape,
     "Sub": _difference,
     "Sum": _sum,
+    "Tanh": _tanh,
     "Transpose": _transpose,
     "Unsqueeze": _reshape,
 }

@@ -13,6 +13,7 @@ from overread.learn.framework import keras
 from overread.learn.networks import Built
 from overread.learn.plan import CENTRED as SCALE
 from overread.learn.plan import Plan
+from overread.learn.slices import Apart, attended
 
 layers = keras.layers
 
@@ -57,7 +58,7 @@ half a cell; only the margin differs."""
 
 def features(
     *,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     outputs: int,
     kind: str = "",
     start: Mapping[str, np.ndarray],
@@ -67,6 +68,7 @@ def features(
     dropout: float = 0.2,
     folded: bool = False,
     enlarged: int = 1,
+    attention: int = 0,
 ) -> Built:
     """Return the start's network up to the maps that say most, and a linear head that answers ``outputs`` questions.
 
@@ -74,8 +76,9 @@ def features(
 
     Parameters
     ----------
-    input_shape : (rows, columns, channels)
-        Sides are multiples of 32; 3 channels, or 1, which then counts as red, green and blue alike.
+    input_shape : (rows, columns, channels) or (slices, rows, columns, channels)
+        Sides are multiples of 32; 3 channels, or 1, which then counts as red, green and blue alike. Of a volume each
+        slice is seen by itself, and attention says how much it counts (`learn.slices.attended`).
     outputs : int
     kind : str
         Of the task; the head gives logits for each kind.
@@ -92,25 +95,30 @@ def features(
     folded : bool
         Each normalisation is multiplied into the convolution before it: the same numbers come out, and what is learned
         from here on does not depend on which images share a batch, nor on how the photographs were spread.
-
     enlarged : int
         The input is made so many times larger inside the network: for pictures that are smaller than their own cells.
+    attention : int
+        Of volumes: hidden units of the attention.
 
     References
     ----------
     Tan & Le 2019, arXiv 1905.11946; EfficientNet-Lite in github.com/tensorflow/tpu, models/official/efficientnet/lite.
     """
     grid = GRID if enlarged == 1 else HALVED
-    if len(input_shape) != 3 or input_shape[-1] not in (1, 3) or any(n * enlarged % grid for n in input_shape[:-1]):
+    *deep, rows, columns, channels = input_shape
+    if len(deep) != bool(attention) or channels not in (1, 3) or any(n * enlarged % grid for n in (rows, columns)):
         raise RunError(
             f"an input of {' × '.join(map(str, input_shape))} for this start",
             expected=f"rows and columns that are multiples of {GRID}, and one or three channels",
             do="choose another input size",
         )
     inputs = layers.Input(input_shape, name="image")
-    x = Enlarge(enlarged, name="enlarge")(inputs) if enlarged > 1 else inputs
-    x = _trunk(layers.Rescaling(*scale, name="scale")(x), margins, depth, folded)
-    mean = layers.GlobalAveragePooling2D(name="mean")(x)
+    x = Apart(name="slices")(inputs) if deep else inputs
+    x = Enlarge(enlarged, name="enlarge")(x) if enlarged > 1 else x
+    x = _trunk(layers.Rescaling(*scale, name="scale")(x), margins, depth, folded, last="maps" if deep else "features")
+    if deep:
+        x = attended(x, slices=deep[0], attention=attention)
+    mean = (layers.GlobalAveragePooling3D if deep else layers.GlobalAveragePooling2D)(name="mean")(x)
     head = layers.Dense(outputs, name="head", dtype="float32")
     trained = keras.Model(inputs, head(layers.Dropout(dropout, name="dropout")(mean)), name="features")
     built = Built(trained, keras.Model(inputs, [head(mean), x]), "mean")
@@ -134,7 +142,7 @@ def built_for(plan: Plan) -> Built:
         kind=plan.task.kind,
         start=starts.weights(name),
         scale=starts.scale(name, mean=SCALE["mean"], std=SCALE["std"]),
-        folded=plan.network == "fine-tuned",
+        folded=plan.network in ("fine-tuned", "slice-features"),
         **plan.build,
     )
 
@@ -157,7 +165,7 @@ WORDS = {
 UNUSED = {"_fc.weight", "_fc.bias"}
 
 
-def _trunk(x, margins: Sequence[int], depth: int, folded: bool):
+def _trunk(x, margins: Sequence[int], depth: int, folded: bool, *, last: str):
     """Stem, blocks, and the widening of the next one, which after the last block is the network's own last layer."""
     before = iter(margins)
     x = _padded(x, 3, 2, next(before))
@@ -168,10 +176,10 @@ def _trunk(x, margins: Sequence[int], depth: int, folded: bool):
         for first in (True, *(False,) * (count - 1)):
             step = stride if first else 1
             if number == depth:
-                return _widened(x, widening, f"{number}.widen", folded, last="features")
+                return _widened(x, widening, f"{number}.widen", folded, last=last)
             x = _block(x, number, kernel, step, widening, width, next(before) if step == 2 else 0, folded)
             number += 1
-    return _widened(x, HEAD // x.shape[-1], "last", folded, last="features")
+    return _widened(x, HEAD // x.shape[-1], "last", folded, last=last)
 
 
 def _block(x, number: int, kernel: int, stride: int, widening: int, width: int, before: int, folded: bool):

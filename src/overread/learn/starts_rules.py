@@ -30,7 +30,7 @@ def features(parts: Mapping[str, Part], *, volumes: bool, name: str = starts.DEF
     RunError
         When the start is not installed.
     """
-    _installed(name)
+    installed(name)
     intensity, channels = _seen(parts, volumes=volumes)
     because = {"rule": "frozen features", "reason": "nothing but a linear layer is learned, and that in one go"}
     return {
@@ -85,7 +85,7 @@ def fine_tuned(
     RunError
         When the start is not installed.
     """
-    _installed(name)
+    installed(name)
     intensity, channels = _seen(parts, volumes=volumes)
     size = ENLARGED if side <= 64 else LARGE
     batch = 32
@@ -110,8 +110,8 @@ LARGEST_SMALL, SHOWN = 64, 192
 network's twelve cells."""
 
 MOST_LEARNED = 32
-"""Input side up to which the start of a pair goes on learning. On larger pictures the line alone read films of other
-departments as well or better, in a tenth of the time (docs/decisions/0020)."""
+"""Input side up to which the start of a pair goes on learning, and that in colour only. On larger pictures and on grey
+ones the line alone read films held out as well or better, in a tenth of the time (docs/decisions/0020)."""
 
 
 def pair(parts: Mapping[str, Part], *, n: int, name: str = starts.DEFAULT) -> dict[str, Part]:
@@ -130,11 +130,11 @@ def pair(parts: Mapping[str, Part], *, n: int, name: str = starts.DEFAULT) -> di
     RunError
         When the start is not installed.
     """
-    _installed(name)
+    installed(name)
     side, batch = max(parts["input"]["size"]), parts["training"]["batch"]
     small = side <= LARGEST_SMALL
     size = side if small else SHOWN
-    learns = side <= MOST_LEARNED
+    learns = side <= MOST_LEARNED and parts["input"]["channels"] == 3
     epochs = max(PASSES, -(-FEWEST_STEPS // max(1, n // batch))) if learns else 0
     network = {k: v for k, v in parts["network"].items() if k not in ("rule", "reason")}
     if not small:
@@ -148,12 +148,13 @@ def pair(parts: Mapping[str, Part], *, n: int, name: str = starts.DEFAULT) -> di
         **parts,
         "input": {**parts["input"], "size": [size, size], "rule": "one grid for both", "reason": f"{size} × {size}; {seen}, so that the cells of both lie over each other"},
         "network": {**network, "name": "pair", "rule": "side by side", "reason": "a small residual network from nothing and the first two thirds of one that has learned to see from photographs, which answer with their mean: each is wrong where the other is not"},
-        "start": {"name": name, "held": HELD, "epochs": epochs, "learning_rate": RATE, "lower": LOWER, "rule": "a start", "reason": f"a line through its averages is fitted first; then its upper layers learn on for {epochs} epochs" if learns else "a line through its averages is fitted; on pictures of this size it did as well as layers that went on learning, in a tenth of the time"},
+        "start": {"name": name, "held": HELD, "epochs": epochs, "learning_rate": RATE, "lower": LOWER, "rule": "a start", "reason": f"a line through its averages is fitted first; then its upper layers learn on for {epochs} epochs" if learns else "a line through its averages is fitted; on pictures of this kind it did as well as layers that went on learning, in a tenth of the time"},
         "views": {"mirrored": [], "rule": "no views", "reason": "each image is read once"},
     }  # fmt: skip
 
 
-def _installed(name: str) -> None:
+def installed(name: str) -> None:
+    """Refuse a plan with a start whose weights are not here."""
     if name not in starts.available():
         raise RunError(
             f"the weights of {name} are not installed",

@@ -110,6 +110,10 @@ def _trainer(plan: planning.Plan, split: Split, n: int):
         from overread.learn import fine_tuned
 
         return plan.epochs * max(1, n // plan.batch), partial(fine_tuned.fit, groups=who)
+    if plan.network == "slice-features":
+        from overread.learn import slice_features
+
+        return slice_features.steps(plan, n), partial(slice_features.fit, groups=who)
     if plan.network == "pair":
         from overread.learn import pair
 

@@ -193,7 +193,7 @@ def draw_up(
         network = network or "residual"
     if network == AUTO:
         return _best_of(store, divided, side_matters=side_matters, seeds=seeds, start=start, progress=progress)
-    sides = network in ("residual", "fine-tuned", "pair") and side_matters is None
+    sides = network in ("residual", "fine-tuned", "pair", "slices") and side_matters is None
     seen = look(store, divided.split, divided.by_name, divided.task, divided.copies, sides=sides, seed=divided.seed, progress=progress)  # fmt: skip
     seen = replace(seen, side_told=side_matters)
     task = with_header(divided.task, seen)

@@ -29,10 +29,13 @@ from overread.store.archive import Archive
 NETWORKS = ("residual", "features", "fine-tuned", "pair")
 """Tried against each other."""
 
+FOR_VOLUMES = ("residual", "features", "fine-tuned", "slices", "slice-features")
+"""The same, where there are volumes: those that read slices in place of the pair."""
+
 BEFORE = "pretrained"
 """What the residual network is called that begins with a start which was named."""
 
-QUICKEST = ("features", "residual", "pretrained", "fine-tuned", "pair")
+QUICKEST = ("features", "slice-features", "residual", "pretrained", "slices", "fine-tuned", "pair")
 """Which is taken first where neither is better."""
 
 TIE = 0.002
@@ -141,13 +144,13 @@ def compare(
         raise CohortError(
             f"{len(entries)} training and tuning images", expected=f"at least {FEWEST}", do="collect more"
         )
-    plans = {
-        name: planned.draw_up(store, divided, network=name, side_matters=side_matters, progress=progress)
-        for name in (NETWORKS if starts.available() or start is None else NETWORKS[:1])
-    }
-    plans = {name: plan for name, plan in plans.items() if plan.network == name}  # volumes have no pair
+    how = partial(planned.draw_up, store, divided, side_matters=side_matters, progress=progress)
+    plans = {NETWORKS[0]: how(network=NETWORKS[0])}
+    others = FOR_VOLUMES if len(plans[NETWORKS[0]].input_shape) == 4 else NETWORKS
+    if starts.available() or start is None:
+        plans |= {name: how(network=name) for name in others[1:]}
     if start is not None:
-        plans[BEFORE] = planned.draw_up(store, divided, network=NETWORKS[0], side_matters=side_matters, start=start, progress=progress)  # fmt: skip
+        plans[BEFORE] = how(network=NETWORKS[0], start=start)
     known = truth([divided.by_name[study] for _, study, _ in entries], divided.task)
     who = np.array([str(w) for w in whose(entries, divided.certificate["copies"])])
     rng = np.random.default_rng(divided.seed)
@@ -225,6 +228,8 @@ SURELY = {
     "fine-tuned": "what was learned elsewhere helps here, and more so where it goes on learning",
     "pair": "a network from nothing and a start are wrong in different cases",
     "pretrained": "what was learned before helps here",
+    "slices": "what is to be seen lies in single slices",
+    "slice-features": "what was learned elsewhere helps here, slice by slice",
 }
 """Why a network is surely better, in words."""
 
@@ -238,13 +243,15 @@ def _inputs(store: Archive, entries, plan, into: Path) -> np.ndarray:
 
 def _trained(plan, inputs: np.ndarray, known: np.ndarray, who: np.ndarray, checkpoint: Path):
     """Train one network on one side of a part; return what gives its logits."""
-    from overread.learn import fine_tuned, frozen, pair
+    from overread.learn import fine_tuned, frozen, pair, slice_features
     from overread.learn import fit as fitting  # Keras comes in here
     from overread.learn.framework import natives_to
 
     inputs = np.asarray(inputs)
     nothing = (inputs[:0], known[:0])
-    from_a_start = {"features": frozen.fit, "fine-tuned": fine_tuned.fit, "pair": pair.fit_pair}
+    from_a_start = {
+        "features": frozen.fit, "fine-tuned": fine_tuned.fit, "pair": pair.fit_pair, "slice-features": slice_features.fit,
+    }  # fmt: skip
     if plan.start.get("name") == NAME:
         from_a_start["residual"] = fine_tuned.fit
     how = partial(from_a_start[plan.network], groups=who) if plan.network in from_a_start else fitting.fit
