@@ -64,7 +64,14 @@ def graph(kernel: np.ndarray, bias: np.ndarray) -> bytes:
 
 
 def small_run(
-    home: Path, archive: Archive, label: str, *, published: str | None = None, kind: str = "auto", copies=None
+    home: Path,
+    archive: Archive,
+    label: str,
+    *,
+    published: str | None = None,
+    kind: str = "auto",
+    copies=None,
+    study=None,
 ) -> Path:
     """Write a finished run as ``train`` does, with a network that needs no training framework."""
     run = home / f"run-{label.replace(',', '-')}"
@@ -99,7 +106,7 @@ def small_run(
     np.savez(run / "head.npz", tail=np.array("mean"), kernel0=kernel, bias0=bias)
 
     material = Material({c: np.stack(x) for c, x in inputs.items()}, known)
-    held = score(run, split, material, task, copies=certificate["copies"], progress=False)
+    held = score(run, split, material, task, copies=certificate["copies"], study=study or {}, progress=False)
     calibrate(run, held, task, sensitivity=0.95, seed=0)
     kept = json.loads((run / "calibration.json").read_text())
     points = kept["operating_points"]

@@ -36,6 +36,7 @@ def plan(p: ArgumentParser) -> Callable[[Namespace], object]:
             budget=o.budget,
             start=o.start,
             spacing=o.spacing,
+            unit=o.unit,
             progress=not o.quiet,
         )
 
@@ -117,6 +118,7 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
             seed=o.seed,
             search=o.search,
             spacing=o.spacing,
+            unit=o.unit,
             resume=o.resume,
             kind=o.kind,
             sensitivity=o.sensitivity,
@@ -166,6 +168,7 @@ def _plan_options(p: ArgumentParser) -> None:
     p.add_argument("--seeds", type=int, metavar="N", help="so many networks that answer together")
     _kind_option(p)
     p.add_argument("--spacing", metavar="MM|Z,Y,X|auto", help="read volumes at this spacing in mm (docs/plan.md)")
+    p.add_argument("--unit", choices=("image", "study", "patient"), help="what one answer is for (default: each image)")
     sides = p.add_mutually_exclusive_group()
     sides.add_argument(
         "--side-matters",

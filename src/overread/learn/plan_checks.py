@@ -10,6 +10,7 @@ from overread.errors import RunError
 from overread.imaging.preprocess import DARKEST
 from overread.learn import pretrained_rules, pretrained_start, slices_rules, starts, starts_rules
 from overread.learn.plan_cohort import AXES
+from overread.stats.joined import RULES, UNITS
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -142,6 +143,7 @@ PARTS: dict[str, Mapping[str, Check]] = {
     },
     "ensemble": {"networks": whole(1, 50), "first_seed": whole(0, 2**31 - 1)},
     "views": {"mirrored": some_of(FLIPS)},
+    "study": {"unit": one_of(*UNITS), "join": one_of("auto", *RULES)},
 }  # fmt: skip
 """Every part of a plan that training executes, in the order in which they are read."""
 
@@ -158,6 +160,8 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
         for word in words:
             if word not in parts[name]:
                 raise RunError(f"the plan's [{name}] has no {word}", expected=PARTS[name][word][1], do="put it back")
+    for word in ("unit", "join") if "study" in parts else ():
+        _must(word in parts["study"], f"[study] without {word}", PARTS["study"][word][1])
     size, name = parts["input"]["size"], parts["network"]["name"]
     steps = parts["intensity"]["steps"]
     _check_steps(steps)

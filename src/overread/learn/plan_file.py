@@ -131,7 +131,7 @@ def checked(told: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         _known(name, (*HEAD, *PARTS), "the part")
     head = {name: told[name] for name in HEAD if name in told}
     parts = {name: _part(name, part) for name, part in told.items() if name in PARTS}
-    missing = [n for n in (*HEAD[:2], *PARTS) if n not in told and n != "start"]
+    missing = [n for n in (*HEAD[:2], *PARTS) if n not in told and n not in ("start", "study")]
     if missing:
         raise RunError(f"the plan has no [{missing[0]}]", expected="every part that `overread plan` writes", do="put it back")  # fmt: skip
     check_together(parts)

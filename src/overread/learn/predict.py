@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import tee
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -20,12 +20,26 @@ from overread.errors import IntegrityError, RunError
 from overread.imaging import preprocess
 from overread.learn.gate import Gate, Rows
 from overread.learn.graph import open_graph, run_graph
-from overread.stats import referral
+from overread.stats import joined, referral
 from overread.stats.calibration import Calibration
 from overread.stats.conformal import Sets
+from overread.stats.joined import Joining
 
 NEEDED = ("plan.json", "calibration.json", "model.onnx", "head.npz")
 """What a prediction depends on, beside the card; each is checked against ``manifest.json`` before it is used."""
+
+
+class Described(Protocol):
+    """What is known of an image without its voxels: an `Image`, or an archive's record of one."""
+
+    @property
+    def modality(self) -> str: ...
+    @property
+    def attributes(self) -> Mapping[str, str]: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def full_range(self) -> tuple[float, float] | None: ...
 
 
 @dataclass
@@ -51,6 +65,8 @@ class Model:
         The run's sealed files and their SHA-256.
     heat_maps : dict of str to dict
         By method: whether its heat-maps passed their tests (``stats.maps.verdict``); empty where none was tested.
+    joining : Joining or None
+        What is answered with one answer (a study, a patient), and how its images are joined; None for each image by itself.
     """
 
     run: Path
@@ -66,6 +82,7 @@ class Model:
     gate: Gate | None = None
     files: dict[str, str] = field(default_factory=dict)
     heat_maps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    joining: Joining | None = None
 
     @classmethod
     def load(cls, run: str | Path, *, workers: int = 2) -> Model:
@@ -98,6 +115,7 @@ class Model:
             gate=_gate(run / "gate.npz") if "gate.npz" in files else None,
             files=files,
             heat_maps=_json(run / "heatmaps.json") if "heatmaps.json" in files else {},
+            joining=joined.read(calibration.get("joining")),
         )
 
     def __reduce__(self):
@@ -157,11 +175,21 @@ class Model:
         hash : str
             Its content hash, as evidence.
         """
-        x = preprocess.apply(self.recipe, image)
-        logits, features = next(self.run_inputs([x]))
+        logits, unlike, seen = next(self.looked([image]))
+        return self.decide(logits, unlike, hashes=(hash,) * len(self.task.labels)), seen
+
+    def decide(self, logits: np.ndarray, unlike: str, *, hashes: Sequence[str]) -> tuple[Finding, ...]:
+        """Return the answer to each label from raw scores (outputs,), of an image or of a study's images joined.
+
+        Parameters
+        ----------
+        logits : ndarray, (outputs,)
+        unlike : str
+            Why it is referred unanswered; "" when it is not.
+        hashes : sequence of str
+            By label, the content hash of the image that carries the evidence.
+        """
         p, between = self.probabilities(logits[None])[0], self.intervals(logits[None])[0]
-        strange, seen = self.look(x, features)
-        unlike = self.doubt(image) or strange
         decide = self._level if self.task.kind in ("multiclass", "ordinal") else self._label
         out = []
         for i, label in enumerate(self.task.labels):
@@ -175,10 +203,23 @@ class Model:
                     self.thresholds.get(label, 0.5),
                     decision,
                     reason,
-                    hash,
+                    hashes[i],
                 )
             )
-        return tuple(out), seen
+        return tuple(out)
+
+    def join(self, logits: np.ndarray, unlike: Sequence[str], hashes: Sequence[str]) -> tuple[Finding, ...]:
+        """Return one answer from several images of a study: their raw scores (images, outputs), doubts and hashes.
+
+        A doubt about any of them refers the study, and says of how many; the evidence is the image that scores highest.
+        """
+        rule = self.joining.rule if self.joining else "mean"
+        z, _ = joined.join(logits, [0] * len(logits), rule)
+        doubts = [why for why in unlike if why]
+        why = doubts[0] if doubts else ""
+        if doubts and len(unlike) > 1:
+            why = f"{len(doubts)} of {len(unlike)} images: {doubts[0]}"
+        return self.decide(z[0], why, hashes=[hashes[int(i)] for i in logits.argmax(axis=0)])
 
     def look(self, x: np.ndarray, features: np.ndarray) -> tuple[str, Rows]:
         """Return why a network input looks unlike the training images, in words or "", and how the gate sees it."""
@@ -202,6 +243,14 @@ class Model:
 
         Rules on the header and the kind of numbers, before anything is looked at.
         """
+        if why := self.other_kind(image):
+            return why
+        if image.voxels.size and image.voxels.min() == image.voxels.max():
+            return "the image has no contrast: every pixel has the same value"
+        return ""
+
+    def other_kind(self, image: Described) -> str:
+        """Return why an image is of another kind than those learned from, by what is known of it without its voxels."""
         known = set(filter(None, self.task.modality.split("+")))
         if known and image.modality and image.modality not in known:
             return f"the image is {image.modality}; this model has learned from {' and '.join(sorted(known))} only"
@@ -215,8 +264,6 @@ class Model:
             return f"the image's values are {have}; this model has learned from {learned}"
         if self.task.eight_bit and image.full_range is not None and tuple(image.full_range) != (0, 255):
             return "the image has not been windowed to 256 levels, as all that this model has learned from had been"
-        if image.voxels.size and image.voxels.min() == image.voxels.max():
-            return "the image has no contrast: every pixel has the same value"
         return ""
 
     def _label(self, p: np.ndarray, between: np.ndarray, i: int, unlike: str) -> tuple[str, str]:

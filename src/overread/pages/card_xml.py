@@ -221,7 +221,7 @@ def _against(metrics: Mapping[str, Any]) -> str:
 def _tested(metrics: Mapping[str, Any]) -> str:
     unit = metrics["unit"]
     patients = "patients unknown" if unit["patients"] is None else f"{unit['patients']:,} patients"
-    return f"{unit['images']:,} images of {patients}, counted by image."
+    return f"{unit['images']:,} images of {patients}, counted by {unit.get('counted', 'image')}."
 
 
 def _cohorts(card: ModelCard) -> str:

@@ -11,12 +11,13 @@ from overread.domain.canonical import plain
 from overread.domain.human import HUMAN
 from overread.pages import checklist_training, checklist_words
 from overread.pages.checklist import known_of, rows_of
+from overread.pages.counted import counted_by
 from overread.pages.plots import told
 from overread.pages.report_beside import beside, methods, seeds
 from overread.pages.report_groups import in_order, none_because, subgroup_columns, subgroup_rows
 from overread.pages.report_headline import hardly, headline, whose
 from overread.pages.report_labels import HONESTY, alarms, label_part, levels_part, overview, short
-from overread.pages.report_words import ALWAYS_LIMITS, COUNTED_BY_IMAGE, OTHER_ARCHIVE, SAME_SOURCE, USES, reads_told
+from overread.pages.report_words import ALWAYS_LIMITS, OTHER_ARCHIVE, SAME_SOURCE, USES, reads_told
 from overread.pages.sections import sections_of
 from overread.pages.template import filled
 from overread.stats.exchangeability import in_words
@@ -55,7 +56,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "flow_told": _flow_told(evaluation),
         "reads_told": reads_told(evaluation),
         "alike_told": _alike_told(evaluation),
-        "unit_told": f"{whose(evaluation['unit']['images'], evaluation['unit']['patients'])}, counted by image",
+        "unit_told": f"{whose(evaluation['unit']['images'], evaluation['unit']['patients'])}, counted by {evaluation['unit'].get('counted', 'image')}",
         "cohorts": _cohorts(evaluation),
         "cohort_names": list(evaluation["cohorts"]),
         "cohort_labels": [short(label, task) for label in task["labels"]],
@@ -83,7 +84,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "gallery": _gallery(evaluation),
         "limits": [
             *(w for w in evaluation["card"]["limits"] if w not in evaluation["warnings"]),
-            COUNTED_BY_IMAGE,
+            counted_by(evaluation["unit"]),
             OTHER_ARCHIVE if evaluation["external"] else SAME_SOURCE,
             *ALWAYS_LIMITS,
         ],

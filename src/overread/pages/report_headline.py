@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from overread.pages.counted import word
 from overread.pages.plots import percent, told
 from overread.pages.report_words import FLOORS
 from overread.stats.frequency import outward
@@ -24,7 +25,7 @@ def headline(evaluation: E) -> str:
     name, figures = evaluation["name"], evaluation["labels"][evaluation["name"]]
     auroc = figures["auroc"]
     unseen = ", none of them in its training" if evaluation["apart"] else ""
-    whom = f"{whose(auroc['n'], auroc['n_patients'])}{unseen}{_with_it(evaluation)}"
+    whom = f"{whose(auroc['n'], auroc['n_patients'], evaluation.get('unit'))}{unseen}{_with_it(evaluation)}"
     if auroc["value"] is None:
         return f"On {whom}, nothing can be said: the AUROC is {auroc['method']}."
     answers = _answers(figures.get("three_way"))
@@ -34,7 +35,7 @@ def headline(evaluation: E) -> str:
         all_the_same = f" All the same, it {answers}." if answers else ""
         none = f"On {whom}, it is {worse} chance: its AUROC is {span}, and a coin has 0.5.{all_the_same}"
         return " ".join([none, *_others(evaluation)])
-    ours = f"Its {'' if 'sensitivity' in figures else 'mean '}AUROC over all images is {span}."
+    ours = f"Its {'' if 'sensitivity' in figures else 'mean '}AUROC over all {word(evaluation.get('unit'), 2)} is {span}."
     calls = _three_ways(figures, name)
     if not answers:
         told = [f"On {whom}, it {calls[0]}."]
@@ -76,13 +77,13 @@ def hardly(evaluation: E) -> list[str]:
             if account["answered"]:
                 some, rest, help_ = f"only {account['answered']:,}", "the others", "hardly any"
             lines.append(
-                f"{label}: it answers {some} of {account['all']:,} images and refers {rest} to the doctor. At work it "
+                f"{label}: it answers {some} of {account['all']:,} {word(evaluation.get('unit'), 2)} and refers {rest} to the doctor. At work it "
                 f"is {help_} help, however good the figures of all images look."
             )
     return lines
 
 
-def whose(n: int, patients: int | None) -> str:
+def whose(n: int, patients: int | None, unit: E | None = None) -> str:
     """Return how many images, and of how many patients where that is known.
 
     Examples
@@ -90,7 +91,7 @@ def whose(n: int, patients: int | None) -> str:
     >>> whose(1200, 300), whose(1, None)
     ('1,200 images (of 300 patients)', '1 image')
     """
-    images = f"{n:,} image{'' if n == 1 else 's'}"
+    images = f"{n:,} {word(unit, n)}"
     return images if patients is None else f"{images} (of {patients:,} patient{'' if patients == 1 else 's'})"
 
 

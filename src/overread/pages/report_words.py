@@ -43,10 +43,6 @@ OTHER_ARCHIVE = (
     "The images come from another archive than the training images. Whether the patients are others too is told in the "
     "certificate, as far as pseudonyms can tell. The table of cohorts is that of the training."
 )
-COUNTED_BY_IMAGE = (
-    "Every figure counts images, not examinations or patients: an examination with several images counts several "
-    "times. How well whole examinations are read was not measured."
-)
 ALWAYS_LIMITS = (
     "The interval holds for patients like these. It does not cover a change of scanner, of protocol or of prevalence.",
     "Predictive values hold at the prevalence of this cohort, which may not be that of your clinic.",

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from overread.domain import Finding, Image, ModelCard, Report, canonical_json
-from overread.errors import OverreadError
+from overread.errors import OverreadError, UnreadableFile
 from overread.formats.found import Origin, Refused
 from overread.learn.predict import Model
 from overread.pages import overlay
 from overread.serve.inbox import Draft, Entry, Inbox
-from overread.steps.draft import Read, in_words, pieces, report_of
+from overread.steps.draft import Part, Read, in_short, in_words, pieces, read_image, report_of, rests_on, together
 from overread.store.objects import content_hash, write_atomically
 
 OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
@@ -126,7 +126,8 @@ def make_draft(inbox: Inbox, entry: Entry, model: Model, *, now: datetime) -> Dr
             )
         shown = keep_images(home, entry, images)
         hashes = [content_hash(image) for image in images]
-        report = ask(model, entry.study, images, hashes)
+        report, told = ask(model, entry.study, images, hashes)
+        notes += told
     except OSError:
         raise
     except Exception as error:  # any failure of the machine is an answer: the doctor decides, and sees why
@@ -142,12 +143,27 @@ def make_draft(inbox: Inbox, entry: Entry, model: Model, *, now: datetime) -> Dr
     return draft
 
 
-def ask(model: Model, study: str, images: list[Image], hashes: list[str]) -> Report:
-    """The model's report on a study, put together as ``overread predict`` does it."""
-    reads = [
-        Read("", study, name, model.findings(image, hash=name)) for image, name in zip(images, hashes, strict=True)
-    ]
-    return report_of(model, reads)
+def ask(model: Model, study: str, images: list[Image], hashes: list[str]) -> tuple[Report, list[str]]:
+    """The model's report on a study, put together as ``overread predict`` does it, and on which images it rests.
+
+    Where the model answers studies, an image that it cannot be shown is left out, as long as others stay.
+    """
+    reads: list[Read] = []
+    refused: UnreadableFile | None = None
+    for image, name in zip(images, hashes, strict=True):
+        try:
+            reads.append(read_image(model, image, file="", study=study, name=name)[0])
+        except UnreadableFile as error:
+            if model.joining is None or len(images) == 1:
+                raise
+            out = Part("", name, in_short(image), left_out=str(error))
+            reads.append(Read("", study, name, (), (out,)))
+            refused = error
+    if model.joining is None:
+        return report_of(model, reads), []
+    if refused is not None and not any(part.logits for read in reads for part in read.parts):
+        raise refused
+    return report_of(model, reads), rests_on(together(model, reads))
 
 
 def refer_all(model: Model, study: str, hashes: list[str], why: str) -> Report:

@@ -53,7 +53,7 @@ def agreed(run: Path) -> list[str]:
     if place is None or not (run / "scores.csv").is_file():
         return []
     task = Task(**{**plan["task"], "labels": tuple(plan["task"]["labels"])})
-    scores = read_scores(run / "scores.csv", task.labels)
+    scores = read_scores(run / "scores.csv", task.labels, each=True)
     asked = {entry[2] for entry in scores.entries}
     with open_archive(place) as archive:
         studies = {study.pseudonym: study for study in archive.studies() if study.pseudonym in asked}

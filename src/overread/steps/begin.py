@@ -14,6 +14,7 @@ from overread.learn import plan as planning
 from overread.learn import search as searching
 from overread.learn.pretrained_start import Given
 from overread.learn.plan_spacing import Asked as Spacing
+from overread.learn.plan_study import check_unit
 from overread.steps.run import read_json, write_json
 
 SOURCE_SPLIT = "split"
@@ -48,6 +49,7 @@ class Asked:
     plan: str | Path | None = None
     search: int | None = None
     spacing: Spacing = None
+    unit: str | None = None
     start: Given | None = None
 
     def told(self) -> list[Any]:
@@ -56,7 +58,8 @@ class Asked:
         told = [self.network, self.seeds, self.seed, self.kind, self.side_matters, self.budget, text]
         told += [] if self.search is None else [self.search]
         told += [] if self.start is None else [{"start": self.start.sha256}]
-        return told if self.spacing is None else [*told, {"spacing_mm": self.spacing}]
+        told += [] if self.spacing is None else [{"spacing_mm": self.spacing}]
+        return told if self.unit is None else [*told, {"unit": self.unit}]
 
 
 def check_options(asked: Asked, sensitivity: float) -> float | None:
@@ -79,6 +82,7 @@ def check_options(asked: Asked, sensitivity: float) -> float | None:
         _can_start(asked)
     if asked.search is not None:
         _can_search(asked)
+    check_unit(asked.unit)
     if asked.spacing is not None and asked.network == "auto":
         raise RunError(
             "--spacing beside --network auto", expected="a network that reads whole volumes", do="leave one of them out"
@@ -115,6 +119,7 @@ def _nothing_beside_a_plan(asked: Asked) -> None:
         "--budget": asked.budget is not None,
         "--start": asked.start is not None,
         "--spacing": asked.spacing is not None,
+        "--unit": asked.unit is not None,
     }
     for option, given in beside.items():
         if given:

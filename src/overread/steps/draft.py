@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+
+import numpy as np
 
 from overread.domain import Finding, Image, ModelCard, Report
 from overread.errors import OverreadError
 from overread.formats.found import Origin
 from overread.learn import saliency
+from overread.learn.gate import Rows
 from overread.learn.predict import Model
 from overread.pages import overlay
 from overread.pages.astray import astray
@@ -20,13 +23,34 @@ PIECES = ("heat-map", "capture", "report")
 
 
 @dataclass(frozen=True)
+class Part:
+    """One image of what is answered as one: what it is, its raw scores, and why it is left out ("" where it counts).
+
+    ``unlike`` says why it would be referred. What could not be shown to the network has no scores.
+    """
+
+    file: str
+    image: str
+    told: str
+    logits: tuple[float, ...] = ()
+    unlike: str = ""
+    left_out: str = ""
+
+
+@dataclass(frozen=True)
 class Read:
-    """One image answered: where it came from, and its findings."""
+    """One image answered, or one study: where it came from, its findings, and of a study what the answer rests on."""
 
     file: str
     study: str
     image: str
     findings: tuple[Finding, ...]
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def counts(self) -> tuple[Part, ...]:
+        """The images that the answer rests on."""
+        return tuple(p for p in self.parts if not p.left_out)
 
 
 @dataclass(frozen=True)
@@ -51,8 +75,87 @@ class Piece:
     error: Exception | None = None
 
 
+def read_image(model: Model, image: Image, *, file: str, study: str, name: str) -> tuple[Read, Rows]:
+    """Return what the model says of one image; where it answers studies, what the image adds to the answer.
+
+    Parameters
+    ----------
+    model : Model
+    image : Image
+    file : str
+        As the user named it; may be empty.
+    study : str
+        Pseudonym.
+    name : str
+        Content hash of the image.
+
+    Raises
+    ------
+    UnreadableFile
+        When the image is not what the model's recipe takes.
+    """
+    if model.joining is None:
+        findings, seen = model.answer(image, hash=name)
+        return Read(file, study, name, findings), seen
+    logits, unlike, seen = next(model.looked([image]))
+    part = Part(file, name, in_short(image), tuple(map(float, logits)), unlike, model.other_kind(image))
+    return Read(file, study, name, (), (part,)), seen
+
+
+def together(model: Model, reads: Sequence[Read]) -> Read:
+    """Return one answer from what the images of one study add to it.
+
+    An image of another kind than those learned from is left out, with the reason, as long as others stay; so is what
+    could not be shown to the network.
+    """
+    parts = [part for read in reads for part in read.parts]
+    scored = [part for part in parts if part.logits]
+    fit = [part for part in scored if not part.left_out]
+    if not fit:  # nothing else there: it is looked at, and referred for what it is
+        parts = [replace(part, left_out="") if part.logits else part for part in parts]
+        fit = [part for part in parts if part.logits]
+    found = model.join(np.array([p.logits for p in fit]), [p.unlike for p in fit], [p.image for p in fit])
+    lead = max(found, key=weight).image
+    file = next(part.file for part in fit if part.image == lead)
+    return Read(file, reads[0].study, lead, found, tuple(parts))
+
+
+def rests_on(read: Read) -> list[str]:
+    """Say on how many images a study's answer rests, and which were left out and why.
+
+    Examples
+    --------
+    >>> t1, ct = Part("", "a", "MR, 24 slices", (1.0,)), Part("", "b", "CT, 90 slices", (2.0,), left_out="the image is CT")
+    >>> rests_on(Read("", "S1", "a", (), (t1, ct)))
+    ['This answer is one for the study. It rests on 1 of its 2 images (MR, 24 slices).', 'Left out: CT, 90 slices: the image is CT.']
+    """
+    told = "; ".join(dict.fromkeys(part.told for part in read.counts))
+    first = (
+        f"This answer is one for the study. It rests on {len(read.counts)} of its {len(read.parts)} images ({told})."
+    )
+    return [first, *(f"Left out: {part.told}: {part.left_out}." for part in read.parts if part.left_out)]
+
+
+def in_short(image: Image) -> str:
+    """Say in a few words which image of a study this is, from its header and its size.
+
+    Examples
+    --------
+    >>> in_short(Image(np.zeros((24, 8, 9)), modality="MR", attributes={"BodyPartExamined": "BRAIN"}))
+    'MR BRAIN, 24 slices of 8 × 9'
+    """
+    keys = ("BodyPartExamined", "ImageLaterality", "ViewPosition")
+    words = " ".join(filter(None, (image.modality, *(image.attributes.get(k, "") for k in keys))))
+    slices, rows, columns = image.voxels.shape[:3]
+    size = f"{slices} slices of {rows} × {columns}" if slices > 1 else f"{rows} × {columns}"
+    return ", ".join(filter(None, (words, size)))
+
+
 def report_of(model: Model, reads: Sequence[Read]) -> Report:
-    """Return the draft report on one study: for each label the finding of its strongest image."""
+    """Return the draft report on one study: its images' answers joined as the model learned to, else the strongest image's."""
+    if model.joining is not None:
+        one = together(model, reads)
+        return Report(one.study, model.card.fingerprint, tuple(r.image for r in reads), one.findings)
     best = [max((r.findings[k] for r in reads), key=weight) for k in range(len(model.task.labels))]
     return Report(reads[0].study, model.card.fingerprint, tuple(r.image for r in reads), tuple(best))
 

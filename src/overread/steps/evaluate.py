@@ -17,6 +17,7 @@ from overread.domain.canonical import plain
 from overread.errors import RunError
 from overread.learn.saliency import DEFAULT
 from overread.pages.checklist_training import shortened
+from overread.pages.counted import word
 from overread.pages.plots import told
 from overread.stats.ranking import against_chance
 from overread.stats.splits import Split
@@ -73,7 +74,8 @@ class Evaluation:
         first = self.page["name"]
         figures = self.metrics["labels"][first]
         n, patients = figures["auroc"]["n"], figures["auroc"]["n_patients"]
-        whom = f"{n:,} images of {patients:,} patients" if patients is not None else f"{n:,} images (patients unknown)"
+        what = word(self.metrics.get("unit"), n)
+        whom = f"{n:,} {what} of {patients:,} patients" if patients is not None else f"{n:,} {what} (patients unknown)"
         other = self.metrics["on"] != "testing cohort"
         from_where = "of another archive" if other else "held out for testing"
         beside = self.metrics["floors"]["logistic_thumbnails"].get(first, {}).get("auroc")
@@ -301,7 +303,7 @@ def _measured(
     """Return what ``metrics.json`` holds."""
     how, model = trained.question, trained.model
     return {
-        "unit": unit_of(cases.testing),
+        "unit": unit_of(cases.testing, model.joining),
         "labels": figures.labels,
         "split": {k: v for k, v in trained.split.to_json().items() if k not in ("cohorts", "aside")},
         "floors": figures.floors,

@@ -61,7 +61,8 @@ def finish(
     split, progress = divided.split, begun.progress
     copies = divided.certificate["copies"]
     keep(fitted, drawn, out, material, archive=begun.archive, progress=progress)
-    held = score(out, split, material, drawn.task, copies=copies, weighed=drawn.weigh_classes, progress=progress)
+    how = {"copies": copies, "weighed": drawn.weigh_classes, "study": drawn.parts.get("study", {})}
+    held = score(out, split, material, drawn.task, **how, progress=progress)
     score_alone(out, fitted, drawn, split, material, progress=progress)
     calibrate(out, held, drawn.task, sensitivity=begun.sensitivity, seed=begun.seed)
     like = {"copies": copies, "seed": begun.seed, "progress": progress}

@@ -19,13 +19,14 @@ from overread.stats import conformal
 from overread.stats.curves import positive_weights
 from overread.stats.exchangeability import named, one_each
 from overread.stats.guarantee import operating_point
+from overread.stats.joined import Joining, chosen
 from overread.stats.resample import Who
 from overread.stats.splits import Split
 from overread.steps import nearest
 from overread.steps.leakage import read_certificate
 from overread.steps.progress import bar
 from overread.steps.run import write, write_json, write_scores
-from overread.steps.scores import whose
+from overread.steps.scores import LEVELS, Scores, whose
 
 HELD_OUT = ("tuning", "calibration", "testing")
 
@@ -49,6 +50,7 @@ class Held:
     truth: np.ndarray
     patients: Sequence[Who]
     weights: Sequence[float] | None = None
+    joining: Mapping[str, Any] | None = None
 
 
 def score(
@@ -59,6 +61,7 @@ def score(
     *,
     copies: Mapping[str, str] = MappingProxyType({}),
     weighed: bool = False,
+    study: Mapping[str, Any] = MappingProxyType({}),
     progress: bool,
 ) -> Held:
     """Run the exported graph over the cohorts held out, learn the gate, and write what was found.
@@ -66,7 +69,8 @@ def score(
     Writes ``scores.csv``, ``gate.npz``, ``neighbours.npz`` and ``exchangeability.json``.
 
     ``copies`` holds the group of each image that has a copy (the leakage certificate's): see `steps.scores.whose`.
-    ``weighed`` says that the training counted the rarer class more.
+    ``weighed`` says that the training counted the rarer class more; ``study`` is the plan's [study]: then the rule that
+    joins several images is chosen on the tuning cohort, and what is calibrated are studies, or patients.
     """
     session = predict.open_graph(out / "model.onnx")
     seen = material.inputs["training"]
@@ -93,7 +97,40 @@ def score(
     _write(out / "scores.csv", split, material, logits, task, unlike=unlike)
     write_json(out / ALIKE, _alike(gate, rows["testing"], split, read_certificate(out, split)))
     found = np.array(logits["calibration"]).reshape(-1, len(task.labels))
-    return Held(found, material.truth["calibration"], patients, weights)
+    held = Held(found, material.truth["calibration"], patients, weights)
+    return _joined(held, logits["tuning"], split, material, task, study, copies) if study else held
+
+
+def _joined(held: Held, tuning, split: Split, material: Material, task: Task, study, copies) -> Held:
+    """Return the calibration cohort by study, or patient, joined by the rule that ranks the tuning cohort's best."""
+    levels, asked = task.kind in LEVELS, study["join"]
+
+    def rows(cohort: str, logits: np.ndarray) -> Scores:
+        entries = tuple((cohort, *entry) for entry in split.cohorts[cohort])
+        return Scores(entries, material.truth[cohort], logits, copies=copies)
+
+    found = np.array(tuning).reshape(-1, len(task.labels))
+    units = [e[2] if study["unit"] == "patient" and e[2] else e[1] for e in split.cohorts["tuning"]]
+    told = chosen(found, material.truth["tuning"], units, asked=asked, levels=levels)
+    how = Joining(study["unit"], told["rule"])
+    own = rows("calibration", held.logits).joined(how, levels=levels)
+    return Held(own.logits, own.truth, own.patients, held.weights, {"unit": how.unit, **told})
+
+
+def scored(
+    out: Path, inputs: Mapping[str, np.ndarray], *, progress: bool
+) -> dict[str, tuple[np.ndarray, list[dict[str, np.ndarray]]]]:
+    """Return what the exported graph says of some cohorts: raw scores (n, outputs), and each image as the gate sees it."""
+    session, found = predict.open_graph(out / "model.onnx"), {}
+    with bar(total=sum(map(len, inputs.values())), what="look at every image", unit="image", show=progress) as line:
+        for cohort, images in inputs.items():
+            logits, rows = [], []
+            for x, z, features in _run(session, iter(images)):
+                logits.append(z)
+                rows.append({kind: row.astype(np.float32) for kind, row in gating.rows(x, features).items()})
+                line.update(1)
+            found[cohort] = (np.array(logits), rows)
+    return found
 
 
 def score_baseline(out: Path, graph: Path, split: Split, material: Material, task: Task, *, name: str, progress: bool):
@@ -129,6 +166,7 @@ def calibrate(out: Path, held: Held, task: Task, *, sensitivity: float, seed: in
             for k, label in enumerate(task.labels)
         }
     kept: dict[str, Any] = {"calibration": fitted.to_json(), "operating_points": points}
+    kept |= {"joining": held.joining} if held.joining else {}
     write_json(out / "calibration.json", kept | {"sets": {name: found.to_json() for name, found in sets.items()}})
 
 

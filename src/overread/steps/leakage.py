@@ -191,15 +191,17 @@ def apart(certificate: Mapping[str, Any], scores: Scores) -> Scores:
         When none is left.
     """
     gone = {(row["image"], row["study"]) for row in certificate["excluded"]["testing"]}
-    if gone and all((e[1], e[2]) in gone for e in scores.entries if e[0] == "testing"):
+    rows = scores.members or tuple((entry[1:3],) for entry in scores.entries)
+    gone_too = [any(pair in gone for pair in own) for own in rows]  # of a joined row: any of its images
+    if gone and all(out for out, e in zip(gone_too, scores.entries, strict=True) if e[0] == "testing"):
         raise CohortError(
             f"all {len(gone):,} testing images also stand in training",
             expected="some that the network has not learned from",
             do="train again on another split",
         )
     entries = tuple(
-        (OVERLAPPING if c == "testing" and (image, study) in gone else c, image, study, patient)
-        for c, image, study, patient in scores.entries
+        (OVERLAPPING if c == "testing" and out else c, image, study, patient)
+        for out, (c, image, study, patient) in zip(gone_too, scores.entries, strict=True)
     )
     return replace(scores, entries=entries, copies=certificate.get("copies", {}))
 

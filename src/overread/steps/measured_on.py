@@ -16,6 +16,7 @@ from overread.errors import CohortError, IntegrityError, RunError
 from overread.learn.gate import Rows
 from overread.learn.predict import Model
 from overread.stats.exchangeability import named, one_each
+from overread.stats.joined import Joining
 from overread.steps import elsewhere, leakage
 from overread.steps.agreed import disagreeing
 from overread.steps.opened import bring
@@ -23,7 +24,7 @@ from overread.steps.progress import progress as bar
 from overread.steps.question import columns, never_learned
 from overread.steps.question import truth as truth_of
 from overread.steps.reads import Reads, count, model_of
-from overread.steps.scores import Scores
+from overread.steps.scores import LEVELS, Scores
 from overread.steps.trained import Trained
 from overread.store.archive import Archive
 from overread.store.objects import ImageRecord, Objects, local, read_object
@@ -72,16 +73,17 @@ class Measured:
     @property
     def images(self) -> list[str]:
         """The hash of each image, in order."""
-        return [entry[1] for entry in self.testing.entries]
+        return self.testing.images
 
 
-def unit_of(testing: Scores) -> dict[str, Any]:
-    """Return what every figure counts: images, not examinations or patients, and how many there are of each."""
+def unit_of(testing: Scores, joining: Joining | None = None) -> dict[str, Any]:
+    """Return what every figure counts: images, or the studies or patients that are answered as one; how many of each."""
     patients = {patient for _, _, _, patient in testing.entries}
     return {
-        "counted": "image",
-        "images": len(testing.entries),
-        "studies": len({study for _, _, study, _ in testing.entries}),
+        "counted": joining.unit if joining else "image",
+        "images": len(testing.images),
+        **({"joined": joining.in_words()} if joining else {}),
+        "studies": len({study for some in testing.members for _, study in some} or {entry[2] for entry in testing.entries}),
         "patients": None if None in patients else len(patients),
     }
 
@@ -96,7 +98,7 @@ def own_cohort(trained: Trained, home: Archive | None, studies: Mapping[str, Stu
     """
     if home:
         _ask_again(trained, home)
-    changed = disagreeing(trained.scores, studies, trained.task) if home else []
+    changed = disagreeing(trained.each, studies, trained.task) if home else []
     warnings = (*changed, *trained.split.warnings, *leakage.warnings(trained.certificate), *trained.warnings)
     told = warnings if home else (*warnings, GONE)
     return Measured(home, studies, trained.scores.of("testing"), trained.certificate, told)
@@ -108,7 +110,7 @@ def _ask_again(trained: Trained, home: Archive) -> None:
     Whoever writes other scores can also write their hashes; not what the network says. The exported graph gives the same
     to the last of the six digits kept; another machine or library may differ a little.
     """
-    testing = trained.scores.of("testing")
+    testing = trained.each.of("testing")
     drawn = np.random.default_rng(trained.question.seed).permutation(len(testing.entries))[:AGAIN]
     found = np.array([z for z, _ in trained.model.read(home.image(testing.entries[i][1]) for i in drawn)])
     kept = testing.logits[drawn]
@@ -173,7 +175,7 @@ def _read(
         (("testing", image, study.pseudonym, study.patient), t)
         for study, t in zip(studies.values(), known, strict=True)
         if not np.isnan(t).all()
-        for image in study.images
+        for image in _asked_of(archive, study, model)
     ]
     if not rows:
         strange = never_learned(list(studies.values()), task)
@@ -190,7 +192,16 @@ def _read(
         found = list(bar(_looked_elsewhere(archive, hashes, model, cluster), **how))
     logits, unlike = np.array([z for z, _, _ in found]), tuple(why for _, why, _ in found)
     seen = {entry[1]: row for (entry, _), (_, _, row) in zip(rows, found, strict=True) if row}
-    return Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits, unlike), seen
+    scores = Scores(tuple(entry for entry, _ in rows), np.array([t for _, t in rows]), logits, unlike)
+    return scores.joined(model.joining, levels=task.kind in LEVELS), seen
+
+
+def _asked_of(archive: Archive, study: Study, model: Model) -> Sequence[str]:
+    """Return the images of a study that count: where studies are answered, those of another kind are left out, if others stay."""
+    if model.joining is None:
+        return study.images
+    fit = [image for image in study.images if not model.other_kind(archive.describe(image))]
+    return fit or study.images
 
 
 def _looked_elsewhere(

@@ -17,6 +17,7 @@ from overread.learn import plan_budget, plan_file, pretrained_rules, starts
 from overread.learn.plan_checks import check_together
 from overread.learn.plan_spacing import Asked as Spacing
 from overread.learn.plan_spacing import parse_spacing
+from overread.learn.plan_study import answered_by
 from overread.learn.pretrained_start import Given
 from overread.stats import splits
 from overread.stats.certificate import Copies
@@ -105,6 +106,7 @@ def plan(
     budget: str | None = None,
     start: str | Path | None = None,
     spacing: str | float | Sequence[float] | None = None,
+    unit: str | None = None,
     progress: bool = True,
 ) -> Planned:
     """Look at the training cohort of a question and say what `train` would do with it, and why.
@@ -134,6 +136,8 @@ def plan(
         What `overread pretrain` wrote, or a finished run: the network begins with these weights.
     spacing : "auto", float or three floats, optional
         State the spacing of volumes, in mm: what the cohort suggests, one number, or (slices, rows, columns).
+    unit : "image", "study" or "patient", optional
+        What is answered with one answer (docs/plan.md); each image when not given.
     progress : bool
 
     Returns
@@ -146,11 +150,11 @@ def plan(
     """
     mm = parse_spacing(spacing)
     given = starting.open_start(start)
-    seconds = check_options(Asked(network, seeds, seed, kind, side_matters, budget, spacing=mm, start=given), 0.95)
+    seconds = check_options(Asked(network, seeds, seed, kind, side_matters, budget, spacing=mm, unit=unit, start=given), 0.95)
     with open_archive(archive) as store:
         divided = divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
         told = {"side_matters": side_matters, "seeds": seeds, "spacing": mm, "start": given}
-        drawn = draw_up(store, divided, network=network, **told, progress=progress)
+        drawn = answered_by(draw_up(store, divided, network=network, **told, progress=progress), unit)
     if seconds is not None and drawn.network != "features":
         drawn = within(drawn, seconds, n=len(divided.split.cohorts["training"]), seeds=seeds)
     if start is not None:

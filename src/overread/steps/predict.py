@@ -21,7 +21,7 @@ from overread.formats import door
 from overread.learn.gate import Rows
 from overread.learn.predict import Model
 from overread.learn.saliency import DEFAULT, failing
-from overread.steps.draft import Read, in_words, on_disk, pieces, report_of, weight
+from overread.steps.draft import Read, in_words, on_disk, pieces, read_image, report_of, together, weight
 from overread.steps.far import far_of, far_of_job, on_this_disk
 from overread.steps.progress import bar
 from overread.steps.reads import opened
@@ -74,6 +74,7 @@ class Predictions:
             "predictions": [
                 {"file": r.file, "study": r.study, "image": r.image, **plain(f)}
                 | ({"threshold": None} if self.several else {})
+                | ({"rests_on": [plain(p) for p in r.parts]} if r.parts else {})
                 for r in self.reads
                 for f in r.findings
             ],
@@ -94,8 +95,12 @@ class Predictions:
             for f in r.findings:
                 counts[f.decision] = counts.get(f.decision, 0) + 1
         told = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
-        read = f"{len(self.reads)} images read ({told})" if self.reads else "no image could be read"
+        parts = sum(len(r.parts) for r in self.reads)
+        what = f"{len(self.reads)} studies answered from {parts} images" if parts else f"{len(self.reads)} images read"
+        read = f"{what} ({told})" if self.reads else "no image could be read"
         lines = [f"{read}; {len(self.refused)} refused"]
+        out = [(p.file, p.left_out) for r in self.reads for p in r.parts if p.left_out]
+        lines += [f"  left out {f}: {why}" for f, why in out[:10]]
         lines += [f"  refused {f}: {why}" for f, _, why in self.refused[:10]]
         if len(self.refused) > 10:
             lines.append(f"  … and {len(self.refused) - 10} more in {self.out / 'predictions.csv'}")
@@ -168,6 +173,8 @@ def predict(
             line.update(1)
             if one.dicom:
                 studies.setdefault(one.read.study, []).append((one.origin, one.read))
+    if model.joining is not None:
+        reads = joined(model, reads)
     if not reads and not refused:
         raise NothingToDo("no files", expected="images in the sources", do="name a folder or files that hold some")
     result = Predictions(
@@ -197,9 +204,18 @@ def answer(model: Model, found: door.Found) -> tuple[Read, Rows]:
     origin = found.origin
     # a joining key for rows of one study, not a protection: this file stays where the images are
     own = [origin.patient_id, origin.study_uid] if origin.study_uid else origin.digest
+    if model.joining is not None and model.joining.unit == "patient" and origin.patient_id:
+        own = [origin.patient_id]
     study = "S" + fingerprint([model.card.hashes, own])[:12]
-    findings, seen = model.answer(image, hash=name)
-    return Read(origin.files[0], study, name, findings), seen
+    return read_image(model, image, file=origin.files[0], study=study, name=name)
+
+
+def joined(model: Model, reads: Sequence[Read]) -> list[Read]:
+    """Return one answer for each study, or patient, from what each of its images adds to it."""
+    studies: dict[str, list[Read]] = {}
+    for read in sorted(reads, key=lambda r: (r.file, r.image)):
+        studies.setdefault(read.study, []).append(read)
+    return [together(model, some) for some in studies.values()]
 
 
 def _remember(batch: dict[str, tuple[str, Rows]], read: Read, seen: Rows) -> None:
@@ -295,6 +311,10 @@ def _study_evidence(
             expected="DICOM files of their own, to which a report can refer",
             do="unpack it, or export it again",
         )
+    if model.joining is not None:  # the report refers to the images that the answer rests on
+        counts = {part.image for part in together(model, [read for _, read in some]).counts}
+        some = [(origin, read) for origin, read in some if read.image in counts]
+        origins = [origin for origin, _ in some]
     report = report_of(model, [read for _, read in some])
     lead = max(report.findings, key=weight)
 

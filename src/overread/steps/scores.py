@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from overread.imaging.likeness import groups
 from overread.stats import metrics, referral
 from overread.stats.conformal import Sets
 from overread.stats.guarantee import operating_point
+from overread.stats.joined import Joining, join, truth_of
+from overread.stats.joined import read as read_joining
 from overread.stats.resample import Nameless, Who
 from overread.stats.splits import Split
 
@@ -64,6 +67,33 @@ class Scores:
     logits: np.ndarray
     unlike: tuple[str, ...] = ()
     copies: Mapping[str, str] = field(default_factory=dict)
+    members: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """Where rows are joined: the (image, study) of each image behind a row."""
+
+    @property
+    def images(self) -> list[str]:
+        """The hash of every image behind the rows, in order."""
+        return [image for some in self.members for image, _ in some] or [entry[1] for entry in self.entries]
+
+    def joined(self, joining: Joining | None, *, levels: bool) -> Scores:
+        """Return one row for each study, or patient, of each cohort, with the scores of its images joined.
+
+        A row stands under its first image, and is referred unanswered where any of its images is: a doubt outweighs an
+        absence. A patient whom nobody knows is a study.
+        """
+        if joining is None:
+            return self
+        units = [(e[0], e[3] if joining.unit == "patient" and e[3] else e[2]) for e in self.entries]
+        logits, rows = join(self.logits, units, joining.rule)
+        unlike = [next((self.unlike[i] for i in some if self.unlike[i]), "") for some in rows] if self.unlike else []
+        return Scores(
+            tuple(self.entries[some[0]] for some in rows),
+            truth_of(self.truth, rows, levels=levels),
+            logits,
+            tuple(unlike),
+            self.copies,
+            members=tuple(tuple(self.entries[i][1:3] for i in some) for some in rows),
+        )
 
     @property
     def patients(self) -> list[Who]:
@@ -79,7 +109,8 @@ class Scores:
         """Return some rows."""
         unlike = tuple(self.unlike[i] for i in rows) if self.unlike else ()
         entries = tuple(self.entries[i] for i in rows)
-        return Scores(entries, self.truth[rows], self.logits[rows], unlike, self.copies)
+        members = tuple(self.members[i] for i in rows) if self.members else ()
+        return Scores(entries, self.truth[rows], self.logits[rows], unlike, self.copies, members)
 
     @property
     def strange(self) -> np.ndarray:
@@ -87,8 +118,10 @@ class Scores:
         return np.array([bool(why) for why in self.unlike] or [False] * len(self.entries))
 
 
-def read_scores(path: Path, labels: Sequence[str]) -> Scores:
-    """Read the raw scores that ``train`` wrote.
+def read_scores(path: Path, labels: Sequence[str], *, each: bool = False) -> Scores:
+    """Read the raw scores that ``train`` wrote: a row an image, or a row a study where the run answers studies.
+
+    ``each`` asks for a row an image all the same.
 
     Raises
     ------
@@ -106,7 +139,15 @@ def read_scores(path: Path, labels: Sequence[str]) -> Scores:
     logits = np.array([[float(r[f"logit:{n}"]) for n in labels] for r in rows])
     entries = tuple((r["cohort"], r["image"], r["study"], r["patient"] or None) for r in rows)
     unlike = tuple(r["unlike"] for r in rows) if "unlike" in rows[0] else ()
-    return Scores(entries, truth, logits, unlike)
+    found = Scores(entries, truth, logits, unlike)
+    beside = path.with_name("calibration.json")
+    if each or not beside.is_file():
+        return found
+    kept = json.loads(beside.read_text(encoding="utf-8"))
+    return found.joined(read_joining(kept.get("joining")), levels=kept["calibration"].get("kind") in LEVELS)
+
+
+LEVELS = ("multiclass", "ordinal")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn import plan_file
 from overread.learn.plan_spacing import parse_spacing
+from overread.learn.plan_study import answered_by
 from overread.steps import cost, elsewhere, jointly, leakage, shortcuts, so_far, timed
 from overread.steps import plan as planned
 from overread.steps import start as starting
@@ -42,6 +43,7 @@ def train(
     seed: int | None = None,
     search: int | None = None,
     spacing: str | float | Sequence[float] | None = None,
+    unit: str | None = None,
     resume: bool = False,
     kind: str = "auto",
     sensitivity: float = 0.95,
@@ -84,6 +86,8 @@ def train(
         Try so many settings on parts of the training patients first (docs/plan.md); with a long ``budget`` as many as fit.
     spacing : "auto", float or three floats, optional
         State the spacing of volumes, in mm (docs/plan.md).
+    unit : "image", "study" or "patient", optional
+        What is answered with one answer; each image when not given.
     resume : bool
         Go on with an unfinished training in ``out``.
     kind : str
@@ -117,7 +121,7 @@ def train(
     out, path = Path(out), at_hand(archive)
     now, started, code = now or datetime.now().astimezone(), time.monotonic(), code_fingerprint()
     meter = cost.read_meter()
-    asked = Asked(network, seeds, seed, kind, side_matters, budget, plan, search, parse_spacing(spacing), open_start(start))
+    asked = Asked(network, seeds, seed, kind, side_matters, budget, plan, search, parse_spacing(spacing), unit, open_start(start))
     seconds, several = check_options(asked, sensitivity), jointly.asked(cluster, processes)
     if plan is not None:
         kind, seed = planned.begun_with(plan)
@@ -197,6 +201,7 @@ def _take_up_or_draw(
             start=asked.start,
             progress=progress,
         )
+        drawn = answered_by(drawn, asked.unit)
     if not trying:
         prepare(out, settings, resume=resume)
     drawn = starting.at_home(drawn, divided.split, out)

@@ -63,6 +63,14 @@ class Trained:
         return Question(self.task, self.split, self.points, int(self.plan["seed"]), self.model.sets)
 
     @property
+    def each(self) -> Scores:
+        """The raw scores image by image, as they were kept; the same as ``scores`` where a run answers images."""
+        if self.model.joining is None:
+            return self.scores
+        kept = read_scores(self.run / "scores.csv", self.task.labels, each=True)
+        return leakage.apart(self.certificate, kept)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What training warned of: shortcuts, and what the probes found."""
         return (*shortcuts.warnings(self.looked), *(probes.warnings(self.probed) if self.probed else ()))
