@@ -92,6 +92,21 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(network, tmp_pat
     assert any((a != b).any() for a, b in zip(whole.built.trained.get_weights(), other.built.trained.get_weights()))
 
 
+def test_who_answers_true_at_an_epochs_end_ends_the_training_there(tmp_path):
+    x, truth = cohort(BINARY)
+    of = {"training": (x, truth), "tuning": (x[:8], truth[:8]), "score": score}
+    told = []
+
+    def until(news):
+        told.append(news)
+        return "tuning" in news and news["epoch"] == 1
+
+    ended = fit.fit(drawn(BINARY, epochs=9), **of, checkpoint=tmp_path / "c.npz", tell=until)
+    assert [h["epoch"] for h in ended.history] == [1, 2]
+    truthy = fit.fit(drawn(BINARY, epochs=3), **of, checkpoint=tmp_path / "d.npz", tell=lambda news: news)
+    assert len(truthy.history) == 3  # an answer that only happens to be something ends nothing
+
+
 @pytest.fixture(scope="module")
 def briefly(tmp_path_factory) -> tuple[fit.Fitted, np.ndarray]:
     """A network after one epoch, and its images."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from overread.learn.several import Sharing
 
 Tell = Callable[[dict[str, Any]], object]
-"""Told after every step: {"epoch", "epochs", "step", "steps", "loss"} and, at an epoch's end, the tuning figures."""
+"""Told after every step: {"epoch", "epochs", "step", "steps", "loss"} and, at an epoch's end, the tuning figures. Who
+answers True at an epoch's end has no more time: the training ends there, with the averaged weights as they are."""
 
 
 @dataclass
@@ -95,16 +96,9 @@ def fit(
         if sharing and sharing.rank:
             continue  # the first of them looks at the tuning cohort and writes the checkpoint for all
         course.end_epoch(epoch, loss, began)
-        tell(
-            {
-                "epoch": epoch,
-                "epochs": plan.epochs,
-                "step": len(feed),
-                "steps": len(feed),
-                "loss": loss,
-                "tuning": course.history[-1]["tuning"],
-            }
-        )
+        ended = {"epoch": epoch, "epochs": plan.epochs, "step": len(feed), "steps": len(feed), "loss": loss}
+        if tell({**ended, "tuning": course.history[-1]["tuning"]}) is True:
+            break
     course.use_average()
     return Fitted(built, course.history, course.seconds)
 

@@ -56,6 +56,37 @@ def stopped_at(plan: Plan, networks: int) -> Plan:
     return changed(plan, "ensemble", reason, networks=networks)
 
 
+LATEST = 0.9
+"""Share of the time at which a network that still trains ends; what comes after training has the rest."""
+
+
+def ended_early(plan: Plan, epochs: int) -> Plan:
+    """Return the plan with the number of epochs after which the time was up; its values stay those that were followed."""
+    words = plan.parts["training"]["reason"]
+    return changed(plan, "training", f"{words}; ended after {epochs} of {plan.epochs} epochs, for the time was up")
+
+
+def no_longer_than(plan: Plan, seconds: float, *, step: float, n: int, networks: int | None = None) -> Plan:
+    """Return the plan, shortened where one training of it does not fit into a time; never lengthened, or with other networks.
+
+    Examples
+    --------
+    A plan of 100 epochs, in a time for 40:
+
+    >>> from overread.domain import Task
+    >>> from overread.learn.plan import Fingerprint, draw_up
+    >>> p = draw_up(Task(("x",), "binary", "x"), Fingerprint(320, (1, 28, 28), 1, "", "", 0), network="residual", seed=0)
+    >>> p.epochs, no_longer_than(p, 500, step=1.0, n=320).epochs, no_longer_than(p, 5000, step=1.0, n=320).epochs
+    (100, 40, 100)
+    """
+    fits = within(plan, seconds, step=step, n=n, networks=networks or 1)
+    return (
+        changed(plan, "training", fits.parts["training"]["reason"], epochs=fits.epochs)
+        if fits.epochs < plan.epochs
+        else plan
+    )
+
+
 def of_one(plan: Plan, number: int) -> Plan:
     """Return the plan of one of several networks: its own seed, by itself."""
     return replace(plan, seed=plan.seed + number, ensemble=1, views=())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -50,7 +51,8 @@ def fit(
     """Train the plan's networks; return what was fitted, the inputs, and the plan as far as the budget allowed it.
 
     Networks train one after another, each with its own checkpoint: what was killed goes on where it was. When the time
-    is up, those that are trained answer together. On a cluster several processes share each network's batches.
+    is up, those that are trained answer together, or the only one as far as it came. On a cluster several processes share
+    each network's batches.
     """
     from overread.learn.framework import natives_to  # Keras comes in here, and only when something is trained
     from overread.learn.members import together
@@ -68,25 +70,36 @@ def fit(
         how = partial(jointly.fit, cluster=cluster, out=out, progress=progress)
     elif cluster is not None:
         say(progress, f"a network of the kind {plan.network!r}, or one with a start, is trained by this machine alone")
-    alone = {}
+    alone: dict[int, Any] = {}
+    begun = plan
+    latest = started + plan_budget.LATEST * budget if budget else math.inf
     with (
         natives_to(out / "framework.log"),
         bar(total=total * plan.ensemble, what=f"train {plan.network}", unit="step", show=progress) as line,
     ):
         for number in range(plan.ensemble):
-            own = plan_budget.of_one(plan, number)
-            alone[own.seed] = how(
+            own, began = plan_budget.of_one(plan, number), time.monotonic()
+            tell, ended = _teller(line, number * total, plan.ensemble, number), []
+            fitted = how(
                 own,
                 training=(material.inputs["training"], material.truth["training"]),
                 tuning=(material.inputs["tuning"], material.truth["tuning"]),
                 score=_watched,
                 checkpoint=out / "checkpoint" / f"{plan.network}{f'.{number}' if number else ''}.npz",
-                tell=_teller(line, number * total, plan.ensemble, number),
+                tell=tell if cluster is not None else _until(latest, tell, ended),
             )
-            if budget and number + 1 < plan.ensemble and time.monotonic() - started > budget:
-                plan = plan_budget.stopped_at(plan, number + 1)
-                write(out / planned.NAME, plan_file.written(plan.head, plan.parts))
+            if ended and alone:  # half a network says nothing beside whole ones
+                plan = plan_budget.stopped_at(plan, len(alone))
                 break
+            alone[own.seed] = fitted
+            if ended:
+                plan = plan_budget.ended_early(plan, ended[-1])
+            now = time.monotonic()
+            if number + 1 < plan.ensemble and now + (now - began) > latest:  # the next one would not be whole in time
+                plan = plan_budget.stopped_at(plan, number + 1)
+                break
+        if plan is not begun:
+            write(out / planned.NAME, plan_file.written(plan.head, plan.parts))
         first = next(iter(alone.values()))
         if len(alone) > 1 or plan.views:
             built = together([f.built for f in alone.values()], views=plan.views)
@@ -121,6 +134,19 @@ def _trainer(plan: planning.Plan, split: Split, n: int):
     from overread.learn import fit as fitting
 
     return plan.epochs * max(1, n // plan.batch), fitting.fit
+
+
+def _until(latest: float, tell, ended: list[int]):
+    """Return what tells as `tell` does, and says at an epoch's end that the time is up; ``ended`` gets how many were done."""
+
+    def told(news: dict[str, Any]) -> bool:
+        tell(news)
+        up = "tuning" in news and news["epoch"] + 1 < news["epochs"] and time.monotonic() > latest
+        if up:
+            ended.append(news["epoch"] + 1)
+        return up
+
+    return told
 
 
 def _teller(line, before: int = 0, networks: int = 1, number: int = 0):

@@ -103,7 +103,7 @@ def fit_in_time(
     drawn = _as_begun(home / planned.NAME, drawn)
     to_all = (store, split, by_name)
     material = make_material(*to_all, drawn, out / "cache", progress=progress)
-    seconds, most = _shared_out(home / "time.json", drawn, material, wanted, progress=progress)
+    drawn, seconds, most = _shared_out(home / "time.json", drawn, material, wanted, progress=progress)
     how = {"budget": None, "started": wanted.started, "cache": out / "cache", "cluster": cluster, "progress": progress}
     one = planning.changed(drawn, "ensemble", "the first network", networks=1)
     first, material, _ = fit(*to_all, one, _made(home / "first"), **how)
@@ -155,10 +155,14 @@ def _take(checkpoint: Path, into: Path) -> None:
         (into / "taken.part").replace(into / checkpoint.name)
 
 
-def _shared_out(file: Path, drawn, material: Material, wanted: Wanted, *, progress: bool) -> tuple[float | None, int]:
-    """Return the seconds for a search (None: no limit; 0: none) and the most networks; decided once, when it begins."""
+def _shared_out(
+    file: Path, drawn: planning.Plan, material: Material, wanted: Wanted, *, progress: bool
+) -> tuple[planning.Plan, float | None, int]:
+    """Return the plan, shortened where the time is not even for one of it; the seconds for a search (None: no limit; 0: none)
+    and the most networks; decided once, when it begins.
+    """
     if wanted.budget is None:
-        return None, drawn.ensemble
+        return drawn, None, drawn.ensemble
     if not file.exists():
         n, left = len(material.inputs["training"]), wanted.left
         from overread.learn.framework import natives_to
@@ -172,9 +176,12 @@ def _shared_out(file: Path, drawn, material: Material, wanted: Wanted, *, progre
             say(progress, 'no search over settings, for Optuna is not installed (pip install "overread[search]"): the time is for more networks')  # fmt: skip
             seconds = 0.0
         networks = plan_budget.within(drawn, left - seconds, step=step, n=n, networks=wanted.seeds).ensemble
-        write_json(file, {"search": seconds, "networks": networks})
+        short = plan_budget.no_longer_than(drawn, left - seconds, step=step, n=n, networks=wanted.seeds)
+        write_json(file, {"search": seconds, "networks": networks, "epochs": short.epochs, "why": short.parts["training"]["reason"]})  # fmt: skip
     kept = read_json(file)
-    return kept["search"], kept["networks"]
+    if kept.get("epochs", drawn.epochs) != drawn.epochs:
+        drawn = planning.changed(drawn, "training", kept["why"], epochs=kept["epochs"])
+    return drawn, kept["search"], kept["networks"]
 
 
 def _networks(chosen: planning.Plan, wanted: Wanted, each: float, most: int) -> planning.Plan:
