@@ -17,6 +17,7 @@ NAMES = (
     "simple_cnn_throughput",
     "chest_xray",
     "medmnist",
+    "accuracy",
     "messy_folders",
     "header_index",
     "index_memory",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+
 import numpy as np
 import pytest
 
@@ -121,8 +122,9 @@ def test_volumes_are_read_by_the_network_from_nothing_alone():
     assert found["name"] == "residual" and "three slices" in found["reason"]
 
 
-def test_only_small_pictures_let_the_start_go_on_learning():
-    assert choose(TASK, seen(28), network="pair", seed=0)["start"]["epochs"] >= 15
+def test_only_small_pictures_in_colour_let_the_start_go_on_learning():
+    assert choose(TASK, seen(28, channels=3), network="pair", seed=0)["start"]["epochs"] >= 15
+    assert choose(TASK, seen(28), network="pair", seed=0)["start"]["epochs"] == 0
     assert choose(TASK, seen(224), network="pair", seed=0)["start"]["epochs"] == 0
 
 

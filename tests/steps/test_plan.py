@@ -48,7 +48,7 @@ def test_only_the_training_cohort_is_looked_at(archive, monkeypatch):
         allowed = {image for image, _, _ in divided.split.cohorts["training"]}
         read, before = set(), store.image
         monkeypatch.setattr(store, "image", lambda name: read.add(name) or before(name))
-        drawn = planned.draw_up(store, divided, network="residual", side_matters=None, progress=False)
+        drawn = planned.draw_up(store, divided, network=None, side_matters=None, progress=False)
     assert read and read <= allowed
     assert drawn.head["cohort"]["images"] == len(divided.split.cohorts["training"])
 
@@ -86,7 +86,7 @@ def test_a_plan_of_another_cohort_or_question_is_refused(archive, drawn, tmp_pat
         divided = planned.divide(store, label="blob", kind="auto", split_column=None, seed=0, progress=False)
         taken = planned.taken_up(out, store, divided, progress=False)
         assert planning.executed(taken) == planning.executed(
-            planned.draw_up(store, divided, network="residual", side_matters=None, progress=False)
+            planned.draw_up(store, divided, network=None, side_matters=None, progress=False)
         )
         with pytest.raises(RunError, match="another training cohort"):
             planned.taken_up(other, store, divided, progress=False)
@@ -94,7 +94,8 @@ def test_a_plan_of_another_cohort_or_question_is_refused(archive, drawn, tmp_pat
         with pytest.raises(RunError, match="the plan is for 'blob'"):
             planned.taken_up(out, store, divided, progress=False)
         deep = tmp_path / "deep.toml"
-        deep.write_text(out.read_text().replace("size = [24, 24]\nchannels", "size = [8, 24, 24]\nchannels"))
+        plan(archive, label="blob", network="residual", out=deep, progress=False)
+        deep.write_text(deep.read_text().replace("size = [24, 24]\nchannels", "size = [8, 24, 24]\nchannels"))
         divided = planned.divide(store, label="blob", kind="auto", split_column=None, seed=0, progress=False)
         with pytest.raises(RunError, match="3 dimensions, the cohort holds pictures"):
             planned.taken_up(deep, store, divided, progress=False)

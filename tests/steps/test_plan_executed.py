@@ -18,7 +18,7 @@ from overread.steps.train import train
 def edited(archive, tmp_path_factory):
     """A plan that a person has made short: two networks of two epochs, mirrored in training and read mirrored too."""
     path = tmp_path_factory.mktemp("edited") / "plan.toml"
-    plan(archive, label="blob", out=path, progress=False)
+    plan(archive, label="blob", network="residual", out=path, progress=False)
     text = path.read_text()
     for old, new in (
         (r"epochs = \d+", "epochs = 2"),

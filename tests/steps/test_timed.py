@@ -134,11 +134,11 @@ def test_without_optuna_it_is_said_what_to_install():
 
 @pytest.fixture(scope="module")
 def short(archive, tmp_path_factory):
-    """A plan of one epoch."""
+    """A plan of one epoch, of one network."""
     from overread.steps.plan import plan
 
     path = tmp_path_factory.mktemp("short") / "plan.toml"
-    plan(archive, label="blob", side_matters=True, out=path, progress=False)
+    plan(archive, label="blob", network="residual", side_matters=True, out=path, progress=False)
     path.write_text(re.sub(r"epochs = \d+", "epochs = 1", path.read_text()))
     return path
 

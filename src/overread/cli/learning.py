@@ -27,7 +27,7 @@ def plan(p: ArgumentParser) -> Callable[[Namespace], object]:
             o.archive,
             label=label,
             out=o.out,
-            network=o.network or "residual",
+            network=o.network,
             split_column=o.split_column,
             seed=o.seed or 0,
             seeds=o.seeds,

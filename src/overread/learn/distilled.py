@@ -25,7 +25,7 @@ def students(plan: Plan, shares: tuple[float, ...] = WIDTHS) -> dict[str, Plan]:
     Parameters
     ----------
     plan : Plan
-        Of a residual network.
+        Of a residual network, or of a pair: students are like its half from nothing.
     shares : tuple of float
         Of the plan's own widths.
 
@@ -37,7 +37,8 @@ def students(plan: Plan, shares: tuple[float, ...] = WIDTHS) -> dict[str, Plan]:
     >>> p.ensemble, list(students(p))
     (3, ['24-48-96', '16-32-64', '12-24-48', '8-16-32', '6-12-24'])
     """
-    several = plan.ensemble > 1 or bool(plan.views)
+    several = plan.ensemble > 1 or bool(plan.views) or plan.network == "pair"
+    plan = _from_nothing(plan)
     found = {}
     for share in sorted({*shares, *((1.0,) if several else ())}, reverse=True):
         widths = [max(NARROWEST, round(w * share)) for w in plan.build["widths"]]
@@ -46,6 +47,17 @@ def students(plan: Plan, shares: tuple[float, ...] = WIDTHS) -> dict[str, Plan]:
         one = planning.changed(one, "views", "each image is read once", mirrored=[], rule="distilled")
         found["-".join(map(str, widths))] = one
     return found
+
+
+def _from_nothing(plan: Plan) -> Plan:
+    """Return the plan of the half of a pair that begins with nothing, on the pair's own inputs; another plan as it is."""
+    if plan.network != "pair":
+        return plan
+    alone = planning.halves(plan)[0].build
+    parts = {**plan.parts, "start": {"name": "random", "rule": "distilled", "reason": "a student begins with nothing"}}
+    shown = {"pooled": alone["pooled"]} if "pooled" in alone else {}
+    parts["network"] = {**plan.parts["network"], **shown, "name": "residual"}
+    return replace(planning.planned(plan.task, parts), head=plan.head)
 
 
 def answers(kind: str, logits: np.ndarray) -> np.ndarray:

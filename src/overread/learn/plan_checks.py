@@ -122,6 +122,7 @@ PARTS: dict[str, Mapping[str, Check]] = {
     "network": {
         "name": one_of("residual", "features", "fine-tuned", "pair", "slices", "slice-features", "simple-cnn"), "widths": numbers(4, 1024, lengths=(1, 2, 3, 4, 5, 6)),
         "flat": whole(0, 7), "stem_stride": whole(1, 2), "stem_kernel": whole(1, 7), "blocks": whole(1, 8), "dropout": number(0, 0.9),
+        "pooled": whole(1, 8),
         "neighbours": whole(0, 7), "attention": whole(1, 1024), "enlarged": whole(1, 8),
     },
     "start": {

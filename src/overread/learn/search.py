@@ -88,7 +88,7 @@ def space_of(plan: Plan, *, side: int) -> dict[str, tuple[Any, ...]]:
     if any(plan.augmentation.get(word) for word in EXPOSURE):
         space["exposure"] = STRETCH["exposure"]
     space |= {"width": WIDTHS, "length": LENGTHS}
-    if side >= LARGER * max(plan.input_shape[:-1]):
+    if plan.network == "residual" and side >= LARGER * max(plan.input_shape[:-1]):  # a pair's two grids are one
         space["side"] = ("one of", 1.0, LARGER)
     return space
 

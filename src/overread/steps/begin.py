@@ -104,8 +104,8 @@ def _can_search(asked: Asked) -> None:
     """Refuse a search that could not be done, before any work."""
     if not 2 <= (asked.search or 0) <= MOST_TRIALS:
         raise RunError(f"{asked.search} configurations", expected=f"2 to {MOST_TRIALS:,}", do="choose another number for --search")  # fmt: skip
-    if asked.network not in (None, "residual"):
-        raise RunError(f"a search with the network {asked.network}", expected="the residual network", do="leave out --search or --network")  # fmt: skip
+    if asked.network not in (None, "residual", "pair"):
+        raise RunError(f"a search with the network {asked.network}", expected="the residual network or a pair", do="leave out --search or --network")  # fmt: skip
     searching.needed()
 
 

@@ -184,8 +184,8 @@ def _check(widths: Sequence[float], margin: float, teacher: Trained) -> None:
         raise RunError(f"widths {', '.join(f'{w:g}' for w in widths) or 'none'}", expected="shares of the teacher's between 0 and 1", do="write --widths 0.5,0.33")  # fmt: skip
     if not 0 < margin < 0.5:
         raise RunError(f"a margin of {margin:g}", expected="how much of the AUROC may be lost, between 0 and 0.5", do="write --margin 0.01")  # fmt: skip
-    if teacher.plan["network"] != "residual":
-        raise RunError(f"a teacher of the kind {teacher.plan['network']}", expected="a residual network, of which there are narrower ones", do="train one; a smaller graph of this one: overread export --quantize")  # fmt: skip
+    if teacher.plan["network"] not in ("residual", "pair", "slices"):
+        raise RunError(f"a teacher of the kind {teacher.plan['network']}", expected="a residual network, a pair with one, or slices, of which there are narrower ones", do="train one; a smaller graph of this one: overread export --quantize")  # fmt: skip
     if teacher.archive is None:
         raise RunError("the training archive is not there", expected=f"{teacher.plan.get('archive', 'an archive')}, from which students learn", do="bring it back to its place beside the run")  # fmt: skip
 

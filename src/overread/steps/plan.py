@@ -13,7 +13,7 @@ from overread.domain import Study, Task, fingerprint
 from overread.domain.canonical import plain
 from overread.errors import CohortError, RunError
 from overread.learn import plan as planning
-from overread.learn import plan_budget, plan_file, pretrained_rules, starts
+from overread.learn import plan_budget, plan_default, plan_file, pretrained_rules, starts
 from overread.learn.plan_checks import check_together
 from overread.learn.plan_spacing import Asked as Spacing
 from overread.learn.plan_spacing import parse_spacing
@@ -97,7 +97,7 @@ def plan(
     *,
     label: str,
     out: str | Path | None = None,
-    network: str = "residual",
+    network: str | None = None,
     split_column: str | None = None,
     seed: int = 0,
     seeds: int | None = None,
@@ -122,6 +122,7 @@ def plan(
         TOML file to write.
     network : str
         A name of `overread networks`, or "auto": each is tried on training and tuning patients, and the best is planned.
+        None: a rule chooses by the cohort (`learn.plan_default`).
     split_column : str, optional
         Use a published split.
     seed : int
@@ -153,7 +154,7 @@ def plan(
     seconds = check_options(Asked(network, seeds, seed, kind, side_matters, budget, spacing=mm, unit=unit, start=given), 0.95)
     with open_archive(archive) as store:
         divided = divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
-        told = {"side_matters": side_matters, "seeds": seeds, "spacing": mm, "start": given}
+        told = {"side_matters": side_matters, "seeds": seeds, "alone": nothing_beside(seconds), "spacing": mm, "start": given}
         drawn = answered_by(draw_up(store, divided, network=network, **told, progress=progress), unit)
     if seconds is not None and drawn.network != "features":
         drawn = within(drawn, seconds, n=len(divided.split.cohorts["training"]), seeds=seeds)
@@ -180,31 +181,47 @@ def divide(store: Archive, *, label: str, kind: str, split_column: str | None, s
     return Divided(task, split, {s.pseudonym: s for s in studies}, copies, certificate, column, seed)
 
 
+def nothing_beside(seconds: float | None, *, cluster: bool = False) -> str:
+    """Return why a network from nothing is planned alone where nobody named one; "" where there is no such reason."""
+    if cluster:
+        return "several processes share its batches; a start is trained by one machine"
+    if seconds is not None and seconds < plan_budget.SHORT:
+        return f"{seconds:.0f} s are for one network"
+    return ""
+
+
 def draw_up(
     store: Archive,
     divided: Divided,
     *,
-    network: str,
+    network: str | None,
     side_matters: bool | None,
     seeds: int | None = None,
+    alone: str = "",
     spacing: Spacing = None,
     start: Given | None = None,
     progress: bool,
 ) -> planning.Plan:
-    """Look at the training cohort and draw up the plan; for ``AUTO`` after trying which network reads patients held out best."""
+    """Look at the training cohort and draw up the plan; for ``AUTO`` after trying which network reads patients held out best.
+
+    Where no network is named a rule chooses by the cohort; ``alone`` says why it may not take a start along.
+    """
     if start is not None:
         starting.refuse_seen(start, divided.split)
         network = network or "residual"
     if network == AUTO:
         return _best_of(store, divided, side_matters=side_matters, seeds=seeds, start=start, progress=progress)
-    sides = network in ("residual", "fine-tuned", "pair", "slices") and side_matters is None
+    sides = network in (None, "residual", "fine-tuned", "pair", "slices") and side_matters is None
     seen = look(store, divided.split, divided.by_name, divided.task, divided.copies, sides=sides, seed=divided.seed, progress=progress)  # fmt: skip
     seen = replace(seen, side_told=side_matters)
     task = with_header(divided.task, seen)
-    drawn = planning.draw_up(task, seen, network=network, seed=divided.seed, spacing=spacing)
+    chosen, reason = (network, "") if network is not None else plan_default.by_rule(seen, alone=alone)
+    drawn = planning.draw_up(task, seen, network=chosen, seed=divided.seed, spacing=spacing)
     if start is not None:
         drawn = planning.planned(drawn.task, pretrained_rules.begun(drawn.parts, seen, start))
     _refuse_without_spacing(store, divided, drawn.parts)
+    if reason:
+        drawn = planning.changed(drawn, "network", f"{drawn.parts['network']['reason']}; {reason}")
     if seeds is not None:
         reason = f"{seeds} networks were asked for; they differ by their seed only, and answer together"
         drawn = planning.changed(drawn, "ensemble", reason, networks=seeds, rule="several networks: told")

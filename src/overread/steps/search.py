@@ -22,7 +22,7 @@ from overread.engine import Failure
 from overread.errors import CohortError, IntegrityError
 from overread.learn import linear_head
 from overread.learn import search as searching
-from overread.learn.plan import Plan
+from overread.learn.plan import Plan, halves
 from overread.learn.search import Settings, Space, Trial
 from overread.stats.metrics import mean_auroc
 from overread.stats.resample import Who
@@ -290,7 +290,7 @@ def judged(order: Order) -> float:
     nothing = (inputs[:0], known[:0])
     with natives_to(None):
         fitted = fit.fit(
-            order.plan,
+            halves(order.plan)[0] if order.plan.network == "pair" else order.plan,  # what chance and settings decide
             training=(np.asarray(inputs[train]), known[train]),
             tuning=nothing,
             score=lambda logits, truth: math.nan,

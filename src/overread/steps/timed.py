@@ -43,6 +43,9 @@ TOGETHER = 4
 HOME = "search"
 """Folder in the run for what a search needs until it is over."""
 
+SEARCHED = ("residual", "pair")
+"""Networks with settings to search over; of a pair it is the half from nothing that is tried."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -77,7 +80,7 @@ class Wanted:
 def takes_time(trials: int | None, budget: float | None, plan: planning.Plan) -> bool:
     """Say whether a training is one of these: a search was asked for, or there is time for more than a few networks."""
     plain = plan.start.get("name") != NAME
-    return trials is not None or (budget is not None and plain and budget >= plan_budget.LONG and plan.network == "residual")
+    return trials is not None or (budget is not None and plain and budget >= plan_budget.LONG and plan.network in SEARCHED)
 
 
 def fit_in_time(
@@ -127,7 +130,7 @@ def fit_in_time(
         write_json(out / search.NAME, {**read_json(out / search.NAME), **told})
         say(progress, told["in_words"])
     chosen = _networks(chosen, wanted, best.seconds, most)
-    _take(home / where / "checkpoint" / f"{drawn.network}.npz", out / "checkpoint")
+    _take(home / where / "checkpoint", drawn.network, out / "checkpoint")
     write(out / planned.NAME, plan_file.written(chosen.head, chosen.parts))
     write_json(out / "plan.json", planning.record(chosen))
     return fit(*to_all, chosen, out, **{**how, "budget": budget})
@@ -147,12 +150,13 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _take(checkpoint: Path, into: Path) -> None:
-    """Put the checkpoint of the network that was chosen where the run's first one is gone on from."""
+def _take(checkpoints: Path, network: str, into: Path) -> None:
+    """Put the checkpoints of the network that was chosen (a pair has one a half) where the run's first one is gone on from."""
     into.mkdir(exist_ok=True)
-    if not (into / checkpoint.name).exists():
-        shutil.copy(checkpoint, into / "taken.part")
-        (into / "taken.part").replace(into / checkpoint.name)
+    for checkpoint in sorted(checkpoints.glob(f"{network}.*npz")):
+        if not (into / checkpoint.name).exists():
+            shutil.copy(checkpoint, into / "taken.part")
+            (into / "taken.part").replace(into / checkpoint.name)
 
 
 def _shared_out(

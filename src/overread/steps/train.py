@@ -70,7 +70,7 @@ def train(
     out : path
         Folder for the run.
     network : str, optional
-        "residual" (the default), another of ``overread networks``, or "auto": each is tried on training and tuning
+        None: a rule chooses by the cohort. One of ``overread networks``, or "auto": each is tried on training and tuning
         patients, and the best is trained.
     plan : path, optional
         A plan that ``overread plan`` wrote and a person may have edited: it is executed, and nothing else is chosen.
@@ -141,7 +141,8 @@ def train(
             "budget": budget,
             "search": search,
         }
-        drawn = _take_up_or_draw(out, store, divided, asked, settings, resume=resume, progress=progress)
+        alone = planned.nothing_beside(seconds, cluster=several is not None)
+        drawn = _take_up_or_draw(out, store, divided, asked, settings, alone=alone, resume=resume, progress=progress)
         write_json(out / "split.json", split.to_json())
         write_json(out / "leakage.json", certificate)
         elsewhere.keep_seen(out, store, split, progress=progress)
@@ -173,7 +174,15 @@ def train(
 
 
 def _take_up_or_draw(
-    out: Path, store: Archive, divided: planned.Divided, asked: Asked, settings, *, resume: bool, progress: bool
+    out: Path,
+    store: Archive,
+    divided: planned.Divided,
+    asked: Asked,
+    settings,
+    *,
+    alone: str,
+    resume: bool,
+    progress: bool,
 ) -> planning.Plan:
     """Return the plan: the run's own when resuming, the person's when there is one, else one drawn up now.
 
@@ -194,9 +203,10 @@ def _take_up_or_draw(
         drawn = planned.draw_up(
             store,
             divided,
-            network=asked.network or "residual",
+            network=asked.network,
             side_matters=asked.side_matters,
             seeds=asked.seeds,
+            alone=alone,
             spacing=asked.spacing,
             start=asked.start,
             progress=progress,
