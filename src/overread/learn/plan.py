@@ -36,10 +36,10 @@ __all__ = [
 ]
 
 ABOUT = {
-    "residual": "default: small residual network, global average and one linear head; two and three dimensions",
+    "residual": "a small residual network, global average and one linear head; the default for volumes",
     "features": "frozen features of a start that a package carries, and a linear head: for some hundred images",
     "fine-tuned": "the same start, the upper layers of which go on learning from these images, slowly",
-    "pair": "a small residual network and such a start side by side in one graph; pictures only",
+    "pair": "a small residual network and such a start side by side in one graph; the default for pictures",
     "slices": "volumes slice by slice: one network for pictures reads each, attention says how much each counts",
     "slice-features": "the same with the frozen features of a start for each slice",
     "simple-cnn": "the article's network: Conv 32 3×3, max-pool, dense 128, dense 1; the baseline of every report",
