@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -10,6 +12,7 @@ from small_run import spots
 
 from overread.domain import Image, Study
 from overread.errors import RunError
+from overread.steps.begin import alone_in
 from overread.steps.evaluate import evaluate
 from overread.steps.plan import divide
 from overread.steps.reads import opened
@@ -49,3 +52,26 @@ def test_every_verb_calls_an_unfinished_training_unfinished(tmp_path):
                 act()
         if not begun:
             (run / "plan.json").write_text(json.dumps({"task": {"labels": ["a"]}}))
+
+
+def test_two_trainings_never_write_into_one_folder(archive, tmp_path):
+    """Both wrote, and what came out was sealed by one and read by the other: a run that `verify` called changed."""
+    from overread.steps.train import train
+
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "unfinished").write_text(json.dumps({}))
+    with alone_in(run):
+        with pytest.raises(RunError, match=r"another training goes on in .*run; expected one at a time"):
+            train(archive, label="blob", out=run, resume=True, progress=False)
+        assert [p.name for p in run.iterdir()] == ["unfinished"]
+    with pytest.raises(RunError, match="the unfinished training had another"):  # the twin: nobody holds it any more
+        train(archive, label="blob", out=run, resume=True, progress=False)
+
+
+def test_a_training_that_was_killed_holds_its_folder_no_longer(tmp_path):
+    code = "import sys, os; from overread.steps.begin import alone_in; from pathlib import Path\nwith alone_in(Path(sys.argv[1])):\n os.kill(os.getpid(), 9)"
+    (tmp_path / "unfinished").write_text("{}")
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == -9
+    with alone_in(tmp_path), pytest.raises(RunError, match="another training"), alone_in(tmp_path):
+        pass

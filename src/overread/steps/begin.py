@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from overread.learn.pretrained_start import Given
 from overread.learn.plan_spacing import Asked as Spacing
 from overread.learn.plan_study import check_unit
 from overread.steps.run import read_json, write_json
+from overread.store.journal import exclusive
 
 SOURCE_SPLIT = "split"
 """Name of the split that a file of arrays carries in itself."""
@@ -188,6 +190,29 @@ def prepare(out: Path, settings: dict[str, Any], *, resume: bool) -> None:
         raise RunError(f"{out} is not empty", expected="a new or empty folder", do="name another with --out")
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "unfinished", settings)
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Hold an unfinished run's folder: two trainings that write into one folder leave a run that nobody trained.
+
+    The lock ends with the process, however that ends; a file system that knows no locks has none.
+
+    Raises
+    ------
+    RunError
+        While another training goes on in it.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(out / "unfinished", wait=False))
+        except BlockingIOError:
+            raise RunError(
+                f"another training goes on in {out}", expected="one at a time", do="wait for it, or name another folder"
+            ) from None
+        except OSError:
+            pass
+        yield
 
 
 def parse_budget(text: str) -> float:

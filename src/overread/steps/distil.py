@@ -27,7 +27,7 @@ from overread.stats.resample import cases
 from overread.stats.shares import proportion
 from overread.steps import cost
 from overread.steps import plan as planned
-from overread.steps.begin import prepare
+from overread.steps.begin import alone_in, prepare
 from overread.steps.export import MOST_RANGED, milliseconds
 from overread.steps.finish import Begun, close, finish
 from overread.steps.fitting import make_material
@@ -155,10 +155,10 @@ def distil(
         "sensitivity": _sensitivity(teacher),
     }
     prepare(out, {**asked, "baseline": False, "budget": None, "search": None}, resume=resume)
-    for name in TAKEN_OVER:
-        if (teacher.run / name).is_file():
-            write(out / name, (teacher.run / name).read_bytes())
-    with open_archive(teacher.archive) as store:
+    with alone_in(out), open_archive(teacher.archive) as store:
+        for name in TAKEN_OVER:
+            if (teacher.run / name).is_file():
+                write(out / name, (teacher.run / name).read_bytes())
         by_name = {s.pseudonym: s for s in store.studies()}
         divided = Divided(
             drawn.task, teacher.split, by_name, NONE, teacher.certificate, None, int(teacher.plan["seed"])

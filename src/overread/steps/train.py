@@ -20,7 +20,7 @@ from overread.learn.plan_study import answered_by
 from overread.steps import cost, elsewhere, jointly, leakage, shortcuts, so_far, timed
 from overread.steps import plan as planned
 from overread.steps import start as starting
-from overread.steps.begin import Asked, check_options, prepare
+from overread.steps.begin import Asked, alone_in, check_options, prepare
 from overread.steps.finish import Begun, close, finish
 from overread.steps.fitting import fit
 from overread.steps.opened import at_hand, open_archive
@@ -142,7 +142,12 @@ def train(
             "search": search,
         }
         alone = planned.nothing_beside(seconds, cluster=several is not None)
+        going = (out / "unfinished").exists()
+        if going:
+            stack.enter_context(alone_in(out))
         drawn = _take_up_or_draw(out, store, divided, asked, settings, alone=alone, resume=resume, progress=progress)
+        if not going:
+            stack.enter_context(alone_in(out))
         write_json(out / "split.json", split.to_json())
         write_json(out / "leakage.json", certificate)
         elsewhere.keep_seen(out, store, split, progress=progress)
