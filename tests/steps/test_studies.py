@@ -51,6 +51,9 @@ def test_figures_count_studies_where_the_answer_is_the_studys(home, figures):
     assert "32 studies of 32 patients" in str(figures["study"])
     page = (home / "study/run-spot/report.html").read_text()
     assert "counted by study" in page
+    assert "Its AUROC over all studies" in page
+    assert "choose the rule that joins images" in page
+    assert "one answer a study: the largest raw score of its images" in page
     assert "How well whole examinations are read was not measured" not in page
     assert told["labels"]["spot"]["sensitivity"]["n"] == 16
 

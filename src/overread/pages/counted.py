@@ -37,3 +37,14 @@ def word(unit: Mapping[str, Any] | None, n: int) -> str:
     """
     one = (unit or {}).get("counted", "image")
     return one if n == 1 else {"study": "studies"}.get(one, f"{one}s")
+
+
+def use_of(cohort: str, unit: Mapping[str, Any], *, told: str) -> str:
+    """Return what a cohort is used for; where images are joined, the rule is chosen on the tuning cohort.
+
+    Examples
+    --------
+    >>> use_of("tuning", {"joined": "one answer a study"}, told="watch the training; nothing is chosen on it")
+    'watch the training, choose the rule that joins images'
+    """
+    return "watch the training, choose the rule that joins images" if cohort == "tuning" and unit.get("joined") else told

@@ -11,7 +11,7 @@ from overread.domain.canonical import plain
 from overread.domain.human import HUMAN
 from overread.pages import checklist_training, checklist_words
 from overread.pages.checklist import known_of, rows_of
-from overread.pages.counted import counted_by
+from overread.pages.counted import counted_by, use_of
 from overread.pages.plots import told
 from overread.pages.report_beside import beside, methods, seeds
 from overread.pages.report_groups import in_order, none_because, subgroup_columns, subgroup_rows
@@ -195,6 +195,7 @@ def _asked(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("question", f"{task['name'].replace(',', ', ')}: {kinds[task['kind']]}"),
         *([("answers", answers)] if len(task["labels"]) > 1 else []),
         ("images", task["modality"].replace("+", ", ") or "pictures that do not say their modality"),
+        *([("answered", joined)] if (joined := evaluation["unit"].get("joined")) else []),
         ("network", _network(evaluation)),
     ]
 
@@ -246,7 +247,7 @@ def _cohorts(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": name,
-                "use": USES.get(name, ""),
+                "use": use_of(name, evaluation["unit"], told=USES.get(name, "")),
                 "patients": f"{patients:,}" if patients is not None else "unknown",
                 "images": f"{cohort['images']:,}",
                 "labels": [f"{c['true']:,}" + (f" ({c['unknown']:,} unknown)" if c["unknown"] else "") for c in counts],
