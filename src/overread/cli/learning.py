@@ -99,6 +99,10 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument("--no-baseline", action="store_true", help="leave out the article's network")
     p.add_argument("--cluster", metavar="auto|local|HOST:PORT", help="train on a Ray cluster (docs/scale.md)")
     p.add_argument(
+    p.add_argument(
+        "--folds", type=int, metavar="K", help="few images: cross-validate in K parts, and keep all networks"
+    )
+    p.add_argument("--repeats", type=int, metavar="R", help="draw the parts R times (default: 3, of slow networks 1)")
         "--processes", type=int, metavar="N", help="so many share each batch (default: one a GPU, or a host)"
     )
 
@@ -133,6 +137,8 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
 
     return run
 
+            folds=o.folds,
+            repeats=o.repeats,
 
 def distil(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument("teacher", metavar="RUN")

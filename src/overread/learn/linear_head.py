@@ -96,6 +96,25 @@ def choose(
     return replace(line, loss=dict(zip(penalties, loss / ticks(len(x)), strict=True)))
 
 
+def out_of_fold(
+    features: np.ndarray,
+    targets: np.ndarray,
+    *,
+    several: bool,
+    groups: Sequence[Hashable],
+    rng: np.random.Generator,
+    penalty: float,
+    positive_weight: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return what lines of one penalty say of patients that each of them was not fitted on, (n, outputs)."""
+    x, y = np.asarray(features, np.float64), _unknown_out(targets)
+    said = np.full(y.shape, np.nan)
+    for train, test in folds(y, groups, rng=rng):
+        (line,) = path(x[train], y[train], several=several, penalties=[penalty], positive_weight=positive_weight)
+        said[test] = line.logits(x[test])
+    return said
+
+
 def ticks(n: int) -> int:
     """How many folds `choose` goes through for n cases, and the last fit.
 

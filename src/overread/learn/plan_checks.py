@@ -142,7 +142,7 @@ PARTS: dict[str, Mapping[str, Check]] = {
         "margin": number(0, 0.45), "blur": number(0, 1), "gamma": number(0, 3), "contrast": number(0, 3),
         "brightness": number(0, 1), "noise": number(0, 1),
     },
-    "ensemble": {"networks": whole(1, 50), "first_seed": whole(0, 2**31 - 1)},
+    "ensemble": {"networks": whole(1, 50), "first_seed": whole(0, 2**31 - 1), "folds": whole(3, 20), "repeats": whole(1, 20)},
     "views": {"mirrored": some_of(FLIPS)},
     "study": {"unit": one_of(*UNITS), "join": one_of("auto", *RULES)},
 }  # fmt: skip

@@ -13,7 +13,7 @@ from overread.pages.benefit import span_told
 from overread.pages.by_label import each
 from overread.pages.plots import percent, told
 from overread.pages.report_groups import none_because
-from overread.pages.report_words import people, times
+from overread.pages.report_words import crossed, people, times
 from overread.pages.section_corruptions import in_words
 
 E = Mapping[str, Any]
@@ -116,12 +116,13 @@ def sizes(e: E) -> str:
     of = f" of {e['name']}" if len(e["labels"]) > 1 else ""
     wide = "" if figure["low"] is None else f"; the AUROC's interval{of} is {figure['high'] - figure['low']:.3f} wide"
     patients = "patients unknown" if figure["n_patients"] is None else f"{figure['n_patients']:,} patients"
-    return f"{figure['n']:,} images, {patients} in testing{wide}"
+    where = "cross-validated" if crossed(e) else "in testing"
+    return f"{figure['n']:,} images, {patients} {where}{wide}"
 
 
 def elsewhere(e: E) -> str:
     if not e["external"]:
-        return "no: testing patients come from the same source"
+        return "no: cross-validated on one source" if crossed(e) else "no: testing patients come from the same source"
     found = e.get("leakage") or {}
     if own := sum(n or 0 for n in found.get("own_testing", {}).values()):
         return f"no: {own:,} of the {_first(e)['auroc']['n']:,} images of this archive are the run's own testing images"
@@ -144,6 +145,8 @@ def selection(e: E) -> str:
         if e.get("search")
         else ""
     )
+    if crossed(e):
+        return f"no choice was made on the part that is tested: {about.weights(e)}; it is {e['measured_before']}"
     return f"{tried}no choice was made on testing: {about.weights(e)}; it is {e['measured_before']}"
 
 

@@ -17,7 +17,15 @@ from overread.pages.report_beside import beside, methods, seeds
 from overread.pages.report_groups import in_order, none_because, subgroup_columns, subgroup_rows
 from overread.pages.report_headline import hardly, headline, whose
 from overread.pages.report_labels import HONESTY, alarms, label_part, levels_part, overview, short
-from overread.pages.report_words import ALWAYS_LIMITS, OTHER_ARCHIVE, SAME_SOURCE, USES, reads_told
+from overread.pages.report_words import (
+    ALWAYS_LIMITS,
+    OTHER_ARCHIVE,
+    SAME_SOURCE,
+    SAME_SOURCE_CROSSED,
+    USES,
+    crossed,
+    reads_told,
+)
 from overread.pages.sections import sections_of
 from overread.pages.template import filled
 from overread.stats.exchangeability import in_words
@@ -62,7 +70,11 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "cohort_labels": [short(label, task) for label in task["labels"]],
         "strata": in_order(evaluation["strata"]),
         "strata_known": evaluation["strata_known"],
-        "tested_on": "other archive" if evaluation["external"] else "testing cohort",
+        "tested_on": "other archive"
+        if evaluation["external"]
+        else "cross-validated patients"
+        if crossed(evaluation)
+        else "testing cohort",
         "several": len(labels) > 1,
         "several_labels": len(task["labels"]) > 1,
         "many_labels": len(task["labels"]) > 1 and not levels,
@@ -85,7 +97,7 @@ def page_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "limits": [
             *(w for w in evaluation["card"]["limits"] if w not in evaluation["warnings"]),
             counted_by(evaluation["unit"]),
-            OTHER_ARCHIVE if evaluation["external"] else SAME_SOURCE,
+            OTHER_ARCHIVE if evaluation["external"] else SAME_SOURCE_CROSSED if crossed(evaluation) else SAME_SOURCE,
             *ALWAYS_LIMITS,
         ],
         "made_by": [
@@ -220,6 +232,13 @@ def _split_told(evaluation: Mapping[str, Any]) -> str:
             f"Measured are all {of:,} images of the other archive that have an answer{left_out}: nothing of it was divided. "
             f"What follows is of the archive that the run was trained on, which was divided {unit} ({split['source']})."
         )
+    if crossed(evaluation):
+        found = evaluation["cross_validated"]
+        shared = ", ".join(f"{found['in_two_parts'][k]:,} {k}" for k in ("patients", "studies", "images"))
+        return (
+            f"Cross-validated {unit}: {found['folds']} parts, drawn {found['repeats']} times. In two parts of one drawing: "
+            f"{shared}, {found['in_two_parts']['near']:,} groups of near copies (counted, not assumed)."
+        )
     both = split["overlap"]
     counted = ("patients", "studies", "images") if split["unit"] == "patient" else ("studies", "images")
     shared = ", ".join(f"{both[k]:,} {k}" for k in counted)
@@ -244,10 +263,15 @@ def _cohorts(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     for name, cohort in evaluation["cohorts"].items():
         counts = [cohort["labels"][label] for label in evaluation["task"]["labels"]]
         patients = cohort["patients"]
+        if evaluation.get("cross_validated") and not cohort["images"]:
+            continue  # cross-validation has no such cohort
+        every = evaluation.get("cross_validated") and name == "training"
         rows.append(
             {
-                "name": name,
-                "use": use_of(name, evaluation["unit"], told=USES.get(name, "")),
+                "name": "cross-validated" if every else name,
+                "use": "in turn: fit the networks, fix probabilities and threshold, and report"
+                if every
+                else use_of(name, evaluation["unit"], told=USES.get(name, "")),
                 "patients": f"{patients:,}" if patients is not None else "unknown",
                 "images": f"{cohort['images']:,}",
                 "labels": [f"{c['true']:,}" + (f" ({c['unknown']:,} unknown)" if c["unknown"] else "") for c in counts],

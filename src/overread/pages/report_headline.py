@@ -7,7 +7,7 @@ from typing import Any
 
 from overread.pages.counted import word
 from overread.pages.plots import percent, told
-from overread.pages.report_words import FLOORS
+from overread.pages.report_words import FLOORS, crossed
 from overread.stats.frequency import outward
 
 E = Mapping[str, Any]
@@ -25,6 +25,9 @@ def headline(evaluation: E) -> str:
     name, figures = evaluation["name"], evaluation["labels"][evaluation["name"]]
     auroc = figures["auroc"]
     unseen = ", none of them in its training" if evaluation["apart"] else ""
+    unseen = (
+        ", each read by networks that had not seen its patient (cross-validated)" if crossed(evaluation) else unseen
+    )
     whom = f"{whose(auroc['n'], auroc['n_patients'], evaluation.get('unit'))}{unseen}{_with_it(evaluation)}"
     if auroc["value"] is None:
         return f"On {whom}, nothing can be said: the AUROC is {auroc['method']}."

@@ -17,6 +17,11 @@ def promise(point: E, figures: E) -> str:
     """Say whether testing kept what the operating point promised on the calibration cohort."""
     given, found = point.get("promise"), judged(figures)
     applied = f"It was chosen on the {point['cohort']} cohort; testing only applied it"
+    if point["cohort"] == "cross-validated":
+        applied = (
+            "The exported threshold was chosen on the answers that patients got from networks that had not seen them; what is "
+            "measured here are thresholds chosen likewise without the patient who is measured"
+        )
     if not given or found is None or found["value"] is None:
         return applied + "."
     if given["threshold"] is None:

@@ -16,7 +16,7 @@ BY_CHANCE = 0.025
 def broken(found: E, answer: str) -> bool:
     """Say whether the sets' promise does not hold for an answer: its whole interval is below it, and not by chance."""
     e, chance = found["covered"][answer], found.get("by_chance", {}).get(answer, 0.0)
-    return e["high"] is not None and e["high"] < found["coverage"] and chance < BY_CHANCE
+    return e["high"] is not None and chance is not None and e["high"] < found["coverage"] and chance < BY_CHANCE
 
 
 def sets_told(found: E | None, *, whom: str = "patients") -> dict[str, Any] | None:
@@ -51,5 +51,7 @@ def _says(found: E, answer: str, whom: str) -> str:
         return "the promise does not hold here: exchangeability is broken"
     if e["high"] < found["coverage"]:
         few, chance = found["calibration_patients"][answer], found["by_chance"][answer]
+        if chance is None:  # cross-validated: many limits, none of which has a closed form
+            return "below the promise"
         return f"below the promise; with {few:,} calibration {whom} that can be chance (p = {chance:.2g})"
     return "kept" if e["low"] >= found["coverage"] else "not contradicted"

@@ -39,6 +39,10 @@ SAME_SOURCE = (
     "The testing patients come from the same source as the training patients. Another hospital, scanner or time may "
     "give other figures; only a test there tells."
 )
+SAME_SOURCE_CROSSED = (
+    "The figures are of a procedure: every patient was read by networks that learned from the others of the same source. "
+    "The exported networks were not tested on patients whom none of them had seen; only a test elsewhere tells."
+)
 OTHER_ARCHIVE = (
     "The images come from another archive than the training images. Whether the patients are others too is told in the "
     "certificate, as far as pseudonyms can tell. The table of cohorts is that of the training."
@@ -49,6 +53,17 @@ ALWAYS_LIMITS = (
     "A heat-map shows what the score was made of. It is evidence about the model, not proof of a finding.",
     "Nobody's reading got better or faster in this test: no reader took part in it.",
 )
+
+
+def crossed(evaluation: Mapping[str, Any]) -> bool:
+    """Say whether the figures are of cross-validated answers, and no testing cohort stands behind them.
+
+    Examples
+    --------
+    >>> crossed({"on": "cross-validated"}), crossed({"on": "testing cohort"})
+    (True, False)
+    """
+    return evaluation.get("on") == "cross-validated"
 
 
 def people(evaluation: Mapping[str, Any]) -> str:
@@ -75,5 +90,10 @@ def times(number: int) -> str:
 
 def reads_told(evaluation: Mapping[str, Any]) -> str:
     """Say how often the cohort was read, and by how many models."""
+    if crossed(evaluation):
+        answers = times(evaluation["reads"]).replace("once", "for the first time")
+        return (
+            f"By this run the cross-validated answers were measured {answers}; it is {evaluation['measured_before']}."
+        )
     what = "the other archive" if evaluation["external"] else "the testing cohort"
     return f"By this run {what} was read {times(evaluation['reads'])}; it is {evaluation['measured_before']}."

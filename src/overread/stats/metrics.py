@@ -124,13 +124,19 @@ def binary_figures(
     }
 
 
-def brief_figures(truth, probability, *, threshold: float, patients) -> Figures:
-    """Return prevalence, auroc, sensitivity and specificity alone, for a subgroup."""
-    return _told(cases(truth, probability, patients), threshold)
+def brief_figures(truth, probability, *, threshold: float, patients, called: np.ndarray | None = None) -> Figures:
+    """Return prevalence, auroc, sensitivity and specificity alone, for a subgroup; at ``called``, (n,), where that is given."""
+    c = cases(truth, probability, patients)
+    return _told(c, c.score >= threshold if called is None else _known(called, truth))
 
 
-def _told(c: Cases, threshold: float) -> Figures:
-    call, present = c.score >= threshold, c.truth == 1
+def _known(called: np.ndarray, truth: Sequence) -> np.ndarray:
+    """Return the calls of the cases whose answer is known."""
+    return np.asarray(called, bool)[~np.isnan(np.asarray(truth, float))]
+
+
+def _told(c: Cases, call: np.ndarray) -> Figures:
+    present = c.truth == 1
     return {
         "prevalence": proportion(c, present, np.ones(len(c.truth), bool), nobody="no cases"),
         "auroc": auroc(c),
@@ -140,12 +146,20 @@ def _told(c: Cases, threshold: float) -> Figures:
 
 
 def brief_gaps(
-    truth, probability, *, threshold: float, patients, groups: tuple[Sequence[int], Sequence[int]]
+    truth,
+    probability,
+    *,
+    threshold: float,
+    patients,
+    groups: tuple[Sequence[int], Sequence[int]],
+    called: np.ndarray | None = None,
 ) -> dict[str, Estimate]:
     """Return by how much a subgroup's figures differ from another's (first − second).
 
     Parameters
     ----------
+    called : ndarray of bool, (n,), optional
+        The calls, where each case has a line of its own.
     groups : two sequences of int
         Rows of each group. A patient may have images in both (an older scanner and a newer one): what the two groups'
         figures have in common by that is taken off, as in a paired comparison, and the patient is counted once.
@@ -168,6 +182,7 @@ def brief_gaps(
     rows = [np.asarray([i for i in group if not np.isnan(y[i])], int) for group in groups]
     every = np.concatenate(rows)
     both = cases(y[every], np.asarray(probability)[every], [patients[i] for i in every] if patients else None)
+    calls = both.score >= threshold if called is None else np.asarray(called, bool)[every]
     told, pulls, seen = [], [], []
     for part in np.split(np.arange(len(every)), [len(rows[0])]):
         c = Cases(both.truth[part], both.score[part], both.patient[part], both.known)
@@ -176,7 +191,7 @@ def brief_gaps(
         pull = {"auroc": auroc_pull(c)[1] if ranked else np.zeros(0)}
         for name, hit, of in (("sensitivity", call, present), ("specificity", ~call, ~present)):
             pull[name] = shares(counted(c, hit & of), counted(c, of)).pull[:, 0] if of.any() else np.zeros(0)
-        told.append(_told(both.subset(part), threshold))
+        told.append(_told(both.subset(part), call))
         pulls.append({name: np.pad(p, (0, both.patients - len(p))) for name, p in pull.items()})
         seen.append({"auroc": c.patient, "sensitivity": c.patient[present], "specificity": c.patient[~present]})
     return {
@@ -199,6 +214,7 @@ def label_figures(
     kind: str,
     thresholds: Sequence[float],
     patients: Sequence[str | None] | None,
+    called: np.ndarray | None = None,
     tick: Callable[[], object] | None = None,
 ) -> dict[str, Figures]:
     """Return the figures of every label of a task, as ``metrics.json`` holds them.
@@ -214,6 +230,8 @@ def label_figures(
     thresholds : sequence of float
         One an output, fixed on the calibration cohort; with several levels no threshold is applied, but each level
         is counted as prediction calls it: where it is the most probable one.
+    called : ndarray of bool, (n, outputs), optional
+        The calls, where each case has a threshold of its own; not of several levels.
     tick : callable, optional
         Called once for each output when its figures are known.
     """
@@ -229,6 +247,7 @@ def label_figures(
             tick()
         return every
     for j, output in enumerate(outputs):
-        every[output] = binary_figures(truth[:, j], probability[:, j], threshold=thresholds[j], **how)
+        line = {"threshold": thresholds[j]} if called is None else {"called": called[:, j]}
+        every[output] = binary_figures(truth[:, j], probability[:, j], **line, **how)
         tick()
     return every

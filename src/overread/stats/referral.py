@@ -93,6 +93,7 @@ def three_way(
     why: np.ndarray,
     *,
     threshold: float,
+    called: np.ndarray | None = None,
     patients: Sequence[str | None] | None = None,
 ) -> dict[str, Any]:
     """Return how many cases of a yes-or-no label are answered and referred, and the figures among the answered.
@@ -104,6 +105,8 @@ def three_way(
     why : ndarray of str, (n,)
         From `why_label`.
     threshold : float
+    called : ndarray of bool, (n,), optional
+        The calls, where each case has a line of its own.
     patients : sequence of str or None, (n,)
 
     Returns
@@ -121,7 +124,8 @@ def three_way(
     (4, 2, {'too-close': 2}, 1.0)
     """
     told, c, answered, share = _shares(truth, probability, why, patients)
-    call, present = c.score >= threshold, c.truth == 1
+    known = ~np.isnan(np.asarray(truth, float))
+    call, present = c.score >= threshold if called is None else np.asarray(called, bool)[known], c.truth == 1
     return told | {
         "sensitivity": share(call, answered & present, "no answered case with the finding"),
         "specificity": share(~call, answered & ~present, "no answered case without the finding"),

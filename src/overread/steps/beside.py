@@ -18,11 +18,12 @@ from overread.stats import floors
 from overread.stats.claims import difference_auroc
 from overread.stats.levels_apart import auroc_apart, level_cases
 from overread.stats.resample import cases
+from overread.steps.crossed_scores import floors_by_part
 from overread.steps.progress import bar as moved_bar
 from overread.steps.progress import progress as bar
 from overread.steps.question import truth as truth_of
 from overread.steps.run import is_sealed, read_json, seal_later
-from overread.steps.scores import Question, Scores, read_scores
+from overread.steps.scores import CROSSED, Question, Scores, read_scores
 from overread.steps.ways import Why, ways
 from overread.store.archive import Archive
 
@@ -65,9 +66,15 @@ def floors_of(
     ``ours`` (its probabilities) a ``lead``: its AUROC less the floor's, paired over patients.
     """
     labels, other = how.task.labels, archive is not home
-    calibration = scores.of("calibration")
+    calibration = scores.of("calibration") if testing.crossed is None else testing
     if home is not None:
-        kept = _fitted(home, archive, studies, calibration, testing, how, progress=progress)
+        if testing.crossed is None:
+            calibration = calibration if calibration.entries else scores.of(CROSSED)
+            kept = _fitted(home, archive, studies, calibration, testing, how, progress=progress)
+        else:
+            seen = _thumbnails(home, [e[1] for e in testing.entries], progress=progress)
+            told = {"kind": how.task.kind, "seed": how.seed}
+            kept = floors_by_part(run, [e[1] for e in testing.entries], seen, testing.truth, **told)
         if not other:
             _keep(run, how, kept)
     else:

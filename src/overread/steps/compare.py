@@ -25,6 +25,7 @@ from overread.stats.resample import Cases, cases
 from overread.stats.shares import proportion
 from overread.stats.splits import Split
 from overread.steps import leakage
+from overread.steps.crossed_scores import measured
 from overread.steps.progress import bar
 from overread.steps.reads import check, count, model_of
 from overread.steps.run import archive_of, read_json, refuse_unsealed, write
@@ -200,7 +201,7 @@ class _Read:
         self.points = kept["operating_points"]
         certificate = leakage.read_certificate(run, Split.from_json(read_json(run / "split.json")))
         scores = leakage.apart(certificate, read_scores(run / "scores.csv", self.task.labels))
-        self.testing: Scores = scores.of("testing")
+        self.testing: Scores = measured(run, scores)
         self.overlapping = len(scores.of(leakage.OVERLAPPING).entries)
 
     @property
@@ -217,10 +218,14 @@ class _Read:
         """Return the common cases with probabilities, and how they are called; of several levels the likeliest is."""
         where = {(e[1], e[2]): i for i, e in enumerate(self.testing.entries)}
         part = self.testing.at([where[key] for key in common])
+        crossed = part.crossed
+        p = self.calibration.probabilities(part.logits) if crossed is None else crossed.mean
         if self.levels:
-            return level_cases(part.truth, self.calibration.probabilities(part.logits), part.patients), None
+            return level_cases(part.truth, p, part.patients), None
         j = self.task.labels.index(label)
-        c = cases(part.truth[:, j], self.calibration.probabilities(part.logits)[:, j], part.patients)
+        c = cases(part.truth[:, j], p[:, j], part.patients)
+        if crossed is not None:
+            return c, crossed.called[~np.isnan(part.truth[:, j]), j]
         return c, c.score >= self.points[label]["threshold"]
 
 
@@ -244,6 +249,11 @@ def _nothing(differences: Mapping[str, Estimate]) -> dict[str, Estimate]:
 def _notes(read: Sequence[_Read], common: Sequence) -> tuple[str, ...]:
     most = max(len(one.testing.entries) for one in read)
     notes = []
+    if any(one.testing.crossed is not None for one in read):
+        notes.append(
+            "cross-validated answers are compared: of procedures, each patient answered by networks that had not seen it; the "
+            "intervals do not cover how the parts were drawn"
+        )
     if gone := max(one.overlapping for one in read):
         notes.append(
             f"{gone:,} testing images also stand in what a run learned from, by patient or as a copy, and were left out"

@@ -25,6 +25,8 @@ from overread.steps import elsewhere, leakage
 from overread.steps.asked import at_prevalence, check_questions, claims_against
 from overread.steps.beside import floors_of, shorten
 from overread.steps.covered import covered
+from overread.steps.crossed_scores import probabilities, widened
+from overread.steps.crossed_scores import told as crossed_told
 from overread.steps.figures import own_to, seal_figures
 from overread.steps.gallery import gallery
 from overread.steps.heatmaps import judge, keep, panel_of
@@ -40,6 +42,7 @@ from overread.steps.reads import count as count_reads
 from overread.steps.reads import mend, model_of
 from overread.steps.report import publish
 from overread.steps.run import read_json, write_json
+from overread.steps.scores import CROSSED
 from overread.steps.seeds import seed_spread
 from overread.steps.subgroups import groups_of, told_of
 from overread.steps.trained import Trained, read_trained
@@ -76,8 +79,9 @@ class Evaluation:
         n, patients = figures["auroc"]["n"], figures["auroc"]["n_patients"]
         what = word(self.metrics.get("unit"), n)
         whom = f"{n:,} {what} of {patients:,} patients" if patients is not None else f"{n:,} {what} (patients unknown)"
-        other = self.metrics["on"] != "testing cohort"
-        from_where = "of another archive" if other else "held out for testing"
+        other = self.metrics["on"] == "another archive"
+        crossed = self.metrics["on"] == CROSSED
+        from_where = "of another archive" if other else "cross-validated" if crossed else "held out for testing"
         beside = self.metrics["floors"]["logistic_thumbnails"].get(first, {}).get("auroc")
         lines = [
             f"{first}: AUROC {told(figures['auroc'])} on {whom} {from_where}",
@@ -100,6 +104,7 @@ class Evaluation:
         lines += [f"! {short}"] if short else []
         alike = self.metrics.get("exchangeability") or {}
         lines += [f"! {alike['in_words']}"] if alike.get("alarm") else []
+        lines += [f"{self.metrics['cross_validated']['in_words']}"] if crossed else []
         lines += [self.metrics[how]["in_words"] for how in ("search", "distil") if how in self.metrics]
         lines += [f"! {said}" for said in self.page.get("edited", ())]
         lines += [f"! {warning}" for warning in elsewhere.warnings(self.metrics["leakage"])] if other else []
@@ -195,7 +200,7 @@ def evaluate(
         spread = seed_spread(run, cases.testing, how, [Path(other) for other in seeds_from]) if on is None else {}
         alike = trained.alike if on is None else alike_of(model, cases.testing, cases.rows)
         figures = _figures(trained, cases, home, studies, progress=progress)
-        if home and on is None:
+        if home and on is None and cases.testing.crossed is None:
             panel = panel_of(model, home, seed=how.seed)
             model.heat_maps = keep(run, {DEFAULT: judge(model, panel, seed=how.seed, progress=progress)})
         pictures = _pictures(trained, cases, home, studies, figures.probability, progress=progress)
@@ -243,12 +248,11 @@ def _figures(
 ) -> _Figures:
     """Return the figures with their intervals, beside the floors."""
     how, testing, fitted = trained.question, cases.testing, trained.fitted
-    probability = fitted.probabilities(testing.logits)
+    probability, between = probabilities(testing, fitted)
     groups = groups_of(testing, cases.studies, how.task) if cases.archive else []
     count = (5 + len(groups)) * len(how.task.labels)
     with moved_bar(total=count, what="figures and intervals", show=progress) as meter:
-        labels = how.figures(testing, probability, tick=meter.update)
-        between = fitted.interval(testing.logits)
+        labels = widened(how, testing, how.figures(testing, probability, tick=meter.update))
         why = how.why(testing, probability, between)
         for label, account in how.referrals(testing, probability, between).items():
             labels[label]["three_way"] = account
@@ -285,7 +289,8 @@ def _pictures(
         return []
     model, testing = trained.model, cases.testing
     shown = (cases.archive, model, testing.entries, testing.truth, probability, trained.task, trained.points)
-    like = training_cases(model, home, trained.split, studies, progress=progress) if home else None
+    apart = home and testing.crossed is None  # a case is not among those it is shown beside
+    like = training_cases(model, home, trained.split, studies, progress=progress) if apart else None
     return gallery(*shown, copies=testing.copies, like=like, progress=progress)
 
 
@@ -323,7 +328,8 @@ def _measured(
         "corruptions": trained.worse,
         "gate": model.gate.told() if model.gate else {},
         **origin(trained.run),
-        "on": "testing cohort" if own else "another archive",
+        **({"cross_validated": crossing} if (crossing := crossed_told(trained.run, cases.testing)) else {}),
+        "on": ("testing cohort" if cases.testing.crossed is None else CROSSED) if own else "another archive",
         "overread": __version__,
     }
 

@@ -178,6 +178,9 @@ def make_material(store, split, by_name, plan, cache: Path, *, progress: bool) -
             key = fingerprint([plain(plan.recipe), [image for image, _, _ in rows]])[:16]
             kept = cache / f"{cohort}-{key}.npy"
             known[cohort] = truth([by_name[study] for _, study, _ in rows], plan.task)
+            if not rows:  # of a cross-validated run: training came first
+                inputs[cohort] = inputs["training"][:0]
+                continue
             if kept.exists():
                 inputs[cohort] = np.load(kept, mmap_mode="r")
                 line.update(len(rows))

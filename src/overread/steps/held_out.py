@@ -147,16 +147,18 @@ def score_baseline(out: Path, graph: Path, split: Split, material: Material, tas
     _write(out / name, split, material, logits, task)
 
 
-def calibrate(out: Path, held: Held, task: Task, *, sensitivity: float, seed: int) -> None:
+def calibrate(out: Path, held: Held, task: Task, *, sensitivity: float, seed: int, cohort: str = "calibration") -> None:
     """Fit probabilities, choose operating points and learn the sets, on the calibration cohort and nowhere else."""
     rng = np.random.default_rng(seed)
     how = {"kind": task.kind, "rng": rng, "weights": held.weights}
     fitted = calibrating.fit(held.logits, held.truth, held.patients, **how)
     p = fitted.probabilities(held.logits)
     points = {
-        label: operating_point(p[:, k], held.truth[:, k], held.patients, sensitivity=sensitivity)
+        label: operating_point(p[:, k], held.truth[:, k], held.patients, sensitivity=sensitivity) | {"cohort": cohort}
         for k, label in enumerate(task.labels)
     }
+    for point in points.values():
+        point["rule"] = point["rule"].replace("the calibration cohort", f"the {cohort} cohort")
     if task.kind in ("multiclass", "ordinal"):
         level = np.where(np.isnan(held.truth).any(1), np.nan, np.nan_to_num(held.truth).argmax(1))
         sets = {task.name: conformal.fit(p, level, held.patients, temperature=1 / fitted.slope[0])}

@@ -17,13 +17,14 @@ from overread.learn.gate import Rows
 from overread.learn.predict import Model
 from overread.stats.exchangeability import named, one_each
 from overread.stats.joined import Joining
-from overread.steps import elsewhere, leakage
+from overread.steps import crossed_scores, elsewhere, leakage
 from overread.steps.agreed import disagreeing
 from overread.steps.opened import bring
 from overread.steps.progress import progress as bar
 from overread.steps.question import columns, never_learned
 from overread.steps.question import truth as truth_of
 from overread.steps.reads import Reads, count, model_of
+from overread.steps.run import read_json
 from overread.steps.scores import LEVELS, Scores
 from overread.steps.trained import Trained
 from overread.store.archive import Archive
@@ -96,12 +97,15 @@ def own_cohort(trained: Trained, home: Archive | None, studies: Mapping[str, Stu
     IntegrityError
         When the network, asked again, says otherwise.
     """
-    if home:
+    testing = crossed_scores.measured(trained.run, trained.scores)
+    if home and testing.crossed is None:
         _ask_again(trained, home)
     changed = disagreeing(trained.each, studies, trained.task) if home else []
     warnings = (*changed, *trained.split.warnings, *leakage.warnings(trained.certificate), *trained.warnings)
     told = warnings if home else (*warnings, GONE)
-    return Measured(home, studies, trained.scores.of("testing"), trained.certificate, told)
+    if testing.crossed is not None:
+        told = (f"{read_json(trained.run / crossed_scores.TOLD)['in_words']}.", *told)
+    return Measured(home, studies, testing, trained.certificate, told)
 
 
 def _ask_again(trained: Trained, home: Archive) -> None:

@@ -31,7 +31,15 @@ LATER = ("heatmaps.json", "floor.npz", "label_errors.json")
 
 _SEALED = (*NEEDED, "gate.npz", "gradient.onnx", "heatmaps.json", "neighbours.npz", "split.json", "history.json")
 _SEALED += ("weights.keras", "scores.csv", "scores.simple-cnn.csv", "leakage.json", "shortcuts.json", "probes.json")
-_SEALED += ("corruptions.json", "exchangeability.json", "seen.npz", "search.json", "distil.json")
+_SEALED += (
+    "corruptions.json",
+    "exchangeability.json",
+    "seen.npz",
+    "search.json",
+    "distil.json",
+    "folds.npz",
+    "folds.json",
+)
 
 LEFT_OUT = "left_out"
 """In the manifest of a copy that only answers (`steps.export`): what stayed with the run it was made from."""

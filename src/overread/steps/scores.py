@@ -16,11 +16,15 @@ from overread.errors import RunError
 from overread.imaging.likeness import groups
 from overread.stats import metrics, referral
 from overread.stats.conformal import Sets
+from overread.stats.crossing import Crossed, Possible
 from overread.stats.guarantee import operating_point
 from overread.stats.joined import Joining, join, truth_of
 from overread.stats.joined import read as read_joining
 from overread.stats.resample import Nameless, Who
 from overread.stats.splits import Split
+
+CROSSED = "cross-validated"
+"""The cohort of rows that were answered by networks that had not seen their patients (`steps.crossed`)."""
 
 
 def whose(entries: Sequence[tuple[str, str, str | None]], copies: Mapping[str, str]) -> list[Who]:
@@ -60,6 +64,8 @@ class Scores:
         Why each image is referred unanswered, "" where it is not; empty where it was not looked at.
     copies : mapping of str to str
         Group of each image that has a copy: where no patient is known, copies are one case.
+    crossed : Crossed or None
+        Of cross-validated rows: each one's probability and line, learned without its patient.
     """
 
     entries: tuple[tuple[str, str, str, str | None], ...]
@@ -67,6 +73,8 @@ class Scores:
     logits: np.ndarray
     unlike: tuple[str, ...] = ()
     copies: Mapping[str, str] = field(default_factory=dict)
+    crossed: Crossed | None = None
+
     members: tuple[tuple[tuple[str, str], ...], ...] = ()
     """Where rows are joined: the (image, study) of each image behind a row."""
 
@@ -110,7 +118,12 @@ class Scores:
         unlike = tuple(self.unlike[i] for i in rows) if self.unlike else ()
         entries = tuple(self.entries[i] for i in rows)
         members = tuple(self.members[i] for i in rows) if self.members else ()
-        return Scores(entries, self.truth[rows], self.logits[rows], unlike, self.copies, members)
+        crossed = None if self.crossed is None else self.crossed.at(rows)
+        return Scores(entries, self.truth[rows], self.logits[rows], unlike, self.copies, crossed, members)
+
+    def called(self, place: int) -> np.ndarray | None:
+        """Return which rows one output is called present in, (n,), where each row has a line of its own; else None."""
+        return None if self.crossed is None else self.crossed.called[:, place]
 
     @property
     def strange(self) -> np.ndarray:
@@ -167,15 +180,16 @@ class Question:
 
     def why(self, cases: Scores, probability: np.ndarray, intervals: np.ndarray) -> dict[str, np.ndarray]:
         """Return, by label, why each image is referred, by the rule of prediction; "" where it is answered."""
+        crossed = cases.crossed
         if self.levels:
-            sets = self.sets.get(self.task.name)
+            sets = self.sets.get(self.task.name) if crossed is None else Possible(crossed.possible())
             return {self.task.name: referral.why_levels(probability, intervals, sets=sets, unlike=cases.strange)}
         return {
             label: referral.why_label(
                 probability[:, j],
                 intervals[:, j],
-                threshold=self.points[label]["threshold"],
-                sets=self.sets.get(label),
+                threshold=self.points[label]["threshold"] if crossed is None else crossed.line[:, j],
+                sets=self.sets.get(label) if crossed is None else Possible(crossed.possible(j)),
                 unlike=cases.strange,
             )
             for j, label in enumerate(self.task.labels)
@@ -193,6 +207,7 @@ class Question:
                 probability[:, j],
                 why[label],
                 threshold=self.points[label]["threshold"],
+                called=cases.called(j),
                 patients=who,
             )
             for j, label in enumerate(self.task.labels)
@@ -206,7 +221,8 @@ class Question:
         thresholds: Sequence[float] | None = None,
         tick: Callable[[], object] | None = None,
     ) -> dict[str, metrics.Figures]:
-        """Return the figures of every label."""
+        """Return the figures of every label; at ``thresholds``, a floor's, in the place of the model's own."""
+        own = cases.crossed.called if cases.crossed is not None and thresholds is None else None
         return metrics.label_figures(
             cases.truth,
             probability,
@@ -214,6 +230,7 @@ class Question:
             outputs=self.task.labels,
             kind=self.task.kind,
             thresholds=thresholds or [self.points[label]["threshold"] for label in self.task.labels],
+            called=own,
             patients=cases.patients,
             tick=tick,
         )
@@ -225,6 +242,7 @@ class Question:
                 cases.truth[:, j],
                 probability[:, j],
                 threshold=self.points[label]["threshold"],
+                called=cases.called(j),
                 patients=cases.patients,
             )
             for j, label in enumerate(self.task.labels)
@@ -239,6 +257,7 @@ class Question:
                 cases.truth[:, j],
                 probability[:, j],
                 threshold=self.points[label]["threshold"],
+                called=cases.called(j),
                 patients=cases.patients,
                 groups=(first, second),
             )

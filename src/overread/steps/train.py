@@ -17,7 +17,7 @@ from overread.learn import plan as planning
 from overread.learn import plan_file
 from overread.learn.plan_spacing import parse_spacing
 from overread.learn.plan_study import answered_by
-from overread.steps import cost, elsewhere, jointly, leakage, shortcuts, so_far, timed
+from overread.steps import cost, crossed, elsewhere, jointly, leakage, shortcuts, so_far, timed
 from overread.steps import plan as planned
 from overread.steps import start as starting
 from overread.steps.begin import Asked, alone_in, check_options, prepare
@@ -25,8 +25,8 @@ from overread.steps.finish import Begun, close, finish
 from overread.steps.fitting import fit
 from overread.steps.opened import at_hand, open_archive
 from overread.steps.progress import say
-from overread.steps.start import open_start
 from overread.steps.run import Run, code_fingerprint, write, write_json
+from overread.steps.start import open_start
 from overread.store.archive import Archive
 
 
@@ -53,6 +53,8 @@ def train(
     cluster: str | None = None,
     processes: int | None = None,
     start: str | Path | None = None,
+    folds: int | None = None,
+    repeats: int | None = None,
     progress: bool = True,
     now: datetime | None = None,
 ) -> Run:
@@ -106,6 +108,10 @@ def train(
         How many of them; one on each GPU, or on each host where there is none, when not given.
     start : path, optional
         What `overread pretrain` wrote, or a finished run of the residual network: the network begins with these weights.
+    folds : int, optional
+        Cross-validate in so many parts instead of dividing once: for some hundred patients (docs/starts.md).
+    repeats : int, optional
+        How often the parts are drawn.
     progress : bool
     now : datetime, optional
         The time that the records carry.
@@ -121,7 +127,27 @@ def train(
     out, path = Path(out), at_hand(archive)
     now, started, code = now or datetime.now().astimezone(), time.monotonic(), code_fingerprint()
     meter = cost.read_meter()
-    asked = Asked(network, seeds, seed, kind, side_matters, budget, plan, search, parse_spacing(spacing), unit, open_start(start))
+    asked = Asked(
+        network, seeds, seed, kind, side_matters, budget, plan, search, parse_spacing(spacing), unit, open_start(start)
+    )
+    if folds is not None or repeats is not None:
+        beside = {
+            "--budget": budget,
+            "--search": search,
+            "--seeds": seeds,
+            "--cluster": cluster,
+            "--start": start,
+            "--spacing": spacing,
+            "--unit": unit,
+        }
+        crossed.check(folds, repeats, **beside)
+        kept = {
+            "split_column": split_column,
+            "sensitivity": sensitivity,
+            "intended_use": intended_use,
+            "resume": resume,
+        }
+        return crossed.train(archive, label=label, out=out, folds=folds, repeats=repeats, asked=asked, **kept, progress=progress, now=now)  # fmt: skip
     seconds, several = check_options(asked, sensitivity), jointly.asked(cluster, processes)
     if plan is not None:
         kind, seed = planned.begun_with(plan)

@@ -43,6 +43,7 @@ def ways(
         label → {"all", "answered", "referred"} → prevalence, auroc, sensitivity, specificity; auroc (mean over the levels)
         and accuracy for a label with several levels. Of the referred they tell what the model would have said.
     """
+    own = thresholds is None and not how.levels
     limits = thresholds or [how.points[label]["threshold"] for label in how.task.labels] if not how.levels else []
     told = {}
     for place, (name, reasons) in enumerate(why.items()):
@@ -50,15 +51,18 @@ def ways(
         told[name] = {
             way: _levels(how, cases, probability, rows)
             if how.levels
-            else _label(cases, probability, rows, place, limits[place])
+            else _label(cases, probability, rows, place, limits[place], cases.called(place) if own else None)
             for way, rows in ((way, np.flatnonzero(chosen).tolist()) for way, chosen in parts.items())
         }
     return told
 
 
-def _label(cases: Scores, probability: np.ndarray, rows: list[int], place: int, threshold: float) -> dict[str, Any]:
+def _label(
+    cases: Scores, probability: np.ndarray, rows: list[int], place: int, threshold: float, called: np.ndarray | None
+) -> dict[str, Any]:
     some = cases.at(rows)
-    return brief_figures(some.truth[:, place], probability[rows, place], threshold=threshold, patients=some.patients)
+    line = {"threshold": threshold, "called": None if called is None else called[rows]}
+    return brief_figures(some.truth[:, place], probability[rows, place], **line, patients=some.patients)
 
 
 def _levels(how: Question, cases: Scores, probability: np.ndarray, rows: list[int]) -> dict[str, Any]:

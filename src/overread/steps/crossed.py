@@ -1,0 +1,539 @@
+"""Train by cross-validation: every patient is tested by networks that never saw it, again and again with other parts.
+
+For a cohort too small to spare a testing cohort. The parts are whole patients; a network learns from all but one part,
+its probabilities and its line from patients outside that part, and the part is tested. What is exported is all these
+networks as one, with probabilities, line and sets learned on the answers that each patient got from networks that had
+not seen it. A published testing cohort stays aside, and is read once by the exported network.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overread.domain import COHORTS, fingerprint
+from overread.domain.canonical import plain
+from overread.errors import RunError
+from overread.learn import gate as gating
+from overread.learn import linear_head, plan_file, starts
+from overread.learn import plan as planning
+from overread.stats import crossing
+from overread.stats.curves import positive_weights
+from overread.stats.exchangeability import one_each
+from overread.stats.splits import Split
+from overread.stats.units import units
+from overread.steps import cost, elsewhere, leakage, nearest, shortcuts
+from overread.steps import plan as planned
+from overread.steps.begin import Asked, check_options, prepare
+from overread.steps.contradicted import read_contradicted
+from overread.steps.describe import card_of
+from overread.steps.finish import Begun, close
+from overread.steps.fitting import _trainer as trainer_of
+from overread.steps.fitting import _watched as watched
+from overread.steps.fitting import keep, make_material
+from overread.steps.held_out import Held, Material, calibrate, scored
+from overread.steps.opened import at_hand, open_archive
+from overread.steps.plan import Divided
+from overread.steps.progress import bar, say
+from overread.steps.question import columns
+from overread.steps.question import truth as truth_of
+from overread.steps.run import Run, code_fingerprint, seal, write, write_json, write_scores
+from overread.steps.scores import CROSSED, whose
+
+NAME = "folds.npz"
+"""Every answer that a patient got from a network that had not seen it, and which part it was in; sealed."""
+
+TOLD = "folds.json"
+"""What is told of it: parts, repeats, how many patients each part has, what stands in two of them."""
+
+QUICK_REPEATS, SLOW_REPEATS = 3, 1
+"""Repeats where nobody says how many: of a line on frozen features, and of networks that take minutes each."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How often is divided, into how many parts."""
+
+    folds: int
+    repeats: int
+
+    @property
+    def networks(self) -> int:
+        """How many networks are trained."""
+        return self.folds * self.repeats
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came of all parts.
+
+    Parameters
+    ----------
+    fitted : learn.fit.Fitted
+        All networks as one.
+    logits : ndarray, (repeats, n, outputs)
+        Raw scores of each row by the network that had not seen its patient.
+    inside : sequence of sequence of ndarray
+        ``inside[repeat][part]``: raw scores of the rows outside the part, by which that part's probabilities and line
+        are learned; by networks that saw neither the part nor that row.
+    """
+
+    fitted: Any
+    logits: np.ndarray
+    inside: Sequence[Sequence[np.ndarray]]
+
+
+def check(folds: int | None, repeats: int | None, **beside: object) -> None:
+    """Refuse what cannot be cross-validated, before any work.
+
+    Parameters
+    ----------
+    folds, repeats : int
+    **beside : object
+        Options that do not go together with it, by the words a person typed; anything but None is refused.
+    """
+    if folds is None:
+        raise RunError("--repeats without --folds", expected="both, or --folds alone", do="add --folds 5")
+    if not crossing.FEWEST_FOLDS <= folds <= crossing.MOST_FOLDS:
+        raise RunError(f"{folds} parts", expected=f"{crossing.FEWEST_FOLDS} to {crossing.MOST_FOLDS}", do="choose another number for --folds")  # fmt: skip
+    if repeats is not None and not 1 <= repeats <= crossing.MOST_REPEATS:
+        raise RunError(f"{repeats} repeats", expected=f"1 to {crossing.MOST_REPEATS}", do="choose another number for --repeats")  # fmt: skip
+    given = [option for option, value in beside.items() if value is not None]
+    if given:
+        raise RunError(
+            f"{', '.join(given)} beside --folds",
+            expected="cross-validation alone: its networks answer together, and what it takes is parts × repeats trainings",
+            do=f"leave out {given[0]}",
+        )
+
+
+def train(
+    archive: object,
+    *,
+    label: str,
+    out: Path,
+    folds: int,
+    repeats: int | None,
+    asked: Asked,
+    split_column: str | None,
+    sensitivity: float,
+    intended_use: str,
+    resume: bool,
+    progress: bool,
+    now: Any,
+) -> Run:
+    """Train and measure by repeated cross-validation; as `overread.steps.train.train` otherwise.
+
+    Raises
+    ------
+    LabelError, CohortError, RunError
+    """
+    out, path = Path(out), at_hand(archive)
+    started, code, meter = time.monotonic(), code_fingerprint(), cost.read_meter()
+    check_options(asked, sensitivity)
+    kind, seed = (asked.kind, asked.seed or 0) if asked.plan is None else planned.begun_with(asked.plan)
+    begun = Begun(path, sensitivity, seed, False, meter, started, code, now, progress)
+    with ExitStack() as stack:
+        store = stack.enter_context(open_archive(path))
+        divided = planned.divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
+        divided = _pooled(store, replace(divided, task=replace(divided.task, intended_use=intended_use)))
+        settings = {
+            "plan": fingerprint([plain(divided.task), asked.told(), divided.fingerprint, folds, repeats]),
+            "split": divided.split.hash,
+            "sensitivity": sensitivity,
+        }
+        drawn = _take_up_or_draw(out, store, divided, asked, settings, folds, repeats, resume=resume, progress=progress)
+        wanted = Wanted(drawn.parts["ensemble"]["folds"], drawn.parts["ensemble"]["repeats"])
+        entries = divided.split.cohorts["training"]
+        parts = dealt(divided, wanted)
+        told = parts_told(divided, parts, wanted)
+        write_json(out / "split.json", divided.split.to_json())
+        write_json(out / "leakage.json", divided.certificate)
+        elsewhere.keep_seen(out, store, divided.split, progress=progress)
+        like = {"copies": divided.copies, "seed": seed, "progress": progress}
+        found = shortcuts.look_for(store, divided.split, divided.by_name, divided.task, **like)
+        write_json(out / shortcuts.NAME, found)
+        loud = (*divided.split.warnings, *leakage.warnings(divided.certificate), *shortcuts.warnings(found))
+        people = len({p or s for _, s, p in entries})
+        say(progress, "".join([f"{path}: {people} patients in {wanted.folds} parts, drawn {wanted.repeats} times: {wanted.networks} networks", *(f"\n  ! {w}" for w in loud)]))  # fmt: skip
+        material = make_material(store, divided.split, divided.by_name, drawn, out / "cache", progress=progress)
+        write_json(out / "plan.json", planning.record(drawn))
+        learned = learn(store, divided, drawn, material, parts, wanted, out, progress=progress)
+        shown = Material({**material.inputs, "tuning": material.inputs["training"][:16]}, material.truth)
+        keep(learned.fitted, drawn, out, shown, archive=path, progress=progress)
+        _finish(out, store, divided, drawn, material, learned, parts, told, begun)
+    return close(out, begun)
+
+
+def _take_up_or_draw(out, store, divided, asked: Asked, settings, folds, repeats, *, resume, progress) -> planning.Plan:
+    """Return the plan: the run's own when resuming, the person's when there is one, else one drawn up now."""
+    own = out / planned.NAME
+    if resume and own.exists():
+        prepare(out, settings, resume=True)
+        return planned.taken_up(own, store, divided, progress=progress)
+    if asked.plan is not None:
+        drawn = planned.taken_up(asked.plan, store, divided, progress=progress)
+    else:
+        network = asked.network or ("features" if starts.available() else "residual")
+        drawn = planned.draw_up(store, divided, network=network, side_matters=asked.side_matters, progress=progress)
+    quick = drawn.network == "features"
+    repeats = repeats or (QUICK_REPEATS if quick else SLOW_REPEATS)
+    reason = (
+        f"{folds} parts of whole patients, drawn {repeats} times: each is tested by networks that never saw it, and the "
+        f"{folds * repeats} networks answer together"
+    )
+    drawn = planning.changed(
+        drawn, "ensemble", reason, networks=1, folds=folds, repeats=repeats, rule="repeated cross-validation: told"
+    )
+    prepare(out, settings, resume=resume)
+    write(own, plan_file.written(drawn.head, drawn.parts))
+    return drawn
+
+
+def _pooled(store, divided: Divided) -> Divided:
+    """Return the division with all patients in one cohort; a published testing cohort stays aside."""
+    split = divided.split
+    aside = split.cohorts["testing"] if divided.column and "testing carved" not in _carved(split) else ()
+    rows = [e for c in COHORTS for e in split.cohorts[c] if c != "testing" or not aside]
+    cohorts = {"training": tuple(sorted(rows)), "tuning": (), "calibration": (), "testing": aside}
+    source = f"{split.source}; all {'but the published testing cohort ' if aside else ''}cross-validated"
+    pooled = replace(split, cohorts=cohorts, source=source, overlap=None)
+    certificate = leakage.certify(
+        pooled, divided.copies, studies=list(divided.by_name.values()), labels=columns(divided.task),
+        contradicted=read_contradicted(store),
+    )  # fmt: skip
+    return replace(divided, split=pooled, certificate=certificate)
+
+
+def _carved(split: Split) -> str:
+    """Return which cohorts a published split lacked, in words."""
+    *_, told = split.source.split(", ", 1)
+    return told.replace(" and testing carved", ", testing carved") if "carved" in told else ""
+
+
+def dealt(divided: Divided, wanted: Wanted) -> np.ndarray:
+    """Return the part of each row of the cohort in every repeat, (repeats, n); copies of a picture stay together."""
+    entries = divided.split.cohorts["training"]
+    truth = _truth(divided, entries)
+    named = sorted({study for _, study, _ in entries})
+    whole = units([divided.by_name[s] for s in named], alike=divided.copies.near or {})
+    unit = {study.pseudonym: k for k, group in enumerate(whole) for study in group}
+    who = [unit[study] for _, study, _ in entries]
+    return np.stack(
+        [
+            crossing.parts(truth, who, folds=wanted.folds, rng=np.random.default_rng([divided.seed, repeat]))
+            for repeat in range(wanted.repeats)
+        ]
+    )
+
+
+def parts_told(divided: Divided, parts: np.ndarray, wanted: Wanted) -> dict[str, Any]:
+    """Return what is told of the parts: how large they are, and what stands in two of one repeat, counted.
+
+    Raises
+    ------
+    RunError
+        When anything does: it would be tested by a network that saw it.
+    """
+    entries = divided.split.cohorts["training"]
+    shared = {"patients": 0, "studies": 0, "images": 0, "near": 0}
+    for row in parts:
+        seen: dict[tuple[str, str], set[int]] = {}
+        for (image, study, patient), part in zip(entries, row, strict=True):
+            near = (divided.copies.near or {}).get(image)
+            keys = [("studies", study), ("images", image), ("patients", patient), ("near", near)]
+            for key in keys:
+                if key[1] is not None:
+                    seen.setdefault(key, set()).add(int(part))
+        for (what, _), where in seen.items():
+            shared[what] += len(where) > 1
+    if any(shared.values()):
+        raise RunError(
+            f"parts that share {', '.join(f'{n} {what}' for what, n in shared.items() if n)}",
+            expected="parts that share nothing",
+            do="report this as a defect",
+        )
+    return {
+        "folds": wanted.folds,
+        "repeats": wanted.repeats,
+        "networks": wanted.networks,
+        "images": len(entries),
+        "sizes": [np.bincount(row, minlength=wanted.folds).tolist() for row in parts],
+        "in_two_parts": shared,
+    }
+
+
+def _truth(divided: Divided, entries) -> np.ndarray:
+    return truth_of([divided.by_name[study] for _, study, _ in entries], divided.task)
+
+
+# --- learning ------------------------------------------------------------------------------------------------------------
+
+
+def learn(store, divided: Divided, drawn, material: Material, parts, wanted: Wanted, out: Path, *, progress) -> Learned:
+    """Train a network for each part of each repeat; what a killed training had finished is not trained again."""
+    from overread.learn.framework import natives_to
+
+    with natives_to(out / "framework.log"):
+        if drawn.network == "features":
+            return _lines(divided, drawn, material, parts, wanted, progress=progress)
+        return _networks(store, divided, drawn, material, parts, wanted, out, progress=progress)
+
+
+def _each(parts: np.ndarray, folds: int) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+    """Yield repeat, part, and the rows outside and inside it."""
+    for repeat, row in enumerate(parts):
+        for part in range(folds):
+            yield repeat, part, np.flatnonzero(row != part), np.flatnonzero(row == part)
+
+
+def _lines(divided: Divided, drawn, material: Material, parts, wanted: Wanted, *, progress) -> Learned:
+    """Fit a line for each part on frozen features, which are made once; the mean of the lines is a line."""
+    from overread.learn import frozen, losses
+    from overread.learn.fit import Fitted
+    from overread.learn.starts_network import built_for
+
+    began = time.monotonic()
+    built, truth = built_for(drawn), material.truth["training"]
+    inputs = material.inputs["training"]
+    with bar(total=-(-len(inputs) // 32), what="frozen features", unit="batch", show=progress) as on:
+        x = frozen.features(built, inputs, tick=on.update)
+    targets = losses.targets(drawn.task.kind, truth)
+    who = np.array([str(w) for w in whose(divided.split.cohorts["training"], divided.certificate["copies"])])
+    logits = np.full((wanted.repeats, *truth.shape), np.nan)
+    kernels, biases, history = [], [], []
+    inside: list[list[np.ndarray]] = [[] for _ in parts]
+    with bar(total=wanted.networks, what="lines on parts", unit="part", show=progress) as on:
+        for repeat, part, rest, test in _each(parts, wanted.folds):
+            rng = np.random.default_rng([drawn.seed, repeat, part])
+            how = {
+                "several": drawn.task.kind in ("multiclass", "ordinal"), "groups": who[rest], "rng": rng,
+                "positive_weight": positive_weights(truth[rest]) if drawn.weigh_classes else None,
+            }  # fmt: skip
+            line = linear_head.choose(x[rest], targets[rest], **how)
+            inside[repeat].append(linear_head.out_of_fold(x[rest], targets[rest], **how, penalty=line.penalty))
+            logits[repeat, test] = line.logits(x[test])
+            kernels.append(line.kernel)
+            biases.append(line.bias)
+            history.append({"epoch": len(history) + 1, "loss": line.loss[line.penalty], "tuning": None, "penalty": line.penalty})  # fmt: skip
+            on.update()
+    mean = [np.mean(kernels, axis=0).astype(np.float32), np.mean(biases, axis=0).astype(np.float32)]
+    built.trained.get_layer("head").set_weights(mean)
+    return Learned(Fitted(built, history, time.monotonic() - began), logits, inside)
+
+
+def _networks(
+    store, divided: Divided, drawn, material: Material, parts, wanted: Wanted, out: Path, *, progress
+) -> Learned:
+    """Train a network for each part, its settings drawn up on that part's training patients; put them together."""
+    from overread.learn import fit as fitting
+    from overread.learn.members import together
+
+    (out / "checkpoint").mkdir(exist_ok=True)
+    inputs, truth = material.inputs["training"], material.truth["training"]
+    entries = divided.split.cohorts["training"]
+    logits = np.full((wanted.repeats, *truth.shape), np.nan)
+    built, history, seconds = [], [], 0.0
+    with bar(total=wanted.networks, what=f"train {drawn.network} on parts", unit="network", show=progress) as on:
+        for repeat, part, rest, test in _each(parts, wanted.folds):
+            number = repeat * wanted.folds + part
+            own = replace(
+                divided.split,
+                cohorts={**divided.split.cohorts, "training": tuple(entries[i] for i in rest)},
+                overlap=None,
+            )
+            plan = _for_part(store, replace(divided, split=own), drawn, seed=drawn.seed + number)
+            _, how = trainer_of(plan, own, len(rest))
+            fitted = how(
+                plan,
+                training=(np.asarray(inputs[rest]), truth[rest]),
+                tuning=(np.asarray(inputs[:0]), truth[:0]),
+                score=watched,
+                checkpoint=out / "checkpoint" / f"{plan.network}.{number}.npz",
+            )
+            one = together([fitted.built], views=plan.views)
+            logits[repeat, test] = fitting.logits(one, np.asarray(inputs[test]))
+            built.append(one)
+            history += [{**epoch, "network": number} for epoch in fitted.history]
+            seconds += fitted.seconds
+            on.update()
+    every = together(built) if all(m.tail == "mean" for m in built) else None
+    if every is None:
+        raise RunError(f"networks of the kind {drawn.network!r} by cross-validation", expected="networks that can answer together: residual, features, fine-tuned, pair, slices", do="choose another --network")  # fmt: skip
+    # no row's own network is among those that calibrate it; these had learned from the part that is tested
+    inside = [[logits[r, parts[r] != part] for part in range(wanted.folds)] for r in range(wanted.repeats)]
+    return Learned(fitting.Fitted(every, history, seconds), logits, inside)
+
+
+def _for_part(store, divided: Divided, drawn, *, seed: int) -> planning.Plan:
+    """Return the plan of one part's network: drawn up on its own training patients, but for the grid that all share.
+
+    A plan that a person handed over stands as it is.
+    """
+    if drawn.parts["ensemble"].get("rule") != "repeated cross-validation: told":
+        return replace(drawn, seed=seed, ensemble=1)
+    told = {
+        "side_matters": None
+        if drawn.parts["sides"]["rule"] not in _TOLD
+        else "left-right" not in drawn.parts["sides"]["flips"]
+    }
+    own = planned.draw_up(store, divided, network=drawn.network, **told, progress=False)
+    shared = {
+        name: drawn.parts[name]
+        for name in ("intensity", "input", "network", *(("start",) if "start" in drawn.parts else ()))
+    }
+    return replace(planning.planned(drawn.task, {**own.parts, **shared}), seed=seed, ensemble=1)
+
+
+_TOLD = ("side matters: told", "side does not matter: told")
+
+
+# --- what is learned on the answers ---------------------------------------------------------------------------------------
+
+
+def _finish(
+    out, store, divided: Divided, drawn, material: Material, learned: Learned, parts, told, begun: Begun
+) -> None:
+    """Write answers, probabilities, line, gate, card and seal."""
+    split, task = divided.split, drawn.task
+    entries, truth = split.cohorts["training"], material.truth["training"]
+    copies = divided.certificate["copies"]
+    patients = whose(entries, copies)
+    crossed = _answered(learned, truth, patients, parts, drawn, begun)
+    mean = learned.logits.mean(axis=0)
+    weights = positive_weights(truth).tolist() if drawn.weigh_classes else None
+    calibrate(
+        out, Held(mean, truth, patients, weights), task, sensitivity=begun.sensitivity, seed=begun.seed, cohort=CROSSED
+    )
+    looked = scored(out, {c: material.inputs[c] for c in ("training", "testing")}, progress=begun.progress)
+    unlike = _gate(out, looked["training"][1], parts[0], patients, entries)
+    write(out / "neighbours.npz", _npz(nearest.kept(looked["training"][1], entries)))
+    rows = [(CROSSED, *e) for e in entries]
+    found, known, why = [mean], [truth], list(unlike)
+    if split.cohorts["testing"]:
+        gate = gating.Gate.of(np.load(out / "gate.npz", allow_pickle=False))
+        rows += [("testing", *e) for e in split.cohorts["testing"]]
+        found.append(looked["testing"][0])
+        known.append(material.truth["testing"])
+        why += [gate.kind_of(row) for row in looked["testing"][1]]
+    write_scores(out / "scores.csv", rows, np.concatenate(known), np.concatenate(found), labels=task.labels, unlike=why)
+    arrays = {
+        "parts": parts,
+        "logits": learned.logits,
+        "probability": crossed.probability,
+        "interval": crossed.interval,
+    }
+    arrays |= {"threshold": crossed.threshold, "slack": crossed.slack, "levels": np.array(crossed.levels)}
+    write(out / NAME, _npz({**arrays, "images": np.array([e[0] for e in entries], dtype=str)}))
+    write_json(out / TOLD, {**told, "calibrated": _how_calibrated(drawn), "in_words": in_words(told, drawn, split)})
+    hashes = seal(out)
+    few = (store.image(image) for image, _, _ in entries[:32])
+    paid = {
+        "training": cost.of_training(begun.meter),
+        "prediction": cost.of_prediction(out / "model.onnx", drawn.recipe, few),
+    }
+    spent = {"started": begun.started, "cost": paid}
+    hashes = {**hashes, "code": begun.code}
+    card = card_of(out, drawn, split, divided.by_name, learned.fitted, hashes, **spent, now=begun.now)
+    training = {**card.training, "cross_validated": {k: told[k] for k in ("folds", "repeats", "networks")}}
+    card = replace(card, training=training, limits=(*card.limits, NOT_ONE_NETWORK, guarantee(drawn)))
+    write_json(out / "card.json", plain(card))
+    seal(out, card=card.fingerprint)
+
+
+def _answered(learned: Learned, truth, patients, parts, drawn, begun: Begun) -> crossing.Crossed:
+    """Return what each row was answered, with probabilities and lines of other patients."""
+    who = np.empty(len(patients), object)
+    who[:] = patients
+    answered: list[list[crossing.Crossed]] = [[] for _ in parts]
+    folds = int(parts.max()) + 1
+    for repeat, part, rest, test in _each(parts, folds):
+        weights = positive_weights(truth[rest]).tolist() if drawn.weigh_classes else None
+        answered[repeat].append(
+            crossing.answer(
+                learned.logits[repeat, test], (learned.inside[repeat][part], truth[rest], list(who[rest])),
+                kind=drawn.task.kind, sensitivity=begun.sensitivity,
+                rng=np.random.default_rng([begun.seed, repeat, part]), weights=weights,
+            )
+        )  # fmt: skip
+    return crossing.together(parts, answered)
+
+
+def _gate(out: Path, rows: Sequence[gating.Rows], part: np.ndarray, patients, entries) -> list[str]:
+    """Learn the gate, and say of each row what a gate says that was learned without its part.
+
+    Of n parts the gate that is kept learned its spread on all but the first, and its limits on the first.
+    """
+    kinds = rows[0].keys()
+    images = [image for image, _, _ in entries]
+
+    def learned(spread: np.ndarray, limits: np.ndarray) -> gating.Gate:
+        stacked = [{k: np.stack([rows[i][k] for i in some]) for k in kinds} for some in (spread, limits)]
+        own = [patients[i] for i in limits]
+        each = one_each(own, [images[i] for i in limits])
+        return gating.learn(*stacked, one_each=each, patients=own)
+
+    folds = int(part.max()) + 1
+    kept = learned(np.flatnonzero(part != 0), np.flatnonzero(part == 0))
+    write(out / "gate.npz", _npz(kept.arrays()))
+    unlike = [""] * len(rows)
+    for k in range(folds):
+        limits = part == (k + 1) % folds
+        own = learned(np.flatnonzero(~limits & (part != k)), np.flatnonzero(limits))
+        for i in np.flatnonzero(part == k):
+            unlike[i] = own.kind_of(rows[i])
+    return unlike
+
+
+def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    held = io.BytesIO()
+    np.savez(held, **arrays)
+    return held.getvalue()
+
+
+# --- in words -------------------------------------------------------------------------------------------------------------
+
+NOT_ONE_NETWORK = (
+    "cross-validated: the figures are of the procedure, by networks that each learned from a part of these patients; the "
+    "exported networks together were never tested on patients whom none of them had seen"
+)
+
+
+def _how_calibrated(drawn) -> str:
+    if drawn.network == "features":
+        return "on the patients outside the part, by lines that had seen neither them nor the part"
+    return (
+        "on the patients outside the part, by networks that had not seen them; these networks had learned from the part, so "
+        "that what is tested touched its own line by way of other patients' scores only"
+    )
+
+
+def in_words(told: Mapping[str, Any], drawn, split: Split) -> str:
+    """Say in a few sentences what was done."""
+    sizes = [n for row in told["sizes"] for n in row]
+    end = (
+        "the published testing cohort was kept aside and read once, by all networks together"
+        if split.cohorts["testing"]
+        else "there is no testing cohort that nothing was learned from"
+    )
+    return (
+        f"{told['images']:,} images were divided by patient into {told['folds']} parts of {min(sizes):,} to {max(sizes):,}, "
+        f"{told['repeats']} times anew; each part was answered by a network that had not seen it ({told['networks']} in all), "
+        f"its probabilities and its threshold were learned {_how_calibrated(drawn)}. The figures are of this procedure; {end}"
+    )
+
+
+def guarantee(drawn) -> str:
+    """Say what holds of the sets of possible answers of the exported networks."""
+    return (
+        "the sets of possible answers were learned on answers from outside each part, in the manner of CV+, but the mean of "
+        "all networks answers at work: the bound of 1 − 2α that Barber et al. 2021 prove (doi:10.1214/20-AOS1965) is of sets "
+        "that ask each network by itself and is not claimed; what was measured is told"
+    )
