@@ -166,3 +166,14 @@ def test_a_volume_that_does_not_say_its_spacing_is_refused(spacing):
 
 def test_a_structure_that_falls_between_the_samples_is_still_covered():
     assert resampling.covered(1, 4, 9.0) == (1, 1)
+
+
+def test_a_volume_most_of_which_is_not_read_is_referred():
+    """The answer would be one about its middle; a squeezed grid reads all of it."""
+    long = Image(np.zeros((60, 8, 8), np.uint8) + np.arange(8, dtype=np.uint8), spacing_mm=(5.0, 1.0, 1.0))
+    for spacing, referred in (({"spacing_mm": (2.0, 2.0, 2.0), "fill": 0.0}, True), ({}, False)):
+        recipe = Recipe((Step("resize", {"size": (8, 8, 8), **spacing}),))
+        said = preprocess.unread(recipe, long)
+        assert bool(said) is referred
+    recipe = Recipe((Step("resize", {"size": (8, 8, 8), "spacing_mm": (2.0, 2.0, 2.0), "fill": 0.0}),))
+    assert preprocess.unread(recipe, long) == "the volume reaches over 300 mm along its slices, of which this model reads the middle 16 mm"  # fmt: skip

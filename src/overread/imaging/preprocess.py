@@ -106,6 +106,29 @@ def placement(recipe: Recipe, image: Image) -> Placement:
     return _place_in_mm(original, size, _steps(image, args["spacing_mm"]))
 
 
+MOST_UNREAD = 0.5
+"""Share of a volume along one axis; where more lies beyond the grid, an answer would be one about the middle alone."""
+
+
+def unread(recipe: Recipe, image: Image) -> str:
+    """Say that most of a volume lies beyond what a recipe in millimetres reads; "" where it does not.
+
+    Examples
+    --------
+    >>> at = Recipe((Step("resize", {"size": (8, 8, 8), "spacing_mm": (2, 2, 2), "fill": 0.0}),))
+    >>> unread(at, Image(np.zeros((40, 8, 8)), spacing_mm=(1.0, 1.0, 1.0)))
+    'the volume reaches over 40 mm along its slices, of which this model reads the middle 16 mm'
+    >>> unread(at, Image(np.zeros((20, 8, 8)), spacing_mm=(1.0, 1.0, 1.0)))
+    ''
+    """
+    where = placement(recipe, image)
+    axes = zip(("slices", "rows", "columns"), where.cut_off, where.original, image.spacing_mm or (0, 0, 0), strict=True)
+    share, name, mm = max(((cut, name, n * mm) for name, cut, n, mm in axes), key=lambda axis: axis[0])
+    if share <= MOST_UNREAD:
+        return ""
+    return f"the volume reaches over {mm:.0f} mm along its {name}, of which this model reads the middle {(1 - share) * mm:.0f} mm"
+
+
 def back(values: np.ndarray, where: Placement) -> np.ndarray:
     """Return a map on (a coarser version of) the input grid as a map on the original pixel grid.
 

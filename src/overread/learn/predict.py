@@ -247,7 +247,7 @@ class Model:
             return why
         if image.voxels.size and image.voxels.min() == image.voxels.max():
             return "the image has no contrast: every pixel has the same value"
-        return ""
+        return preprocess.unread(self.recipe, image)
 
     def other_kind(self, image: Described) -> str:
         """Return why an image is of another kind than those learned from, by what is known of it without its voxels."""
