@@ -17,6 +17,7 @@ PROMISED = (
     "copy",
     "inspect",
     "plan",
+    "pretrain",
     "train",
     "evaluate",
     "find",

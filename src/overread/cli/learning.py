@@ -46,7 +46,11 @@ def plan(p: ArgumentParser) -> Callable[[Namespace], object]:
 def pretrain(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument("archive", metavar="ARCHIVE")
     p.add_argument("--out", required=True, metavar="START", help="folder for what was learned")
-    p.add_argument("--label", metavar="NAME", help="what will be asked: who calibrates and tests it is left out (default: of every label)")
+    p.add_argument(
+        "--label",
+        metavar="NAME",
+        help="what will be asked: who calibrates and tests it is left out (default: of every label)",
+    )
     p.add_argument("--split-column", metavar="NAME", help="the published split that `train` will use")
     p.add_argument("--kind", default="auto", choices=("auto", "binary", "multiclass", "multilabel", "ordinal"))
     p.add_argument("--seed", type=int, default=0, metavar="N", help="that of the training to come (default: 0)")
@@ -72,7 +76,9 @@ def rivals(p: ArgumentParser) -> Callable[[Namespace], object]:
     _kind_option(p)
     p.add_argument("--seed", type=int, default=0, metavar="N")
     p.add_argument("--repeats", type=int, default=1, metavar="N", help="how often the parts are drawn (default: 1)")
-    p.add_argument("--start", metavar="START", help="also try the network that begins with this (see `overread pretrain`)")
+    p.add_argument(
+        "--start", metavar="START", help="also try the network that begins with this (see `overread pretrain`)"
+    )
 
     def run(o: Namespace) -> object:
         from overread.steps.rivals import rivals
@@ -93,16 +99,16 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument(
         "--search", "--trials", type=int, metavar="N", help="try N settings on training patients first (docs/plan.md)"
     )
+    p.add_argument(
+        "--folds", type=int, metavar="K", help="few images: cross-validate in K parts, and keep all networks"
+    )
+    p.add_argument("--repeats", type=int, metavar="R", help="draw the parts R times (default: 3, of slow networks 1)")
     p.add_argument("--resume", action="store_true", help="go on with an unfinished training")
     p.add_argument("--sensitivity", type=float, default=0.95, help="what the operating point must reach (0.95)")
     p.add_argument("--intended-use", default="", metavar="TEXT", help="for the model card, in your words")
     p.add_argument("--no-baseline", action="store_true", help="leave out the article's network")
     p.add_argument("--cluster", metavar="auto|local|HOST:PORT", help="train on a Ray cluster (docs/scale.md)")
     p.add_argument(
-    p.add_argument(
-        "--folds", type=int, metavar="K", help="few images: cross-validate in K parts, and keep all networks"
-    )
-    p.add_argument("--repeats", type=int, metavar="R", help="draw the parts R times (default: 3, of slow networks 1)")
         "--processes", type=int, metavar="N", help="so many share each batch (default: one a GPU, or a host)"
     )
 
@@ -131,14 +137,14 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
             baseline=not o.no_baseline,
             cluster=o.cluster,
             processes=o.processes,
+            folds=o.folds,
+            repeats=o.repeats,
             start=o.start,
             progress=not o.quiet,
         )
 
     return run
 
-            folds=o.folds,
-            repeats=o.repeats,
 
 def distil(p: ArgumentParser) -> Callable[[Namespace], object]:
     p.add_argument("teacher", metavar="RUN")
@@ -167,7 +173,11 @@ def _plan_options(p: ArgumentParser) -> None:
     )
     p.add_argument("--network", metavar="NAME", help="see `overread networks`; auto: the best on patients held out")
     p.add_argument("--task", metavar="NAME", help="a ready-made question; see `overread tasks`")
-    p.add_argument("--start", metavar="START", help="begin with what `overread pretrain` wrote, or with a run of pictures or volumes")
+    p.add_argument(
+        "--start",
+        metavar="START",
+        help="begin with what `overread pretrain` wrote, or with a run of pictures or volumes",
+    )
     p.add_argument("--split-column", metavar="NAME", help="use this published split; none: draw one")
     p.add_argument("--budget", metavar="TIME", help="90s, 10m, 1h, overnight: a good network first, then more of them")
     p.add_argument("--seed", type=int, help="0 when not given")

@@ -20,8 +20,8 @@ from overread.learn.starts import STARTS
 from overread.steps import elsewhere, jointly, nearest
 from overread.steps.origin import in_short
 from overread.steps.question import truth
-from overread.steps.start import HOME
 from overread.steps.run import environment, lock_fingerprint, read_json
+from overread.steps.start import HOME
 
 
 def card_of(

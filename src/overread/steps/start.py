@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 
-from overread.errors import CohortError, RunError
+from overread.errors import CohortError, IntegrityError, RunError
 from overread.learn import plan as planning
 from overread.learn import pretrained_start
 from overread.learn.pretrained_start import CARD, NAME, Given
 from overread.stats.splits import Entry, Split
+from overread.steps.start_run import of_run
 
 HOME = "start"
 """Where a run keeps the start that it began with."""
@@ -33,7 +37,16 @@ def open_start(path: str | Path | None) -> Given | None:
     folder = Path(path)
     if (folder / "unfinished").is_file():
         raise RunError(f"{folder.name} holds something unfinished", expected="a finished start or run", do="finish it: the same command with --resume")  # fmt: skip
-    return pretrained_start.read(folder)
+    if (folder / CARD).is_file() or not (folder / "manifest.json").is_file():
+        return pretrained_start.read(folder)
+    home = Path(tempfile.mkdtemp(prefix="overread-start-"))
+    try:
+        given = of_run(folder, home)
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+    weakref.finalize(given, shutil.rmtree, home, True)  # a training has copied it before it lets go of it
+    return given
 
 
 def person_of(entry: Entry) -> str:
@@ -92,4 +105,8 @@ def _of(drawn: planning.Plan) -> Given:
     path = drawn.start.get("path")
     if path is None:
         raise RunError("the plan begins with a start and does not say where it lies", expected='path = "…" in [start]', do="write it there")  # fmt: skip
-    return pretrained_start.read(path, expected=drawn.start["sha256"])
+    given = open_start(path)
+    assert given is not None
+    if given.sha256 != drawn.start["sha256"]:
+        raise IntegrityError(f"the start has the SHA-256 {given.sha256[:12]}…", expected=f"{drawn.start['sha256'][:12]}…, which the plan names", do="name that start, or draw up the plan again")  # fmt: skip
+    return given
