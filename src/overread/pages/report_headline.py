@@ -38,7 +38,9 @@ def headline(evaluation: E) -> str:
         all_the_same = f" All the same, it {answers}." if answers else ""
         none = f"On {whom}, it is {worse} chance: its AUROC is {span}, and a coin has 0.5.{all_the_same}"
         return " ".join([none, *_others(evaluation)])
-    ours = f"Its {'' if 'sensitivity' in figures else 'mean '}AUROC over all {word(evaluation.get('unit'), 2)} is {span}."
+    ours = (
+        f"Its {'' if 'sensitivity' in figures else 'mean '}AUROC over all {word(evaluation.get('unit'), 2)} is {span}."
+    )
     calls = _three_ways(figures, name)
     if not answers:
         told = [f"On {whom}, it {calls[0]}."]

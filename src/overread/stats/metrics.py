@@ -186,7 +186,7 @@ def brief_gaps(
     told, pulls, seen = [], [], []
     for part in np.split(np.arange(len(every)), [len(rows[0])]):
         c = Cases(both.truth[part], both.score[part], both.patient[part], both.known)
-        call, present = c.score >= threshold, c.truth == 1
+        call, present = calls[part], c.truth == 1
         ranked = present.any() and not present.all()
         pull = {"auroc": auroc_pull(c)[1] if ranked else np.zeros(0)}
         for name, hit, of in (("sensitivity", call, present), ("specificity", ~call, ~present)):

@@ -84,7 +84,9 @@ def unit_of(testing: Scores, joining: Joining | None = None) -> dict[str, Any]:
         "counted": joining.unit if joining else "image",
         "images": len(testing.images),
         **({"joined": joining.in_words()} if joining else {}),
-        "studies": len({study for some in testing.members for _, study in some} or {entry[2] for entry in testing.entries}),
+        "studies": len(
+            {study for some in testing.members for _, study in some} or {entry[2] for entry in testing.entries}
+        ),
         "patients": None if None in patients else len(patients),
     }
 
