@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import logging
 import threading
@@ -52,28 +53,35 @@ def _line_to(service: Service) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def forward(self) -> None:
+            try:
+                self.passed_on()
+            except ConnectionError:  # who asked was killed
+                self.close_connection = True
+
+        def passed_on(self) -> None:
+            size = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(size) or None
+            if size and len(body or b"") < size:
+                raise ConnectionError("half a request")
             what = service.spoil(self.path)
             service.asked.append(self.path)
             what = "403" if self.command in service.forbidden else what
             if what in _SAID:
                 told = f"<Error><Code>{_SAID[what]}</Code><Message>As a test wants it.</Message></Error>".encode()
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 self.answer(int(what), {"Content-Type": "application/xml"}, told, len(told))
                 return
             if what == "silence":
                 threading.Event().wait(1.2)
                 self.close_connection = True
                 return
-            size = int(self.headers.get("Content-Length") or 0)
-            there = http.client.HTTPConnection(*service.there, timeout=20)
-            there.request(self.command, self.path, self.rfile.read(size) if size else None, dict(self.headers))
-            got = there.getresponse()
-            body = got.read()
+            with contextlib.closing(http.client.HTTPConnection(*service.there, timeout=20)) as there:
+                there.request(self.command, self.path, body, dict(self.headers))
+                got = there.getresponse()
+                body = got.read()
             told = {k: v for k, v in got.getheaders() if k.lower() not in ("content-length", "connection", "server")}
             length = int(got.getheader("Content-Length") or len(body)) if self.command == "HEAD" else len(body)
             self.answer(got.status, told, body[: len(body) // 2] if what == "cut" else body, length)
             self.close_connection = what == "cut"
-            there.close()
 
         def answer(self, status: int, headers: dict[str, str], body: bytes, length: int) -> None:
             self.send_response(status)

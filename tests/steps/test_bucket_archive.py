@@ -25,6 +25,7 @@ from small_run import fill, sealed_again, small_run, spots
 
 from overread.domain.canonical import plain
 from overread.errors import ArchiveError, IntegrityError, SourceError, UnreadableFile
+from overread.learn import starts
 from overread.sources import s3
 from overread.sources.s3_place import Place
 from overread.steps.copy import copy
@@ -33,6 +34,7 @@ from overread.steps.inspect import inspect
 from overread.steps.opened import HEAD, at_hand, half_of, open_archive
 from overread.steps.plan import plan as planned
 from overread.steps.shared_reads import OBJECT
+from overread.steps.train import train
 from overread.steps.verify import verify
 from overread.store.archive import Archive
 
@@ -460,6 +462,24 @@ def test_a_run_trained_from_a_bucket_finds_it_again_and_goes_on_where_it_cannot(
     service.spoil = lambda path: "503"  # as on a machine without a way to the bucket
     gone = evaluate(far, now=NOW)
     assert any("not here" in said for said in gone.page["warnings"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_training_from_a_bucket_gives_the_network_of_the_folder(bucket, service, archive, tmp_path):
+    pytest.importorskip("keras")
+    if not starts.available():
+        pytest.skip("no start is installed: pip install 'overread[starts]'")
+    copy(archive, into=bucket, progress=False)
+    how = {"label": "blob", "network": "features", "baseline": False, "progress": False, "now": NOW}
+    for name, place in (("here", archive), ("there", bucket)):
+        service.asked.clear()
+        train(place, out=tmp_path / name, **how)
+    got = [path for path in service.asked if "objects/" in path]
+    assert len(got) == len(set(got)) == 96
+    for name in ("model.onnx", "calibration.json", "scores.csv", "metrics.json", "plan.toml", "leakage.json"):
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes(), name
+    assert json.loads((tmp_path / "there" / "plan.json").read_text())["archive"] == bucket
 
 
 def test_a_plan_is_the_same_from_a_bucket(two, tmp_path):
