@@ -17,7 +17,7 @@ from overread.learn.plan_rules import choose
 
 pytest.importorskip("keras")
 TASK = Task(("mass",), "binary", "mass")
-SHAPE = (6, 16, 16, 1)
+SHAPE = (8, 16, 16, 1)
 needs_start = pytest.mark.skipif(not starts.available(), reason="the extra [starts] is not installed")
 
 
@@ -174,7 +174,7 @@ def test_a_start_sees_each_slice_once_and_attention_learns_on_from_the_line(tmp_
     assert done == sorted(done) and done[-1] == slice_features.steps(plan, len(volumes)) == 6
     above = slice_features.above(found.built, plan)
     numbers = slice_features.seen_of(found.built, volumes)
-    assert numbers.shape == (32, 6, 672)
+    assert numbers.shape == (32, 8, 672)
     np.testing.assert_allclose(logits(found.built, volumes), logits(above, numbers), atol=1e-4)
 
     class Killed(Exception):
@@ -196,8 +196,8 @@ def test_a_start_over_slices_is_exported_with_its_slopes(tmp_path):
     from overread.learn import export
     from overread.learn.starts_network import built_for
 
-    plan = planning.draw_up(TASK, seen(4, 16, 16), network="slice-features", seed=0)
-    network, volumes = built_for(plan), spots(3, shape=(4, 16, 16, 1))[0]
+    plan = planning.draw_up(TASK, seen(8, 16, 16), network="slice-features", seed=0)
+    network, volumes = built_for(plan), spots(3, shape=(8, 16, 16, 1))[0]
     rng = np.random.default_rng(0)
     network.trained.get_layer("attention").set_weights([rng.normal(0, 4, (32, 1))])
     assert export.export(network, tmp_path / "m.onnx", examples=volumes) < export.TOLERANCE
@@ -206,7 +206,7 @@ def test_a_start_over_slices_is_exported_with_its_slopes(tmp_path):
 
 @pytest.mark.parametrize(
     ("shape", "size", "batch"),
-    [((28, 28, 28), [28, 28, 28], 32), ((20, 320, 320), [20, 96, 96], 16), ((200, 512, 512), [48, 96, 96], 8), ((3, 60, 50), [4, 60, 60], 32)],
+    [((28, 28, 28), [28, 28, 28], 32), ((20, 320, 320), [20, 96, 96], 16), ((200, 512, 512), [48, 96, 96], 8), ((3, 60, 50), [8, 60, 60], 32)],
 )  # fmt: skip
 def test_the_plan_takes_finer_pictures_and_as_many_volumes_as_memory_holds(shape, size, batch):
     parts = choose(TASK, seen(*shape, n=400), network="slices", seed=0)
@@ -223,6 +223,19 @@ def test_a_start_is_shown_slices_of_sides_that_it_can_halve(side):
     plan = planning.draw_up(TASK, seen(5, side, side), network="slice-features", seed=0)
     check_together(plan.parts)
     assert min(fit.build(plan).exported.outputs[1].shape[2:4]) >= 4
+
+
+def test_narrower_ones_are_searched_and_taught_and_the_grid_is_left_alone():
+    from overread.learn import distilled, search
+
+    plan = planning.draw_up(TASK, seen(20, 320, 320), network="slices", seed=0)
+    assert "side" not in search.space_of(plan, side=320)
+    half = search.applied(plan, {"width": 0.5})
+    pupils = distilled.students(plan)
+    assert half.build["widths"] == (8, 16, 32) and "8-16-32" in pupils
+    for one in (half, *pupils.values()):
+        check_together(one.parts)
+        assert one.network == "slices" and one.input_shape == plan.input_shape
 
 
 def test_slices_are_never_turned_into_one_another_and_pictures_have_none():

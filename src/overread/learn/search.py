@@ -69,7 +69,7 @@ def space_of(plan: Plan, *, side: int) -> dict[str, tuple[Any, ...]]:
     Parameters
     ----------
     plan : Plan
-        Of a residual network.
+        Of a residual network, or of a pair, one half of which is one.
     side : int
         Longer side of the images themselves, in pixels.
 
@@ -78,9 +78,9 @@ def space_of(plan: Plan, *, side: int) -> dict[str, tuple[Any, ...]]:
     RunError
         When the plan's network has nothing to search over.
     """
-    if plan.network != "residual":
+    if plan.network not in ("residual", "pair", "slices"):
         raise RunError(
-            f"a search with the network {plan.network}", expected="the residual network", do="leave --search or --network out"
+            f"a search with the network {plan.network}", expected="the residual network, a pair or slices", do="leave --search or --network out"
         )  # fmt: skip
     space: dict[str, tuple[Any, ...]] = {"rate": STRETCH["rate"]}
     if plan.optimiser["weight_decay"] > 0:

@@ -11,8 +11,8 @@ from overread.learn.plan_cohort import Fingerprint
 
 Part = dict[str, Any]
 
-LARGEST_PLANE, MOST_SLICES = 96, 48
-"""Pixels a side and slices: twice the side that three dimensions have time for, at about its cost."""
+LARGEST_PLANE, MOST_SLICES, FEWEST_SLICES = 96, 48, 8
+"""Pixels a side: twice what three dimensions have time for. Slices: at most, and at least, as the plan's smallest grid."""
 
 NEIGHBOURS = 1
 """Slices on either side that are seen together with each slice."""
@@ -51,7 +51,7 @@ def slices(parts: Mapping[str, Part], seen: Fingerprint, *, plain: Part | None =
         sides["reason"] = parts["sides"]["reason"] + left
     return {
         **parts,
-        "input": {**parts["input"], "size": [of, plane, plane], "rule": "slices", "reason": f"{of} slices of {plane} × {plane}: at most {MOST_SLICES} of {LARGEST_PLANE}, finer than three dimensions have time for"},
+        "input": {**parts["input"], "size": [of, plane, plane], "rule": "slices", "reason": f"{of} slices of {plane} × {plane}: the volumes' own grid, at most {MOST_SLICES} of {LARGEST_PLANE} × {LARGEST_PLANE}"},
         "network": {"name": "slices", "widths": [16, 32, 64], "stem_stride": 2, "stem_kernel": 4, "blocks": 1, "neighbours": NEIGHBOURS, "attention": ATTENTION, "dropout": 0.2, "rule": "slice by slice", "reason": f"one small network for pictures reads each slice together with {NEIGHBOURS} on either side; attention learns how much each slice counts"},
         "training": {"batch": batch, "epochs": epochs, "rule": parts["training"]["rule"], "reason": f"batch {batch} of {of} slices each for {seen.n} training images; {epochs} epochs of {max(1, seen.n // batch)} steps"},
         "sides": sides,
@@ -84,7 +84,7 @@ def slice_features(
     starts_rules.installed(name)
     if not seen.volumes:
         return _of_pictures(parts)
-    of, side = min(MOST_SLICES, max(4, seen.shape[0])), max(seen.shape[1:])
+    of, side = min(MOST_SLICES, max(FEWEST_SLICES, seen.shape[0])), max(seen.shape[1:])
     times = 4 if side <= 32 else 2 if side <= 64 else 1
     plane = min(LARGEST_SEEN, _multiple(side, 32 if times == 1 else HALVED // times))
     larger = f", enlarged inside the graph to {times * plane}" if times > 1 else ""
@@ -126,7 +126,7 @@ def _multiple(n: int, of: int) -> int:
 def _size(seen: Fingerprint) -> tuple[int, int]:
     """Return slices, and pixels a side."""
     plane = min(LARGEST_PLANE, max(8, _multiple(max(seen.shape[1:]), 4)))
-    return min(MOST_SLICES, max(4, seen.shape[0])), plane
+    return min(MOST_SLICES, max(FEWEST_SLICES, seen.shape[0])), plane
 
 
 WORDS = ("widths", "stem_stride", "stem_kernel", "blocks", "neighbours", "attention", "dropout")

@@ -97,7 +97,7 @@ def rivals(
     archive: object, *, label: str, split_column: str | None = None, kind: str = "auto", seed: int = 0,
     repeats: int = 1, most: int = linear_head.FOLDS, start: str | Path | None = None, progress: bool = True,
 ) -> Rivals:  # fmt: skip
-    """Train a network from nothing, a line on a start's features, a start that learns on, and a pair; compare them.
+    """Train a network from nothing, a line on a start, a start that learns on, a pair (of volumes: slices); compare them.
 
     Five parts by patient, of the training and tuning cohorts only: each part is read by networks that learned from the
     others. Calibration and testing patients are not looked at, so that their figures stay what they are.
