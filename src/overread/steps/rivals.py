@@ -188,7 +188,9 @@ def judged_fairly(parts, known: np.ndarray, unseen: np.ndarray | None):
     """
     if unseen is None or unseen.all():
         return parts, ""
-    seen = f". The start had looked at {int((~unseen).sum()):,} of the {len(unseen):,} images, without their answers, and "
+    seen = (
+        f". The start had looked at {int((~unseen).sum()):,} of the {len(unseen):,} images, without their answers, and "
+    )
     fair = [(train, test[unseen[test]]) for train, test in parts]
     if min(min((known[test] == v).sum(axis=0).min() for v in (0, 1)) for _, test in fair) >= FEWEST_ANSWERS:
         return fair, f"{seen}only the others judged"
