@@ -34,7 +34,7 @@ SETS: dict[str, dict[str, Any]] = {
 def measure(words: Sequence[str] = ()) -> list[dict]:
     asked = argparse.ArgumentParser(prog="python -m benchmarks accuracy")
     asked.add_argument("--only", action="append", choices=SETS, help="this set (may be repeated)")
-    asked.add_argument("--keep", type=Path, help="leave archives and runs here, to look at")
+    asked.add_argument("--keep", type=Path, help="leave archives and runs here, to look at; what was cut short goes on")
     given = asked.parse_args(list(words))
     figures = []
     for name in given.only or SETS:
@@ -50,14 +50,17 @@ def one(name: str, folder: Path) -> list[dict]:
     """Collect, train and measure one set, and return its lines."""
     how, source = SETS[name], SHARED / SETS[name]["file"]
     words = [source / w if w.endswith(".csv") else w for w in how.get("collect", ())]
-    overread("collect", source, "--into", folder / "archive", *words)
-    asked = ("--label", how["label"], *how.get("train", ()), "--seeds", SEEDS)
-    ran = overread("train", folder / "archive", *asked, "--out", folder / "run")
-    metrics = json.loads((folder / "run" / "metrics.json").read_text())
-    return lines(name, metrics, ran.seconds / 60)
+    run = folder / "run"
+    if not run.exists():
+        overread("collect", source, "--into", folder / "archive", *words)
+    if not (run / "metrics.json").exists():
+        asked = ("--label", how["label"], *how.get("train", ()), "--seeds", SEEDS)
+        overread("train", folder / "archive", *asked, "--out", run, *(("--resume",) if run.exists() else ()))
+    metrics, card = (json.loads((run / kept).read_text()) for kept in ("metrics.json", "card.json"))
+    return lines(name, metrics, card["training"]["cost"])
 
 
-def lines(name: str, metrics: dict, minutes: float) -> list[dict]:
+def lines(name: str, metrics: dict, cost: dict) -> list[dict]:
     """Return what is told of a set: one network, several together, the operating point, and what stands beside them."""
     figures = []
     for label, ours in metrics["labels"].items():
@@ -67,7 +70,7 @@ def lines(name: str, metrics: dict, minutes: float) -> list[dict]:
         if alone:
             spread = f"{alone['mean']:.3f} ± {alone['sd']:.3f} ({alone['low']:.3f}–{alone['high']:.3f})"
             figures.append({"what": f"{what}: AUC of one network, mean of {alone['n']} seeds", "value": spread, "must": SETS[name]["must"]})  # fmt: skip
-        figures.append({"what": f"{what}: AUC / ACC together ({minutes:.1f} min)", "value": f"{told(ours['auroc'])} / {told(accuracy)}"})  # fmt: skip
+        figures.append({"what": f"{what}: AUC / ACC together ({cost['processor_seconds'] / 60:.1f} processor minutes)", "value": f"{told(ours['auroc'])} / {told(accuracy)}"})  # fmt: skip
         if "specificity" in ours:
             point = f"{told(ours['sensitivity'])}, {told(ours['specificity'])}"
             figures.append({"what": f"{what}: sensitivity, specificity at the point chosen without them", "value": point})  # fmt: skip
