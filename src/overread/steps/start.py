@@ -22,8 +22,14 @@ APART = ("calibration", "testing")
 """Cohorts of which no start may have learned."""
 
 
-def open_start(path: str | Path | None) -> Given | None:
+def open_start(path: str | Path | None, *, kept: Path | None = None) -> Given | None:
     """Open a start: a folder that `pretrain` wrote, or a finished run of a residual network; None where none is named.
+
+    Parameters
+    ----------
+    path : path, optional
+    kept : Path, optional
+        Where an unfinished training keeps its copy: taken where it is there.
 
     Raises
     ------
@@ -34,7 +40,7 @@ def open_start(path: str | Path | None) -> Given | None:
     """
     if path is None:
         return None
-    folder = Path(path)
+    folder = kept if kept is not None and (kept / CARD).is_file() else Path(path)
     if (folder / "unfinished").is_file():
         raise RunError(f"{folder.name} holds something unfinished", expected="a finished start or run", do="finish it: the same command with --resume")  # fmt: skip
     if (folder / CARD).is_file() or not (folder / "manifest.json").is_file():

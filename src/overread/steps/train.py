@@ -128,7 +128,17 @@ def train(
     now, started, code = now or datetime.now().astimezone(), time.monotonic(), code_fingerprint()
     meter = cost.read_meter()
     asked = Asked(
-        network, seeds, seed, kind, side_matters, budget, plan, search, parse_spacing(spacing), unit, open_start(start)
+        network,
+        seeds,
+        seed,
+        kind,
+        side_matters,
+        budget,
+        plan,
+        search,
+        parse_spacing(spacing),
+        unit,
+        open_start(start, kept=out / starting.HOME if resume else None),
     )
     if folds is not None or repeats is not None:
         beside = {
