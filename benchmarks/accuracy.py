@@ -63,7 +63,8 @@ def one(name: str, folder: Path) -> list[dict]:
 def lines(name: str, metrics: dict, cost: dict) -> list[dict]:
     """Return what is told of a set: one network, several together, the operating point, and what stands beside them."""
     figures = []
-    for label, ours in metrics["labels"].items():
+    asked = {label: ours for label, ours in metrics["labels"].items() if label == SETS[name]["label"]}
+    for label, ours in (asked or metrics["labels"]).items():  # of several levels: their mean, not each by itself
         what = name if len(metrics["labels"]) == 1 else f"{name} {label}"
         alone = metrics["seed_spread"].get(label)
         accuracy = ours.get("accuracy_at_half") or ours["accuracy"]
