@@ -23,8 +23,8 @@ from overread.learn import linear_head
 from overread.stats import calibration, conformal, crossing
 from overread.stats.guarantee import operating_point
 from overread.stats.metrics import binary_figures
-from overread.stats.resample import cases
 from overread.stats.ranking import auroc
+from overread.stats.resample import cases
 
 NUMBERS, PENALTY, SENSITIVITY = 30, 0.1, 0.8
 FIGURES = ("auroc", "sensitivity", "specificity", "brier")
@@ -100,7 +100,7 @@ def study(seed: int, setting: Setting) -> dict[str, dict[str, float]]:
     true["brier"] = float(((fitted.probabilities(fresh @ w[:, None] + b) - answers) ** 2).mean())
     found: dict[str, dict[str, float]] = {}
     for name in FIGURES:
-        plain, wide = told[name], crossing.widened(told[name], [a[name].value for a in alone])
+        plain, wide = told[name], crossing.widened(told[name], [a[name].value for a in alone], folds=setting.folds)
         found[name] = {
             "value": plain.value, "low": plain.low, "high": plain.high, "wide_low": wide.low, "wide_high": wide.high,
             "true": tested[name], "exported": true[name],

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import special
 from scipy.special import expit, logit, softmax
 
 from overread.domain import Estimate
@@ -34,7 +35,6 @@ FEW = 300
 
 FEWEST_FOLDS, MOST_FOLDS, MOST_REPEATS = 3, 20, 20
 
-_Z = 1.959963984540054
 _TINY = 1e-9
 
 
@@ -109,6 +109,8 @@ class Crossed:
         one output, the label, with its levels as answers.
     levels : bool
         True where the outputs exclude each other.
+    folds : int
+        Parts of one repeat.
     """
 
     probability: np.ndarray
@@ -116,18 +118,19 @@ class Crossed:
     threshold: np.ndarray
     slack: np.ndarray
     levels: bool = False
+    folds: int = 5
 
     def at(self, rows: Sequence[int]) -> Crossed:
         """Return some rows."""
-        own = list(rows)
-        return Crossed(
-            self.probability[:, own], self.interval[:, own], self.threshold[:, own], self.slack[:, own], self.levels
-        )
+        return self._cut((slice(None), list(rows)))
 
     def once(self, repeat: int) -> Crossed:
         """Return one repeat alone."""
-        only = slice(repeat, repeat + 1)
-        return Crossed(self.probability[only], self.interval[only], self.threshold[only], self.slack[only], self.levels)
+        return self._cut((slice(repeat, repeat + 1),))
+
+    def _cut(self, where: tuple[Any, ...]) -> Crossed:
+        parts = ("probability", "interval", "threshold", "slack")
+        return replace(self, **{name: getattr(self, name)[where] for name in parts})
 
     @property
     def repeats(self) -> int:
@@ -179,12 +182,12 @@ class Possible:
         return self.held
 
 
-def widened(figure: Estimate, each: Sequence[float]) -> Estimate:
+def widened(figure: Estimate, each: Sequence[float], *, folds: int = 5) -> Estimate:
     """Return a figure whose interval also covers how far it moves when the parts are drawn again.
 
-    The half of the interval on each side and 1.96 standard deviations over the repeats are added as squares. The
-    standard deviation is that of one repeat, not of their mean: repeats use the same patients, and drawing the parts
-    more often does not make the cohort larger.
+    The half of the interval on each side and the reach of the repeats are added as squares. The reach is that of the
+    corrected resampled t: repeats use the same patients, so that the variance of their mean is (1/repeats +
+    1/(folds − 1)) of theirs, not 1/repeats; two repeats count as three, or nothing could be said of them.
 
     Parameters
     ----------
@@ -192,18 +195,24 @@ def widened(figure: Estimate, each: Sequence[float]) -> Estimate:
         Of the mean answers, each patient once.
     each : sequence of float
         The same figure of each repeat alone.
+    folds : int
+
+    References
+    ----------
+    Nadeau and Bengio 2003, doi:10.1023/A:1024068626366, section 4.
 
     Examples
     --------
-    >>> print(widened(Estimate(0.8, 0.7, 0.9, 50), [0.75, 0.8, 0.85]))
-    0.800 (0.660–0.940)
+    >>> print(widened(Estimate(0.8, 0.7, 0.9, 50), [0.78, 0.8, 0.82]))
+    0.800 (0.680–0.920)
     >>> print(widened(Estimate(0.8, 0.7, 0.9, 50), [0.8]))
     0.800 (0.700–0.900)
     """
     told = np.array([v for v in each if np.isfinite(v)])
     if len(told) < 2 or not np.isfinite([figure.value, figure.low, figure.high]).all():
         return figure
-    reach = _Z * float(told.std(ddof=1))
+    quantile = float(special.stdtrit(max(len(told) - 1, 2), 0.975))
+    reach = quantile * float(np.sqrt(1 / len(told) + 1 / (folds - 1)) * told.std(ddof=1))
     low = figure.value - np.hypot(figure.value - figure.low, reach)
     high = figure.value + np.hypot(figure.high - figure.value, reach)
     bottom, top = (0.0 if figure.low >= 0 else -np.inf), (1.0 if figure.high <= 1 and figure.value <= 1 else np.inf)
@@ -211,16 +220,17 @@ def widened(figure: Estimate, each: Sequence[float]) -> Estimate:
     return replace(figure, low=float(max(low, bottom)), high=float(min(high, top)), method=method)
 
 
-def all_widened(figures: Any, each: Sequence[Any]) -> Any:
+def all_widened(figures: Any, each: Sequence[Any], *, folds: int = 5) -> Any:
     """Return nested figures (mappings of mappings of `Estimate`), each widened by the same figure of every repeat.
 
     What is no `Estimate` stays as it is.
     """
     if isinstance(figures, Estimate):
-        return widened(figures, [e.value for e in each if isinstance(e, Estimate)])
+        return widened(figures, [e.value for e in each if isinstance(e, Estimate)], folds=folds)
     if isinstance(figures, Mapping):
         return {
-            k: all_widened(v, [e[k] for e in each if isinstance(e, Mapping) and k in e]) for k, v in figures.items()
+            k: all_widened(v, [e[k] for e in each if isinstance(e, Mapping) and k in e], folds=folds)
+            for k, v in figures.items()
         }
     return figures
 
@@ -290,4 +300,4 @@ def together(parts_of: np.ndarray, answered: Sequence[Sequence[Crossed]]) -> Cro
         for repeat, row in enumerate(parts_of):
             for part, one in enumerate(answered[repeat]):
                 found[name][repeat, row == part] = getattr(one, name)[0]
-    return Crossed(**found, levels=first.levels)
+    return Crossed(**found, levels=first.levels, folds=len(answered[0]))

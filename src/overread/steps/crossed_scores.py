@@ -52,7 +52,12 @@ def crossed_rows(run: Path, scores: Scores) -> Scores:
             do="restore the run from a copy you trust",
         )
     parts = ("probability", "interval", "threshold", "slack")
-    return replace(rows, crossed=Crossed(*(kept[name] for name in parts), levels=bool(kept["levels"])))
+    return replace(
+        rows,
+        crossed=Crossed(
+            *(kept[name] for name in parts), levels=bool(kept["levels"]), folds=int(kept["parts"].max()) + 1
+        ),
+    )
 
 
 def probabilities(cases: Scores, fitted) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +76,7 @@ def widened(how: Question, cases: Scores, figures: Mapping[str, Any]) -> dict[st
     for repeat in range(crossed.repeats):
         once = replace(cases, crossed=crossed.once(repeat))
         each.append(how.figures(once, once.crossed.mean))
-    return all_widened(figures, each)
+    return all_widened(figures, each, folds=crossed.folds)
 
 
 def told(run: Path, cases: Scores) -> dict[str, Any]:

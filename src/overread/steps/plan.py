@@ -19,7 +19,7 @@ from overread.learn.plan_spacing import Asked as Spacing
 from overread.learn.plan_spacing import parse_spacing
 from overread.learn.plan_study import answered_by
 from overread.learn.pretrained_start import Given
-from overread.stats import splits
+from overread.stats import crossing, splits
 from overread.stats.certificate import Copies
 from overread.steps import leakage
 from overread.steps import start as starting
@@ -88,6 +88,8 @@ class Planned:
             values = ", ".join(f"{k} {_short(v)}" for k, v in part.items() if k not in ("rule", "reason"))
             lines += _wrapped(f"{name:<13} {values or 'none'}", indent=14)
             lines += _wrapped(f"{'':<16} {part.get('rule', '')}: {part.get('reason', '')}", indent=17)
+        advice = few_advice(self.head, self.parts)
+        lines += ["", *_wrapped(advice, indent=14)] if advice else []
         end = f"written to {self.out}; edit it, then: overread train ARCHIVE --label … --plan {self.out} --out RUN"
         return "\n".join([*lines, "", end] if self.out else lines)
 
@@ -120,7 +122,7 @@ def plan(
         A label's name, or several yes-or-no labels with commas.
     out : path, optional
         TOML file to write.
-    network : str
+    network : str, optional
         A name of `overread networks`, or "auto": each is tried on training and tuning patients, and the best is planned.
         None: a rule chooses by the cohort (`learn.plan_default`).
     split_column : str, optional
@@ -388,6 +390,28 @@ def machine() -> dict[str, Any]:
     except (AttributeError, ValueError, OSError):
         return {"cores": cores}
     return {"cores": cores, "memory_gb": round(memory, 1)}
+
+
+def few_advice(head: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
+    """Advise to cross-validate where a fifth of the patients says too little; "" elsewhere.
+
+    Examples
+    --------
+    >>> "--folds 5" in few_advice({"cohort": {"patients": 96, "division": "drawn"}}, {"ensemble": {}})
+    True
+    >>> few_advice({"cohort": {"patients": 900, "division": "drawn"}}, {"ensemble": {}})
+    ''
+    """
+    cohort = head["cohort"]
+    n = cohort.get("patients", cohort.get("images", 0))
+    share = splits.FRACTIONS["training"]
+    if n >= crossing.FEW * share or cohort.get("division") != "drawn" or "folds" in parts["ensemble"]:
+        return ""
+    return (
+        f"advice        {n} training patients: about {round(n / share * splits.FRACTIONS['testing'])} will be tested, which "
+        "leaves the interval of a figure too wide to decide much; overread train … --folds 5 --repeats 3 tests every "
+        "patient by networks that never saw it (docs/starts.md)"
+    )
 
 
 def _told(head: Mapping[str, Any]) -> list[str]:
