@@ -101,6 +101,30 @@ def test_a_plan_of_another_cohort_or_question_is_refused(archive, drawn, tmp_pat
             planned.taken_up(deep, store, divided, progress=False)
 
 
+def test_a_plan_brings_its_question_and_its_published_split_with_it(tmp_path):
+    from overread.steps.plan import drawn_with
+
+    with Archive.create(tmp_path / "arch") as archive:
+        rng = np.random.default_rng(0)
+        for i in range(120):
+            name = archive.put(Image(film(rng, heart=False)[None], full_range=(0, 255)))
+            part = {"part": "train" if i < 80 else "test"}
+            named = {"ill": bool(i % 2), "grade": ("low", "mid", "high")[i % 3]}
+            archive.add(Study(f"S{i:012x}", (name,), patient=f"P{i:012x}", labels=named, splits=part))
+    out, graded = tmp_path / "plan.toml", tmp_path / "graded.toml"
+    plan(tmp_path / "arch", label="ill", split_column="part", out=out, progress=False)
+    assert drawn_with(out, "ill") == ("binary", 0, "part") == drawn_with(out, " ill,ill")
+    plan(tmp_path / "arch", label="grade", kind="ordinal: low < mid < high", seed=3, out=graded, progress=False)
+    assert drawn_with(graded, "grade") == ("ordinal: low < mid < high", 3, None)
+    with pytest.raises(RunError, match="the plan is for 'grade', asked is 'ill'"):
+        drawn_with(graded, "ill")
+    for wrong in ('labels = "ill"', "labels = [1]"):
+        changed = tmp_path / "changed.toml"
+        changed.write_text(out.read_text().replace('labels = ["ill"]', wrong))
+        with pytest.raises(RunError, match="the plan's question or cohort was changed"):
+            drawn_with(changed, "ill")
+
+
 def test_words_that_name_a_side_are_found_and_others_are_not():
     def study(**named):
         return Study("S1", (), **named)

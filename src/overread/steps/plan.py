@@ -346,15 +346,32 @@ def taken_up(path: str | Path, store: Archive, divided: Divided, *, progress: bo
 
 def begun_with(path: str | Path) -> tuple[str, int]:
     """Return the kind of question, as a person would say it, and the seed of the division that a plan was drawn up with."""
+    kind, seed, _ = drawn_with(path)
+    return kind, seed
+
+
+def drawn_with(path: str | Path, label: str | None = None) -> tuple[str, int, str | None]:
+    """Return what a plan was drawn up with: the kind of question, as a person would say it, the seed of the division and the
+    published split, if one was used.
+
+    Raises
+    ------
+    RunError
+        When it is a plan for another label, or its question or cohort was changed.
+    """
     head, _ = plan_file.read(path)
     question, cohort = head["question"], head["cohort"]
     whole = isinstance(question, Mapping) and isinstance(cohort, Mapping)
     kind, seed = (question.get("kind", "auto"), cohort.get("seed", 0)) if whole else (None, None)
-    labels = question.get("labels", []) if whole else []
-    words = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
-    if not isinstance(seed, int) or not isinstance(kind, str) or not words:
+    labels, column = (question.get("labels", []), cohort.get("split_column")) if whole else ([], None)
+    words = isinstance(labels, list) and all(isinstance(name, str) for name in labels)
+    if not isinstance(seed, int) or not isinstance(kind, str) or not words or not isinstance(column, str | None):
         raise RunError("the plan's question or cohort was changed", expected="as `overread plan` wrote it", do="draw it up again")  # fmt: skip
-    return as_said(kind, str(question.get("label")), labels), seed
+    own = str(question.get("label"))
+    named = dict.fromkeys(n.strip() for n in (label or own).split(",") if n.strip())
+    if label is not None and own not in (label, ",".join(named)):
+        raise RunError(f"the plan is for {own!r}, asked is {label!r}", expected="the question that the plan was drawn up for", do="name that label, or draw up another plan with `overread plan`")  # fmt: skip
+    return as_said(kind, own, labels), seed, column
 
 
 def head_of(divided: Divided, seen: planning.Fingerprint) -> dict[str, Any]:

@@ -160,7 +160,8 @@ def train(
         return crossed.train(archive, label=label, out=out, folds=folds, repeats=repeats, asked=asked, **kept, progress=progress, now=now)  # fmt: skip
     seconds, several = check_options(asked, sensitivity), jointly.asked(cluster, processes)
     if plan is not None:
-        kind, seed = planned.begun_with(plan)
+        kind, seed, column = planned.drawn_with(plan, label)
+        split_column = split_column or column
     seed = seed or 0
     begun = Begun(path, sensitivity, seed, baseline, meter, started, code, now, progress)
     with ExitStack() as stack:
