@@ -100,7 +100,7 @@ def written(tmp_path, change=lambda text: text):
         ("flips = []", 'flips = ["diagonal"]', "left-right, up-down"),
         ("flips = []", 'flips = ["slices"]', "have no slices"),
         ("mirrored = []", 'mirrored = ["left-right"]', "only along axes that .sides. flips allows"),
-        ('name = "residual"', 'name = "resnet"', "one of residual, features, fine-tuned, pair, simple-cnn"),
+        ('name = "residual"', 'name = "resnet"', "one of residual, features, fine-tuned, pair, slices, slice-features, simple-cnn"),
         ('name = "residual"', 'name = "simple-cnn"', "the article's network"),
         ('"normalise", by', '"normalise", upper = 120, by', "a list of steps"),
         ("format = 1", "format = 2", "another format"),

@@ -190,14 +190,14 @@ def test_a_study_becomes_a_draft_with_its_evidence(inbox, model):
 def test_a_study_that_the_machine_fails_on_is_referred_with_the_reason(inbox, model, monkeypatch, capsys):
     deliver(inbox, 1, 0.7)
     deliver(inbox, 2, 0.3)
-    honest, secret = Model.findings, "PH-001"
+    honest, secret = Model.answer, "PH-001"
 
     def fail_on_bright(self, image, *, hash=""):
         if image.voxels.mean() > 2000:
             raise ZeroDivisionError(f"{secret} has no denominator")
         return honest(self, image, hash=hash)
 
-    monkeypatch.setattr(Model, "findings", fail_on_bright)
+    monkeypatch.setattr(Model, "answer", fail_on_bright)
     worker = worker_of(inbox, model)
     drafts = {e.patient: worker.inbox.draft(e.study) for e in worker.inbox.entries()}
     (finding,) = drafts["PH-001"].report.findings
