@@ -25,7 +25,7 @@ from overread.domain import Cohort, Image, Study
 from overread.errors import ArchiveError
 from overread.store import seal
 from overread.store.database import connect, damage_found, disk_full_told, transact
-from overread.store.far_objects import Remote
+from overread.store.far_objects import Remote, several
 from overread.store.objects import (
     ImageRecord,
     Objects,
@@ -391,8 +391,9 @@ class Archive:
         if self._rows("PRAGMA integrity_check") != [("ok",)]:
             raise damaged("archive.sqlite does not pass its own check")
         n = 0
-        for n, record in enumerate(self._records("TRUE"), start=1):
-            check_object(self.objects, record)
+        check = functools.partial(check_object, self.objects)
+        checked = several(check, list(self._records("TRUE"))) if self.remote else map(check, self._records("TRUE"))
+        for n, _ in enumerate(checked, start=1):
             tick()
         known = {record.hash for record in self._records("TRUE")}
         if any(not known.issuperset(study.images) for study in self.studies()):
