@@ -234,7 +234,9 @@ def _split_told(evaluation: Mapping[str, Any]) -> str:
         )
     if crossed(evaluation):
         found = evaluation["cross_validated"]
-        shared = ", ".join(f"{found['in_two_parts'][k]:,} {k}" for k in ("patients", "studies", "images"))
+        shared = ", ".join(
+            f"{found['in_two_parts'][k]:,} {k}" for k in ("patients", "studies", "images")[split["unit"] != "patient" :]
+        )
         return (
             f"Cross-validated {unit}: {found['folds']} parts, drawn {found['repeats']} times. In two parts of one drawing: "
             f"{shared}, {found['in_two_parts']['near']:,} groups of near copies (counted, not assumed)."
@@ -254,7 +256,7 @@ def _flow_told(evaluation: Mapping[str, Any]) -> str:
     which = "that" if evaluation["external"] else "the"
     return (
         f"Of {counts['studies']:,} studies in {which} archive, {counts['labelled']:,} have a known answer and "
-        f"{counts['divided']:,} stand in the four cohorts. Files that could not be read are counted by overread inspect."
+        f"{counts['divided']:,} stand in the {'parts' if crossed(evaluation) else 'four cohorts'}. Files that could not be read are counted by overread inspect."
     )
 
 

@@ -42,6 +42,8 @@ def headline(evaluation: E) -> str:
         f"Its {'' if 'sensitivity' in figures else 'mean '}AUROC over all {word(evaluation.get('unit'), 2)} is {span}."
     )
     calls = _three_ways(figures, name)
+    if crossed(evaluation):  # each part had a threshold of its own
+        calls = [c.replace("a threshold fixed beforehand", "thresholds learned on other patients") for c in calls]
     if not answers:
         told = [f"On {whom}, it {calls[0]}."]
     else:

@@ -370,7 +370,7 @@ def in_words(told: Mapping[str, Any], drawn, split: Split) -> str:
         else "there is no testing cohort that nothing was learned from"
     )
     return (
-        f"{told['images']:,} images were divided by patient into {told['folds']} parts of {min(sizes):,} to {max(sizes):,}, "
+        f"{told['images']:,} images were divided by {split.unit} into {told['folds']} parts of {min(sizes):,} to {max(sizes):,}, "
         f"{told['repeats']} times anew; each part was answered by a network that had not seen it ({told['networks']} in all), "
         f"its probabilities and its threshold were learned {_how_calibrated(drawn)}. The figures are of this procedure; {end}"
     )
