@@ -47,4 +47,6 @@ def use_of(cohort: str, unit: Mapping[str, Any], *, told: str) -> str:
     >>> use_of("tuning", {"joined": "one answer a study"}, told="watch the training; nothing is chosen on it")
     'watch the training, choose the rule that joins images'
     """
-    return "watch the training, choose the rule that joins images" if cohort == "tuning" and unit.get("joined") else told
+    return (
+        "watch the training, choose the rule that joins images" if cohort == "tuning" and unit.get("joined") else told
+    )

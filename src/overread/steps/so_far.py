@@ -48,7 +48,11 @@ def keep_so_far(
         {**material.inputs, "testing": material.inputs["testing"][:0]},
         {**material.truth, "testing": material.truth["testing"][:0]},
     )
-    how = {"copies": divided.certificate["copies"], "weighed": drawn.weigh_classes, "study": drawn.parts.get("study", {})}
+    how = {
+        "copies": divided.certificate["copies"],
+        "weighed": drawn.weigh_classes,
+        "study": drawn.parts.get("study", {}),
+    }
     held = score(part, split, seen, drawn.task, **how, progress=False)
     calibrate(part, held, drawn.task, sensitivity=sensitivity, seed=divided.seed)
     _seal(part, fitted, drawn, now=now)
