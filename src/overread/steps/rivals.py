@@ -89,7 +89,7 @@ class Rivals:
         return f"{len(self.figures)} networks were tried on {self.images:,} training and tuning images: AUROC {each}"
 
     def __str__(self) -> str:
-        lines = [f"{name:<10}  AUROC {np.mean(f):.3f}  ({', '.join(f'{v:.3f}' for v in f)})" for name, f in self.figures.items()]  # fmt: skip
+        lines = [f"{name:<14}  AUROC {np.mean(f):.3f}  ({', '.join(f'{v:.3f}' for v in f)})" for name, f in self.figures.items()]  # fmt: skip
         return "\n".join([*lines, self.reason])
 
 
