@@ -1,6 +1,6 @@
-"""Child: images a second of overread's training step; `python step_overread.py NAME SECONDS bare|whole`.
+"""Child: images a second of overread's training step; `python step_overread.py NAME SECONDS bare|bfloat16|whole`.
 
-"whole" is what a training pays: augmentation, the batch read from the mapped file, the moving average of the weights.
+"bfloat16" is the bare step with products in bfloat16; "whole" is what a training pays: augmentation, the batch read from the mapped file, the moving average of the weights.
 """
 
 import json
@@ -23,12 +23,14 @@ def main() -> None:
     name, seconds, whole = sys.argv[1], float(sys.argv[2]), sys.argv[3] == "whole"
     plan = drawn_up(name)
     plan = plan if whole else replace(plan, augmentation={})
+    if sys.argv[3] == "bfloat16":
+        plan = replace(plan, optimiser={**plan.optimiser, "precision": "bfloat16"})
     keras.utils.set_random_seed(0)
     built = networks.NETWORKS[plan.network](input_shape=plan.input_shape, outputs=1, kind="binary", **plan.build)
     rng = np.random.default_rng(0)
     n = plan.batch * 8
     y = (rng.random((n, 1)) < 0.5).astype(np.float32)
-    model = fit._with_augmentation(built.trained, plan)
+    model = fit._with_augmentation(fit._at_precision(built.trained, plan), plan)
     fit._compile(model, plan, y)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "images.npy"

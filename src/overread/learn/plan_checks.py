@@ -132,7 +132,7 @@ PARTS: dict[str, Mapping[str, Check]] = {
     "training": {"batch": whole(1, 4096), "epochs": whole(1, 10_000)},
     "optimiser": {
         "name": one_of("adamw", "adam", "one go"), "learning_rate": number(1e-7, 1.0), "weight_decay": number(0, 1.0),
-        "warmup": number(0, 0.9), "lower": number(1e-4, 1.0),
+        "warmup": number(0, 0.9), "lower": number(1e-4, 1.0), "precision": one_of("float32", "bfloat16"),
     },
     "average": {"ema": number(0, 0.99999)},
     "loss": {"smoothing": number(0, 0.5), "weigh_classes": _YES_OR_NO},
@@ -190,6 +190,8 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
     if parts["optimiser"]["name"] == "adamw":
         for word in ("learning_rate", "weight_decay", "warmup"):
             _must(word in parts["optimiser"], f"adamw without {word}", PARTS["optimiser"][word][1])
+    if parts["optimiser"].get("precision") == "bfloat16":
+        _must(name == "residual" and "lower" not in parts["optimiser"], f"precision bfloat16 for the network {name}", 'name = "residual", all of it learning at one rate; or precision = "float32"')  # fmt: skip
     if name == "features":
         starts_rules.check(parts)
     elif name == "pair":
