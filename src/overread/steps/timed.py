@@ -80,7 +80,9 @@ class Wanted:
 def takes_time(trials: int | None, budget: float | None, plan: planning.Plan) -> bool:
     """Say whether a training is one of these: a search was asked for, or there is time for more than a few networks."""
     plain = plan.start.get("name") != NAME
-    return trials is not None or (budget is not None and plain and budget >= plan_budget.LONG and plan.network in SEARCHED)
+    return trials is not None or (
+        budget is not None and plain and budget >= plan_budget.LONG and plan.network in SEARCHED
+    )
 
 
 def fit_in_time(
