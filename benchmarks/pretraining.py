@@ -70,7 +70,7 @@ def learn(name: str, steps: int, into: Path, seed: int) -> dict:
 
 def judge(name: str, labelled: int, start: Path | None, seed: int, changes: dict) -> dict:
     """Train with few answers, from nothing or from a start; judge on images that nothing was learned from."""
-    from overread.learn import fit, frozen, pretrained, rates
+    from overread.learn import fine_tuned, fit, frozen, pretrained
     from overread.learn.framework import keras
     from overread.stats.metrics import mean_auroc
 
@@ -88,6 +88,7 @@ def judge(name: str, labelled: int, start: Path | None, seed: int, changes: dict
     if start is not None:
         with np.load(start) as kept:
             pretrained.fill(built.trained, dict(kept))
+        fine_tuned.settle(built, rows, seed=seed)
     line = frozen.fit_head(built, plan, training=(rows, known[few]))
     told["line"] = mean_auroc(known[held], fit.logits(built, tests))
     if start is None:
