@@ -57,7 +57,7 @@ def one(name: str, folder: Path) -> list[dict]:
         asked = ("--label", how["label"], *how.get("train", ()), "--seeds", SEEDS)
         overread("train", folder / "archive", *asked, "--out", run, *(("--resume",) if run.exists() else ()))
     metrics, card = (json.loads((run / kept).read_text()) for kept in ("metrics.json", "card.json"))
-    return lines(name, metrics, card["training"]["cost"])
+    return lines(name, metrics, card["training"]["cost"]["training"])
 
 
 def lines(name: str, metrics: dict, cost: dict) -> list[dict]:
