@@ -120,7 +120,7 @@ def runs(tmp_path_factory) -> list[Path]:
     with fill(home / "archive", pictures, labels, splits_as=parts) as archive:
         copies = leakage.find_copies(archive)
         run = small_run(home, archive, "spot", published="split", copies=copies)
-        levels = small_run(home, archive, "class", kind="ordinal")
+        levels = small_run(home, archive, "class", kind="ordinal: a < b < c")
         split, task, material = shown_to(run, archive)
         studies = {s.pseudonym: s for s in archive.studies()}
         write_json(run / leakage.NAME, leakage.certify(split, copies, studies=list(studies.values()), labels=["spot"]))
