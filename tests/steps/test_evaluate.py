@@ -127,7 +127,7 @@ def test_several_levels_and_several_labels(tmp_path):
     labels = [{"class": "abc"[b], "spot": bool(t), "bright": bool(b == 2) if i % 5 else None}
               for i, (b, t) in enumerate(zip(bright, there, strict=True))]  # fmt: skip
     with fill(tmp_path / "archive", pictures, labels) as archive:
-        levels = small_run(tmp_path, archive, "class", kind="ordinal")
+        levels = small_run(tmp_path, archive, "class", kind="ordinal: a < b < c")
         several = small_run(tmp_path, archive, "spot,bright")
     metrics = evaluate(levels, now=NOW).metrics["labels"]
     assert set(metrics) == {"class", "class=a", "class=b", "class=c"}
