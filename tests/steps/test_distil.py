@@ -89,6 +89,50 @@ def test_what_cannot_be_distilled_is_refused_before_anything_is_written(tmp_path
     assert not (tmp_path / "small").exists()
 
 
+def test_a_case_on_the_operating_point_is_not_called_otherwise_for_the_last_digit_of_its_answer():
+    """The point is the probability of one of the cases: the twin, which holds answers against it, calls rounding a change."""
+    from overread.steps.distil_measured import between
+
+    rng = np.random.default_rng(0)
+    own = rng.uniform(size=80)
+    point = float(np.sort(own)[20])
+    rounded = own - 1e-7
+    placed = between(own, point)
+    assert ((own >= placed) == (own >= point)).all() and ((rounded >= placed) == (own >= placed)).all()
+    assert ((rounded >= point) != (own >= point)).sum() == 1
+    other = own.copy()
+    other[own == point] = point - 0.2
+    assert ((other >= placed) != (own >= placed)).sum() == 1  # a true change is still one
+
+
+def test_what_is_unfinished_in_a_folder_is_called_what_it_is(tmp_path):
+    from overread.steps.begin import prepare
+    from overread.steps.verify import verify
+
+    asked = {"plan": "p", "split": "s", "sensitivity": 0.95}
+    for verb, said in ((None, r"unfinished training.*overread train"), ("distil", r"unfinished distillation.*overread distil")):  # fmt: skip
+        prepare(tmp_path / str(verb), {**asked, **({"verb": verb} if verb else {})}, resume=False)
+        with pytest.raises(RunError, match=said):
+            verify(tmp_path / str(verb))
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "unfinished").write_text('{"asked": {}, "salt": "00"}')
+    with pytest.raises(RunError, match=r"unfinished start.*overread pretrain"):
+        verify(tmp_path / "start")
+
+
+@pytest.mark.slow
+def test_a_distillation_that_keeps_none_leaves_its_table_and_nothing_to_resume(run, tmp_path):
+    from overread.errors import NothingToDo
+    from overread.steps.distil import distil
+    from overread.steps.verify import verify
+
+    out = tmp_path / "none"
+    found = distil(run, out=out, widths=(0.25,), margin=1e-9, progress=False)
+    assert found.came_to_nothing and [p.name for p in out.iterdir()] == ["distil.json"]
+    with pytest.raises(NothingToDo, match="distillation that kept no network"):
+        verify(out)
+
+
 @pytest.mark.slow
 def test_a_student_is_a_run_like_any_other(run, archive, pictures, tmp_path):
     from overread.learn.predict import Model
@@ -102,7 +146,7 @@ def test_a_student_is_a_run_like_any_other(run, archive, pictures, tmp_path):
     assert [r["name"] for r in told["networks"]] == ["teacher", "teacher in float16", "teacher in int8", "12-24-48"]
     assert told["teacher"]["card"] == Model.load(run).card.fingerprint
     if found.came_to_nothing:  # of so few tuning patients an interval may reach anywhere
-        assert told["kept"] is None and not (out / "manifest.json").exists()
+        assert told["kept"] is None and [p.name for p in out.iterdir()] == ["distil.json"]
         return
     card, manifest = (json.loads((out / name).read_text()) for name in ("card.json", "manifest.json"))
     assert card["training"]["distil"]["teacher"] == told["teacher"]

@@ -20,6 +20,7 @@ from overread.errors import IntegrityError, RunError
 from overread.imaging import preprocess
 from overread.learn.gate import Gate, Rows
 from overread.learn.graph import open_graph, run_graph
+from overread.learn.unfinished import unfinished
 from overread.stats import joined, referral
 from overread.stats.calibration import Calibration
 from overread.stats.conformal import Sets
@@ -335,11 +336,7 @@ def check_manifest(run: Path) -> dict[str, str]:
     RunError, IntegrityError
     """
     if (run / "unfinished").exists():
-        raise RunError(
-            f"{run} holds an unfinished training",
-            expected="a finished run",
-            do="finish it with `overread train … --resume`",
-        )
+        raise unfinished(run)
     if not (run / "manifest.json").is_file():
         raise RunError(
             f"{run} is not a finished run", expected="a folder with manifest.json", do="train one with `overread train`"

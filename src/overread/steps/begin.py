@@ -13,9 +13,9 @@ from overread.domain import Study
 from overread.errors import RunError
 from overread.learn import plan as planning
 from overread.learn import search as searching
-from overread.learn.pretrained_start import Given
 from overread.learn.plan_spacing import Asked as Spacing
 from overread.learn.plan_study import check_unit
+from overread.learn.pretrained_start import Given
 from overread.steps.run import read_json, write_json
 from overread.store.journal import exclusive
 
@@ -34,6 +34,7 @@ ASKED = {
     "baseline": "choice of baseline",
     "budget": "budget",
     "search": "search",
+    "verb": "command",
 }
 """What a resumed training must share with what was begun, as a person would say it."""
 

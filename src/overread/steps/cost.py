@@ -28,11 +28,21 @@ MOST_S = 0.5
 
 
 @dataclass(frozen=True)
+class Before:
+    """What earlier sessions of a resumed training spent; joules None where one of them could not count them."""
+
+    processor_s: float = 0.0
+    joules: float | None = 0.0
+    sessions: int = 0
+
+
+@dataclass(frozen=True)
 class Meter:
     """What had been spent when it was read: processor seconds of this process and its children, microjoules by counter."""
 
     processor_s: float
     energy_uj: Mapping[Path, int]
+    before: Before = Before()
 
 
 def read_meter(counters: Path = COUNTERS) -> Meter:
@@ -50,7 +60,7 @@ def read_meter(counters: Path = COUNTERS) -> Meter:
 def spent(since: Meter, counters: Path = COUNTERS) -> dict[str, Any]:
     """Return processor seconds since then, and joules of the whole machine's processors (None where nothing counts them).
 
-    A training that was stopped and resumed is counted from where it was resumed.
+    A training that was stopped and resumed is counted with its earlier sessions (`overread.steps.sessions`).
 
     Examples
     --------
@@ -61,13 +71,16 @@ def spent(since: Meter, counters: Path = COUNTERS) -> dict[str, Any]:
     now = read_meter(counters)
     joules = None
     if since.energy_uj and now.energy_uj.keys() == since.energy_uj.keys():
-        joules = round(sum(_counted(f, since.energy_uj[f], now.energy_uj[f]) for f in now.energy_uj) / 1e6, 1)
+        used = sum(_counted(f, since.energy_uj[f], now.energy_uj[f]) for f in now.energy_uj) / 1e6
+        joules = None if since.before.joules is None else round(used + since.before.joules, 1)
+    sessions = {"sessions": since.before.sessions + 1} if since.before.sessions else {}
     return {
-        "processor_seconds": round(now.processor_s - since.processor_s, 1),
+        "processor_seconds": round(now.processor_s - since.processor_s + since.before.processor_s, 1),
         "joules": joules,
         "joules_from": "energy counters of the processors (RAPL), all that ran on them"
         if joules is not None
         else "this system shows no energy counter",
+        **sessions,
     }
 
 

@@ -45,6 +45,7 @@ from overread.steps.question import columns
 from overread.steps.question import truth as truth_of
 from overread.steps.run import Run, code_fingerprint, seal, write, write_json, write_scores
 from overread.steps.scores import CROSSED, whose
+from overread.steps.sessions import counted
 
 NAME = "folds.npz"
 """Every answer that a patient got from a network that had not seen it, and which part it was in; sealed."""
@@ -117,6 +118,7 @@ def train(
         }
         drawn = _take_up_or_draw(out, store, divided, asked, settings, folds, repeats, resume=resume, progress=progress)
         stack.enter_context(alone_in(out))
+        begun = stack.enter_context(counted(out, begun))
         wanted = Wanted(drawn.parts["ensemble"]["folds"], drawn.parts["ensemble"]["repeats"])
         entries = divided.split.cohorts["training"]
         parts = dealt(divided, wanted)

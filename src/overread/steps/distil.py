@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,32 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from overread.domain import Estimate, Task, fingerprint
 from overread.domain.canonical import plain
-from overread.errors import ExportError, RunError
-from overread.learn import distilled, plan_file, reduce
+from overread.errors import RunError
+from overread.learn import distilled, plan_file
 from overread.learn import plan as planning
-from overread.learn.graph import open_graph, run_graph
 from overread.learn.predict import Model
 from overread.stats.certificate import NONE
 from overread.stats.metrics import mean_auroc
-from overread.stats.paired import difference_mean_auroc
-from overread.stats.resample import cases
-from overread.stats.shares import proportion
 from overread.steps import cost
 from overread.steps import plan as planned
 from overread.steps.begin import alone_in, prepare
-from overread.steps.export import MOST_RANGED, milliseconds
-from overread.steps.finish import Begun, close, finish
+from overread.steps.distil_measured import logits_of, rows_of
+from overread.steps.finish import SPENT, Begun, close, finish
 from overread.steps.fitting import make_material
 from overread.steps.held_out import Material
 from overread.steps.opened import open_archive
 from overread.steps.plan import Divided
 from overread.steps.progress import bar, say
 from overread.steps.run import Run, code_fingerprint, write, write_json
-from overread.steps.scores import whose
+from overread.steps.sessions import counted
 from overread.steps.trained import Trained, read_trained
 
 NAME = "distil.json"
@@ -46,9 +42,6 @@ MARGIN = 0.01
 
 TAKEN_OVER = ("split.json", "leakage.json", "shortcuts.json", "seen.npz", "scores.simple-cnn.csv", "baseline.json")
 """What a student has in common with its teacher: who is in which cohort, and what was found of them before training."""
-
-TIMED = 16
-"""Images on which the time of one is measured, one thread, the median."""
 
 
 @dataclass(frozen=True)
@@ -154,29 +147,39 @@ def distil(
         "split": teacher.split.hash,
         "sensitivity": _sensitivity(teacher),
     }
-    prepare(out, {**asked, "baseline": False, "budget": None, "search": None}, resume=resume)
-    with alone_in(out), open_archive(teacher.archive) as store:
+    prepare(out, {**asked, "baseline": False, "budget": None, "search": None, "verb": "distil"}, resume=resume)
+    seed = int(teacher.plan["seed"])
+    begun = Begun(teacher.archive, asked["sensitivity"], seed, False, meter, started, code, now, progress)
+    with alone_in(out), counted(out, begun) as begun, open_archive(teacher.archive) as store:
         for name in TAKEN_OVER:
             if (teacher.run / name).is_file():
                 write(out / name, (teacher.run / name).read_bytes())
         by_name = {s.pseudonym: s for s in store.studies()}
-        divided = Divided(
-            drawn.task, teacher.split, by_name, NONE, teacher.certificate, None, int(teacher.plan["seed"])
-        )
-        begun = Begun(teacher.archive, asked["sensitivity"], divided.seed, False, meter, started, code, now, progress)
+        divided = Divided(drawn.task, teacher.split, by_name, NONE, teacher.certificate, None, seed)
         material = make_material(store, teacher.split, by_name, drawn, out / "cache", progress=progress)
         said = _said(teacher.model, material, progress=progress)
         fitted = _taught(tried, material, distilled.answers(drawn.task.kind, said["training"]), out, progress=progress)
-        rows = _rows(teacher, material, said, tried, fitted, out, progress=progress)
+        rows = rows_of(teacher, material, said, tried, fitted, out, progress=progress)
         told = conclude(rows, margin=margin, teacher={"card": card, "model.onnx": teacher.model.files["model.onnx"], "name": teacher.model.card.name})  # fmt: skip
         write_json(out / NAME, told)
-        if told["kept"] is None:
-            return Distilled(out, told, None)
-        say(progress, told["in_words"])
         kept = told["kept"]
-        write(out / planned.NAME, plan_file.written(tried[kept].head, tried[kept].parts))
-        finish(out, store, divided, fitted[kept], material, tried[kept], begun)
+        if kept is not None:
+            say(progress, told["in_words"])
+            write(out / planned.NAME, plan_file.written(tried[kept].head, tried[kept].parts))
+            finish(out, store, divided, fitted[kept], material, tried[kept], begun)
+    if kept is None:
+        _leave_the_table(out)
+        return Distilled(out, told, None)
     return Distilled(out, told, close(out, begun))
+
+
+def _leave_the_table(out: Path) -> None:
+    """Take away all but ``distil.json``: no run was made, and nothing is unfinished either."""
+    for folder in ("cache", "checkpoint"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for name in (*TAKEN_OVER, "framework.log", SPENT):
+        (out / name).unlink(missing_ok=True)
+    (out / "unfinished").unlink()
 
 
 def _check(widths: Sequence[float], margin: float, teacher: Trained) -> None:
@@ -216,15 +219,7 @@ def _said(model: Model, material: Material, *, progress: bool) -> dict[str, np.n
     shown = ("training", "tuning", "calibration")
     total = sum(len(material.inputs[c]) for c in shown)
     with bar(total=total, what="ask the teacher", unit="image", show=progress) as line:
-        return {c: _logits(model.session, material.inputs[c], tick=line.update) for c in shown}
-
-
-def _logits(session, inputs, *, tick=lambda n: None) -> np.ndarray:
-    found = []
-    for z, _ in run_graph(session, inputs):
-        found.append(z)
-        tick(1)
-    return np.array(found)
+        return {c: logits_of(model.session, material.inputs[c], tick=line.update) for c in shown}
 
 
 def _taught(tried: Mapping[str, planning.Plan], material: Material, soft: np.ndarray, out: Path, *, progress: bool):
@@ -258,75 +253,7 @@ def _tell(line, before: int, which: str, news: Mapping[str, Any]) -> None:
     line.set_postfix({"network": which, "epoch": f"{news['epoch'] + 1}/{news['epochs']}", "loss": f"{news['loss']:.3f}"}, refresh=False)  # fmt: skip
 
 
-# --- measuring ---------------------------------------------------------------------------------------------------------
-
-
-def _rows(
-    teacher: Trained, material: Material, said, tried, fitted, out: Path, *, progress: bool
-) -> list[dict[str, Any]]:
-    """Return what each network costs and how it reads: the teacher, its smaller precisions, the students, widest first."""
-    from overread.learn import export
-
-    graph = (teacher.run / "model.onnx").read_bytes()
-    row = partial(_row, teacher, material, said)
-    found = [row("teacher", graph, None, parameters=teacher.model.card.network.get("parameters"))]
-    ranged = [np.asarray(x) for x in material.inputs["tuning"][:MOST_RANGED]]
-    total = len(reduce.WAYS) + len(tried)
-    with bar(total=total, what="measure smaller networks", unit="network", show=progress) as line:
-        for how in reduce.WAYS:
-            try:
-                found.append(row(f"teacher in {how}", reduce.reduced(graph, how, ranged), None, parameters=None))
-            except ExportError as refused:
-                say(progress, f"  ! no {how}: {refused}")
-            line.update(1)
-        for name in tried:
-            file = out / "student.onnx"
-            export.export(fitted[name].built, file, examples=np.asarray(material.inputs["tuning"][:16]))
-            found.append(
-                row(name, file.read_bytes(), fitted[name], parameters=int(fitted[name].built.trained.count_params()))
-            )
-            file.unlink()
-            line.update(1)
-    return found
-
-
-def _row(teacher: Trained, material: Material, said, name: str, graph: bytes, student, *, parameters) -> dict[str, Any]:
-    """Return one line of the table."""
-    session, task, copies = open_graph(graph), teacher.task, teacher.certificate["copies"]
-    known = material.truth["tuning"]
-    tuning = _logits(session, material.inputs["tuning"])
-    held = _logits(session, material.inputs["calibration"])
-    who = {c: whose(teacher.split.cohorts[c], copies) for c in ("tuning", "calibration")}
-    own = name == "teacher"
-    shares = [_ranked(task, z) for z in (tuning, said["tuning"])]
-    auroc = mean_auroc(known, shares[0]) if len(known) else float("nan")
-    same = (_calls(teacher, held) == _calls(teacher, said["calibration"])).all(axis=1)
-    c = cases(np.ones(len(same)), np.ones(len(same)), who["calibration"])
-    return {
-        "name": name,
-        "student": student is not None,
-        "parameters": parameters,
-        "megabytes": round(len(graph) / 1e6, 4),
-        "milliseconds": round(milliseconds(graph, list(material.inputs["tuning"][:TIMED])), 3),
-        "auroc": None if np.isnan(auroc) else round(auroc, 6),
-        "difference": None if own else plain(difference_mean_auroc(known, *shares, who["tuning"])),
-        "agreement": None
-        if own
-        else plain(proportion(c, same, np.ones(len(same), bool), nobody="no calibration images")),
-        "seconds": round(student.seconds, 1) if student else None,
-    }
-
-
-def _ranked(task: Task, logits: np.ndarray) -> np.ndarray:
-    return softmax(logits, axis=1) if task.kind in ("multiclass", "ordinal") else logits
-
-
-def _calls(teacher: Trained, logits: np.ndarray) -> np.ndarray:
-    """Return what would be called: the side of each operating point, or the most probable level; the teacher's calibration."""
-    p = teacher.fitted.probabilities(logits)
-    if teacher.task.kind in ("multiclass", "ordinal"):
-        return p.argmax(axis=1)[:, None]
-    return p >= np.array([float(teacher.points[label]["threshold"]) for label in teacher.task.labels])
+# --- concluding -----------------------------------------------------------------------------------------------------------
 
 
 def conclude(rows: Sequence[Mapping[str, Any]], *, margin: float, teacher: Mapping[str, str]) -> dict[str, Any]:

@@ -20,6 +20,9 @@ from overread.steps.progress import say
 from overread.steps.run import Run, read_json, seal, write_json
 from overread.store.archive import Archive
 
+SPENT = "spent.json"
+"""What was spent until now, while a run is unfinished."""
+
 
 @dataclass(frozen=True)
 class Begun:
@@ -90,6 +93,7 @@ def close(out: Path, begun: Begun) -> Run:
     for folder in ("cache", "baseline"):
         shutil.rmtree(out / folder, ignore_errors=True)
     (out / "framework.log").unlink(missing_ok=True)  # of use only after a crash
+    (out / SPENT).unlink(missing_ok=True)  # stands in the card now
     (out / "unfinished").unlink()  # from here on it is a run; `evaluate` can be repeated by itself
     evaluation = evaluating.evaluate(out, now=begun.now, progress=begun.progress)
     return Run(out, evaluation.metrics, _told(out, evaluation, time.monotonic() - begun.started))

@@ -18,6 +18,7 @@ import numpy as np
 from overread.domain.canonical import plain
 from overread.errors import ArchiveError, IntegrityError, RunError, SourceError
 from overread.learn.predict import NEEDED, sha256
+from overread.learn.unfinished import unfinished
 from overread.steps.far import is_far
 from overread.steps.opened import at_hand
 from overread.store.journal import Journal
@@ -113,11 +114,7 @@ def refuse_unfinished(run: Path) -> None:
     RunError
     """
     if (run / "unfinished").is_file():
-        raise RunError(
-            f"{run} holds an unfinished training",
-            expected="a finished run",
-            do="finish it with `overread train … --resume`",
-        ) from None
+        raise unfinished(run) from None
 
 
 def archive_of(run: Path, plan: Mapping[str, Any]) -> Path | None:

@@ -26,6 +26,7 @@ from overread.steps.fitting import fit
 from overread.steps.opened import at_hand, open_archive
 from overread.steps.progress import say
 from overread.steps.run import Run, code_fingerprint, write, write_json
+from overread.steps.sessions import counted
 from overread.steps.start import open_start
 from overread.store.archive import Archive
 
@@ -185,6 +186,7 @@ def train(
         drawn = _take_up_or_draw(out, store, divided, asked, settings, alone=alone, resume=resume, progress=progress)
         if not going:
             stack.enter_context(alone_in(out))
+        begun = stack.enter_context(counted(out, begun))
         write_json(out / "split.json", split.to_json())
         write_json(out / "leakage.json", certificate)
         elsewhere.keep_seen(out, store, split, progress=progress)

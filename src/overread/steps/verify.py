@@ -178,6 +178,7 @@ def verify(path: Path | str, *, progress: bool = True) -> Verified | VerifiedArc
     file = next((f for f in (path, *(path / place for place in PLACES)) if f.is_file()), None)
     if file is None:
         _refuse_lost(path)
+        _refuse_table(path)
         raise NothingToDo(
             "no journal, no run and no archive there",
             expected="a journal, an inbox with one, a run, or an archive",
@@ -188,6 +189,16 @@ def verify(path: Path | str, *, progress: bool = True) -> Verified | VerifiedArc
     kinds = Counter(record["kind"] for record in journal.records())
     kept = shelf.check(file.parent, journal.records())
     return Verified(records, kept.signatures, kept.reports, journal.head[1], dict(kinds))
+
+
+def _refuse_table(path: Path) -> None:
+    """Say what a folder is in which a distillation kept no network: whole, but no run."""
+    if (path / "distil.json").is_file():
+        raise NothingToDo(
+            f"{path} holds the table of a distillation that kept no network (distil.json)",
+            expected="a journal, an inbox with one, a run, or an archive",
+            do="nothing is missing; to keep a network: overread distil into a new folder, with a larger --margin or more tuning patients",
+        )
 
 
 def _refuse_lost(inbox: Path) -> None:
