@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from overread.domain import Study, Task, fingerprint
-from overread.domain.canonical import plain
 from overread.errors import CohortError, RunError
 from overread.learn import plan as planning
 from overread.learn import plan_budget, plan_default, plan_file, pretrained_rules, starts
@@ -19,14 +16,16 @@ from overread.learn.plan_spacing import Asked as Spacing
 from overread.learn.plan_spacing import parse_spacing
 from overread.learn.plan_study import answered_by
 from overread.learn.pretrained_start import Given
-from overread.stats import crossing, splits
+from overread.stats import splits
 from overread.stats.certificate import Copies
 from overread.steps import leakage
 from overread.steps import start as starting
 from overread.steps.begin import Asked, check_options, split_to_use, splits_not_used
 from overread.steps.contradicted import read_contradicted
+from overread.steps.machine import machine
 from overread.steps.opened import open_archive
 from overread.steps.plan_look import look
+from overread.steps.plan_printed import Planned
 from overread.steps.progress import say
 from overread.steps.question import as_said, ask, columns, truth
 from overread.steps.run import write
@@ -58,40 +57,6 @@ class Divided:
         known = truth([self.by_name[study] for _, study, _ in entries], self.task)
         answers = [[None if v != v else v for v in row] for row in known.tolist()]
         return fingerprint(sorted([image, answer] for (image, _, _), answer in zip(entries, answers, strict=True)))
-
-
-@dataclass(frozen=True)
-class Planned:
-    """What `plan` found and chose.
-
-    Parameters
-    ----------
-    head : mapping
-        question, cohort and machine: what was asked and looked at.
-    parts : mapping
-        What was chosen: values, rule and reason.
-    out : str
-        The file it was written to; "" for none.
-    """
-
-    head: Mapping[str, Any]
-    parts: Mapping[str, Any]
-    out: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan for ``--json``."""
-        return {**plain(self.head), **plain(self.parts), "out": self.out}
-
-    def __str__(self) -> str:
-        lines = [*_told(self.head), ""]
-        for name, part in self.parts.items():
-            values = ", ".join(f"{k} {_short(v)}" for k, v in part.items() if k not in ("rule", "reason"))
-            lines += _wrapped(f"{name:<13} {values or 'none'}", indent=14)
-            lines += _wrapped(f"{'':<16} {part.get('rule', '')}: {part.get('reason', '')}", indent=17)
-        advice = few_advice(self.head, self.parts)
-        lines += ["", *_wrapped(advice, indent=14)] if advice else []
-        end = f"written to {self.out}; edit it, then: overread train ARCHIVE --label … --plan {self.out} --out RUN"
-        return "\n".join([*lines, "", end] if self.out else lines)
 
 
 def plan(
@@ -153,10 +118,18 @@ def plan(
     """
     mm = parse_spacing(spacing)
     given = starting.open_start(start)
-    seconds = check_options(Asked(network, seeds, seed, kind, side_matters, budget, spacing=mm, unit=unit, start=given), 0.95)
+    seconds = check_options(
+        Asked(network, seeds, seed, kind, side_matters, budget, spacing=mm, unit=unit, start=given), 0.95
+    )
     with open_archive(archive) as store:
         divided = divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
-        told = {"side_matters": side_matters, "seeds": seeds, "alone": nothing_beside(seconds), "spacing": mm, "start": given}
+        told = {
+            "side_matters": side_matters,
+            "seeds": seeds,
+            "alone": nothing_beside(seconds),
+            "spacing": mm,
+            "start": given,
+        }
         drawn = answered_by(draw_up(store, divided, network=network, **told, progress=progress), unit)
     if seconds is not None and drawn.network != "features":
         drawn = within(drawn, seconds, n=len(divided.split.cohorts["training"]), seeds=seeds)
@@ -397,72 +370,3 @@ def head_of(divided: Divided, seen: planning.Fingerprint) -> dict[str, Any]:
     }  # fmt: skip
     question = {"label": task.name, "kind": task.kind, "labels": list(task.labels)}
     return {"question": question, "cohort": cohort, "machine": machine()}
-
-
-def machine() -> dict[str, Any]:
-    """Return what there is to compute with: cores that this process may use, memory in GB."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    except (AttributeError, ValueError, OSError):
-        return {"cores": cores}
-    return {"cores": cores, "memory_gb": round(memory, 1)}
-
-
-def few_advice(head: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
-    """Advise to cross-validate where a fifth of the patients says too little; "" elsewhere.
-
-    Examples
-    --------
-    >>> "--folds 5" in few_advice({"cohort": {"patients": 96, "division": "drawn"}}, {"ensemble": {}})
-    True
-    >>> few_advice({"cohort": {"patients": 900, "division": "drawn"}}, {"ensemble": {}})
-    ''
-    """
-    cohort = head["cohort"]
-    n = cohort.get("patients", cohort.get("images", 0))
-    share = splits.FRACTIONS["training"]
-    if n >= crossing.FEW * share or cohort.get("division") != "drawn" or "folds" in parts["ensemble"]:
-        return ""
-    return (
-        f"advice        {n} training patients: about {round(n / share * splits.FRACTIONS['testing'])} will be tested, which "
-        "leaves the interval of a figure too wide to decide much; overread train … --folds 5 --repeats 3 tests every "
-        "patient by networks that never saw it (docs/starts.md)"
-    )
-
-
-def _told(head: Mapping[str, Any]) -> list[str]:
-    """Say what was looked at, in a few lines."""
-    question, cohort, computer = head["question"], head["cohort"], head["machine"]
-    who = f"{cohort['patients']:,} patients" if "patients" in cohort else "patients not known"
-    low, high = (" × ".join(map(str, s)) for s in (cohort["sizes"] or [cohort["size"]] * 2))
-    size = " × ".join(map(str, cohort["size"]))
-    lines = [
-        f"question      {question['label']} ({question['kind']})",
-        f"cohort        {cohort['images']:,} training images, {who}; "
-        + ", ".join(f"{name} {n:,}" for name, n in cohort["answers"].items()),
-        f"images        {cohort['modality']}, {size} (slices × rows × columns"
-        + (f"; from {low} to {high}" if low != high else "")
-        + f"), {'colour' if cohort['channels'] == 3 else 'grey'}, unit {cohort['unit']}",
-    ]
-    if "spacing_mm" in cohort:
-        lines.append(f"spacing       {' × '.join(f'{v:g}' for v in cohort['spacing_mm'])} mm")
-    if "range" in cohort:
-        lines.append(
-            f"range         99 % of the voxels from {cohort['range'][0]:g} to {cohort['range'][1]:g} {cohort['unit']}"
-        )
-    memory = f", {computer['memory_gb']:g} GB of memory" if "memory_gb" in computer else ""
-    return [*lines, f"machine       {computer['cores']} cores{memory}"]
-
-
-def _wrapped(text: str, *, indent: int) -> list[str]:
-    return textwrap.wrap(text, width=118, subsequent_indent=" " * indent, break_on_hyphens=False)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list):
-        inner = ", ".join(f"[{_short(v)}]" if isinstance(v, list) else _short(v) for v in value)
-        return inner if value else "none"
-    if isinstance(value, Mapping):
-        return " ".join(_short(v) if k == "step" else f"{k} {_short(v)}" for k, v in value.items())
-    return str(value)
