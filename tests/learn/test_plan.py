@@ -68,6 +68,16 @@ def test_the_numbers_decide_how_they_are_read():
     assert steps(seen(modality="DX")) == ["channels", "normalise"]
 
 
+def test_numbers_of_several_units_are_not_said_to_have_none():
+    """CT and MR in one cohort: one of them is in Hounsfield units."""
+
+    def why(unit, modality):
+        return drawn(plan.Fingerprint(700, (40, 64, 64), 1, modality, unit, 700)).parts["intensity"]["reason"]
+
+    assert "several units" in why("", "CT+MR") and "no physical unit" not in why("", "CT+MR")
+    assert "no physical unit" in why("stored", "XA")
+
+
 def test_slices_far_apart_are_not_mixed_until_pixels_are_as_coarse():
     def flat(spacing, shape=(24, 512, 512)):
         return drawn(plan.Fingerprint(700, shape, 1, "CT", "HU", 700, spacing_mm=spacing)).build.get("flat", 0)

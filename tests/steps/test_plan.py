@@ -34,6 +34,12 @@ def test_a_plan_tells_the_cohort_and_every_choice_with_its_rule(drawn):
     assert tomllib.loads(out.read_text())["question"] == {"label": "blob", "kind": "binary", "labels": ["blob"]}
 
 
+def test_kinds_of_images_in_one_cohort_are_advised_against_and_one_kind_is_not(drawn):
+    told, _ = drawn
+    mixed = replace(told, head={**told.head, "cohort": {**told.head["cohort"], "modality": "CT+MR"}})
+    assert "CT and MR images in one cohort" in str(mixed) and "images in one cohort" not in str(told)
+
+
 def test_the_file_is_the_plan(drawn):
     told, out = drawn
     head, parts = plan_file.read(out)

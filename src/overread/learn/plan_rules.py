@@ -158,7 +158,8 @@ def intensity(seen: Fingerprint, *, several: bool = True) -> Part:
     else:
         steps = [{"step": "normalise", "by": "image", "lower": 0.5, "upper": 99.5, "clip": True}]
         rule = "percentiles of the image"
-        reason = "0.5th to 99.5th percentile of each image: the numbers have no physical unit"
+        why = "these images have several units" if not seen.unit else "the numbers have no physical unit"
+        reason = f"0.5th to 99.5th percentile of each image: {why}"
     return {"steps": [{"step": "channels", "count": seen.channels}, *steps], "rule": rule, "reason": reason}
 
 

@@ -114,7 +114,7 @@ def _of_pictures(parts: Mapping[str, Part]) -> dict[str, Part]:
     """A picture has no slices."""
     alone = {
         "rule": "slices are for volumes",
-        "reason": "a picture has no slices: it is read as the default plan reads it",
+        "reason": "a picture has no slices: the small residual network from nothing reads it",
     }
     return {**parts, "network": {**parts["network"], **alone}}
 

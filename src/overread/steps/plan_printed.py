@@ -39,10 +39,30 @@ class Planned:
             values = ", ".join(f"{k} {_short(v)}" for k, v in part.items() if k not in ("rule", "reason"))
             lines += _wrapped(f"{name:<13} {values or 'none'}", indent=14)
             lines += _wrapped(f"{'':<16} {part.get('rule', '')}: {part.get('reason', '')}", indent=17)
-        advice = few_advice(self.head, self.parts)
-        lines += ["", *_wrapped(advice, indent=14)] if advice else []
+        for advice in (kinds_advice(self.head), few_advice(self.head, self.parts)):
+            lines += ["", *_wrapped(advice, indent=14)] if advice else []
         end = f"written to {self.out}; edit it, then: overread train ARCHIVE --label … --plan {self.out} --out RUN"
         return "\n".join([*lines, "", end] if self.out else lines)
+
+
+def kinds_advice(head: Mapping[str, Any]) -> str:
+    """Advise to keep kinds of images apart where a cohort holds several; "" elsewhere.
+
+    Examples
+    --------
+    >>> print(kinds_advice({"cohort": {"modality": "CT+MR"}})[14:64])
+    CT and MR images in one cohort: a network tells th
+    >>> kinds_advice({"cohort": {"modality": "CT"}})
+    ''
+    """
+    kinds = head["cohort"].get("modality", "").split("+")
+    if len(kinds) < 2:
+        return ""
+    return (
+        f"advice        {' and '.join(kinds)} images in one cohort: a network tells them apart at a glance, and reads the answer "
+        "from that where one kind has it more often; what is written in Hounsfield units or uptake is lost, since all are "
+        "read by one recipe. One archive for each kind is safer"
+    )
 
 
 def few_advice(head: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
