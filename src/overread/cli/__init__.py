@@ -31,7 +31,10 @@ COMMANDS: dict[str, tuple[str, Make]] = {
     "copy": ("copy an archive to a bucket, or from there into a folder, without names", gathering.copy),
     "inspect": ("say what an archive holds", gathering.inspect),
     "plan": ("say what training would do with a cohort, and why; write it down to be edited", learning.plan),
-    "pretrain": ("learn to see from the images of an archive without their answers: a start for training", learning.pretrain),
+    "pretrain": (
+        "learn to see from the images of an archive without their answers: a start for training",
+        learning.pretrain,
+    ),
     "rivals": (
         "try networks against each other on training and tuning patients, and say which to take",
         learning.rivals,

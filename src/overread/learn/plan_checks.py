@@ -178,7 +178,11 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
     _must(count == parts["input"]["channels"], f"intensity makes {count} channels and input takes {parts['input']['channels']}", "the same number")  # fmt: skip
     stated = "spacing_mm" in parts["input"]
     _must(stated == ("fill" in parts["input"]), f"[input] {'spacing_mm' if stated else 'fill'} alone", "spacing_mm and fill, or neither")  # fmt: skip
-    _must(not stated or len(size) == 3, f"a spacing of three axes for an input of {len(size)}", "a spacing of volumes only")
+    _must(
+        not stated or len(size) == 3,
+        f"a spacing of three axes for an input of {len(size)}",
+        "a spacing of volumes only",
+    )
     flips, turns, views = parts["sides"]["flips"], parts["sides"]["turns"], parts["views"]["mirrored"]
     if len(size) == 2:
         deep = [a for a in (*flips, *turns) if "slices" in a]
