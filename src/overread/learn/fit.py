@@ -138,7 +138,9 @@ def build(plan: Plan) -> networks.Built:
         input_shape=plan.input_shape, outputs=len(plan.task.labels), kind=plan.task.kind, **plan.build
     )
     if start != "random":
-        pretrained.fill(built.trained, pretrained_start.read(plan.start["path"], expected=plan.start["sha256"]).weights())
+        pretrained.fill(
+            built.trained, pretrained_start.read(plan.start["path"], expected=plan.start["sha256"]).weights()
+        )
     return built
 
 
