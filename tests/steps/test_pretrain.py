@@ -192,7 +192,9 @@ def test_a_training_from_a_start_survives_the_start_and_names_it(start, archive,
     assert json.loads((run.path / "plan.json").read_text())["start"] == {"name": "pretrained", "sha256": start.sha256}
     assert pretrained_start.read(run.path / "start").sha256 == start.sha256
     history = json.loads((run.path / "history.json").read_text())["epochs"]
-    assert history[0]["loss"] < 2  # the line fits what the layers above it go on with
+    # the line was fitted with the statistics of all images, a step sees those of its batch: with so few images the first
+    # losses lie above one; with the statistics that came along from pretraining it was in the ten thousands
+    assert history[0]["loss"] < 50
 
     given = starting.open_start(run.path)  # and this run is a start again: the same one each time
     assert starting.open_start(run.path).sha256 == given.sha256
