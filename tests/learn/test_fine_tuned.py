@@ -160,7 +160,7 @@ def test_a_plan_is_written_read_and_executed_as_it_stands(side, volumes, tmp_pat
         ("input", {"size": [100, 96]}, "multiple of 32"),
         ("input", {"size": [32, 96, 96]}, "two sides"),
         ("network", {"widths": [8, 16]}, "name and dropout"),
-        ("start", {"name": "random"}, "one of efficientnet-lite0"),
+        ("start", {"name": "random"}, "of weights drawn by chance"),
         ("optimiser", {"name": "adam"}, "adamw"),
     ],
 )

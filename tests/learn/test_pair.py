@@ -131,7 +131,7 @@ def test_only_small_pictures_in_colour_let_the_start_go_on_learning():
     ("part", "values", "word"),
     [
         ("input", {"size": [100, 100]}, "multiple of 4, or above 64 of 32"),
-        ("start", {"name": "random"}, "one of efficientnet-lite0"),
+        ("start", {"name": "random"}, "of weights drawn by chance"),
         ("optimiser", {"name": "adam"}, "adamw"),
         ("network", {"flat": 2}, "pictures have no slices"),
     ],

@@ -14,7 +14,7 @@ from overread.learn import linear_head, starts
 from overread.steps import crossed, crossed_scores
 from overread.steps.compare import compare
 from overread.steps.evaluate import evaluate
-from overread.steps.plan import few_advice
+from overread.steps.plan_printed import few_advice
 from overread.steps.run import read_json
 from overread.steps.scores import CROSSED, read_scores
 from overread.steps.train import train
