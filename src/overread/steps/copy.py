@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from overread.domain.canonical import plain
 from overread.errors import ArchiveError
 from overread.steps.collected import counted_of
-from overread.steps.elsewhere import mark_of
 from overread.steps.far import is_far
-from overread.steps.opened import HEAD, Head, open_archive, place_of
+from overread.steps.opened import HEAD, Head, mark_of, open_archive, place_of
 from overread.steps.progress import bar
 from overread.steps.published import see_that_conditions_hold, send_books, snapshot
 from overread.steps.reads import beside

@@ -5,7 +5,6 @@ What that takes is kept in the run (``seen.npz``), so that it can be asked where
 
 from __future__ import annotations
 
-import hmac
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from overread.stats.splits import MINIMUM_PATIENTS, Entry, Split
 from overread.steps.contradicted import conflicts_of, read_contradicted
 from overread.steps.leakage import least_alike
 from overread.steps.looks import looks
+from overread.steps.opened import mark_of
 from overread.steps.progress import bar
 from overread.steps.run import write
 from overread.steps.scores import Scores
@@ -45,7 +45,7 @@ class Seen:
     signatures : ndarray of float16, (n, 575)
         See :mod:`overread.imaging.likeness`.
     key : str
-        Which key the pseudonyms were made with (see :func:`mark_of`); "" where nobody can say.
+        Which key the pseudonyms were made with (see :func:`overread.steps.opened.mark_of`); "" where nobody can say.
     testing : tuple of ndarray, optional
         Hashes and signatures of the run's own testing images: not learned from, but no test elsewhere either. None
         in a run from before they were kept.
@@ -65,13 +65,6 @@ def keep_seen(run: Path, store: Archive, split: Split, *, progress: bool = False
         kept.update(zip(_OWN, seen.testing, strict=True))
     np.savez(file, **kept)
     write(run / NAME, file.getvalue())
-
-
-def mark_of(archive: Archive) -> str:
-    """Return which key the pseudonyms of an archive were made with: equal for one key, and no help in guessing it."""
-    if archive.anonymous:
-        return "" if archive.remote is None else archive.remote.mark
-    return hmac.new(archive.key, b"which key", "sha256").hexdigest()[:16]
 
 
 def measured_apart(

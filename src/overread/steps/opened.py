@@ -9,6 +9,7 @@ change: whoever has read it finds all books of one moment, or none. Voxels are f
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -255,3 +256,10 @@ def _forget_old(versions: Path, folder: Path) -> None:
     for other in versions.iterdir():
         if other != folder and time.time() - other.stat().st_mtime > _STALE_S:
             shutil.rmtree(other, ignore_errors=True)
+
+
+def mark_of(archive: Archive) -> str:
+    """Return which key the pseudonyms of an archive were made with: equal for one key, and no help in guessing it."""
+    if archive.anonymous:
+        return "" if archive.remote is None else archive.remote.mark
+    return hmac.new(archive.key, b"which key", "sha256").hexdigest()[:16]

@@ -23,8 +23,7 @@ from overread.stats.certificate import Copies
 from overread.steps import cost, leakage
 from overread.steps import plan as planned
 from overread.steps.begin import parse_budget
-from overread.steps.elsewhere import mark_of
-from overread.steps.opened import bring, open_archive
+from overread.steps.opened import bring, mark_of, open_archive
 from overread.steps.plan_look import intensities
 from overread.steps.progress import bar, say
 from overread.steps.run import environment, read_json, write_json

@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from overread.errors import ArchiveError, SourceError
 from overread.steps import contradicted, people
-from overread.steps.elsewhere import mark_of
 from overread.steps.far import is_far
-from overread.steps.opened import HEAD, HOME, Head, half_of, place_of, read_head
+from overread.steps.opened import HEAD, HOME, Head, half_of, mark_of, place_of, read_head
 from overread.store.archive import Archive
 from overread.store.far_objects import FarObjects, Remote
 from overread.store.journal import exclusive

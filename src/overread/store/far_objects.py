@@ -145,7 +145,7 @@ class Remote:
     names : Path
         Its names shelf, if it is on this machine.
     mark : str
-        Which key its pseudonyms were made with (``steps.elsewhere.mark_of``); "" where nobody says.
+        Which key its pseudonyms were made with (``steps.opened.mark_of``); "" where nobody says.
     """
 
     address: str
