@@ -142,6 +142,7 @@ def learned(plan: planning.Plan, volumes, truth, checkpoint: Path, **more):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_heat_map_points_at_the_slice_that_decides(tmp_path):
     from overread.learn.fit import logits
     from overread.stats.metrics import mean_auroc
@@ -161,6 +162,7 @@ def test_the_heat_map_points_at_the_slice_that_decides(tmp_path):
     assert (strongest == where)[~ill].mean() < 0.5  # where there is no spot, its slice is only a number
 
 
+@pytest.mark.slow
 @needs_start
 def test_a_start_sees_each_slice_once_and_attention_learns_on_from_the_line(tmp_path):
     from overread.learn import slice_features
@@ -191,6 +193,7 @@ def test_a_start_sees_each_slice_once_and_attention_learns_on_from_the_line(tmp_
         assert np.array_equal(a, b), a.path
 
 
+@pytest.mark.slow
 @needs_start
 def test_a_start_over_slices_is_exported_with_its_slopes(tmp_path):
     from overread.learn import export
