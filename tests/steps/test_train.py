@@ -159,7 +159,10 @@ def test_a_budget_is_a_time_or_refused():
         ({"sensitivity": 95}, "a sensitivity of 95"),
         ({"budget": "soon"}, "a budget of 'soon'"),
         ({"seed": -1}, "the seed -1"),
-        ({"network": "resnet-9000"}, "expected one of residual, features, fine-tuned, pair, slices, slice-features, simple-cnn"),
+        (
+            {"network": "resnet-9000"},
+            "expected one of residual, features, fine-tuned, pair, slices, slice-features, simple-cnn",
+        ),
         ({"label": "bolb"}, "no study has the label"),
         ({"split_column": "nowhere"}, "nowhere"),
     ],
