@@ -304,7 +304,7 @@ def finish(*words):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is a signal of POSIX systems")
 def test_kill_9_in_the_middle_then_resume_gives_the_same_run(archive, tmp_path):
     """Kill after the first checkpoint; nothing is half-written, and --resume ends with the same scores and weights."""
-    words = ("train", archive, "--label", "blob", "--no-baseline", "--quiet")
+    words = ("train", archive, "--label", "blob", "--network", "residual", "--no-baseline", "--quiet")
     status, said = finish(*words, "--out", tmp_path / "whole")
     assert status == 0, said
     checkpoint = tmp_path / "killed" / "checkpoint" / "residual.npz"
