@@ -25,7 +25,7 @@ def small_disk(place: Path, *, size: int | str) -> Iterator[Callable[[int | str]
             ["mount", "-t", "tmpfs", "-o", f"remount,size={more}", "tmpfs", str(place)], check=True
         )
     finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        subprocess.run(["umount", str(place)], check=True)
 
 
 def used(disk: Path) -> int:

@@ -41,8 +41,10 @@ def parse_spacing(asked: str | float | Sequence[float] | None) -> Asked:
     >>> parse_spacing("2.5"), parse_spacing("5,1,1"), parse_spacing("auto"), parse_spacing(None)
     ((2.5, 2.5, 2.5), (5.0, 1.0, 1.0), 'auto', None)
     """
-    if asked is None or asked == AUTO:
-        return asked  # type: ignore[return-value]
+    if asked is None:
+        return None
+    if asked == AUTO:
+        return AUTO
     words = asked.split(",") if isinstance(asked, str) else asked if isinstance(asked, Sequence) else [asked]
     try:
         numbers = [float(w) for w in words]

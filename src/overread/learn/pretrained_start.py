@@ -67,10 +67,11 @@ class Given:
     def knows(self, images: Iterable[str], people: Iterable[str]) -> tuple[int, int]:
         """Return how many of these pictures, and of these patients or studies, were learned from."""
         kept, salt = _arrays(self.path / SEEN), self.told["salt"]
-        return tuple(
-            len({hidden(value, salt) for value in values} & set(kept[name].tolist()))
-            for name, values in (("images", images), ("people", people))
-        )  # type: ignore[return-value]
+
+        def known(name: str, values: Iterable[str]) -> int:
+            return len({hidden(value, salt) for value in values} & set(kept[name].tolist()))
+
+        return known("images", images), known("people", people)
 
     def unseen(self, images: Iterable[str], people: Iterable[str]) -> np.ndarray:
         """Return for each picture, with its patient or study, whether neither was learned from."""
