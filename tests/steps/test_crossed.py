@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from overread.errors import IntegrityError, RunError
 from overread.learn import linear_head, starts
-from overread.steps import crossed, crossed_scores
+from overread.steps import crossed, crossed_networks, crossed_scores
 from overread.steps.compare import compare
 from overread.steps.evaluate import evaluate
 from overread.steps.plan_printed import few_advice
@@ -132,11 +133,56 @@ def test_random_answers_are_read_no_better_than_chance(cohort, tmp_path):
         (5, 0, {}, "0 repeats"),
         (None, 3, {}, "--repeats without --folds"),
         (5, 3, {"--budget": "1h", "--seeds": None}, "--budget beside --folds"),
+        (5, 3, {"--start": "start"}, "each of them is tested in turn"),
+        (5, 3, {"--spacing": "2"}, "--spacing beside --folds.*millimetres"),
+        (5, 3, {"--unit": "study"}, "chosen on a tuning cohort"),
+        (5, 3, {"network": "auto"}, "--network auto beside --folds.*tested later"),
+        (5, 3, {"network": "simple-cnn"}, "--network simple-cnn beside --folds"),
     ],
 )
 def test_what_cannot_be_cross_validated_is_refused_before_any_work(folds, repeats, beside, words):
     with pytest.raises(RunError, match=words):
         crossed.check(folds, repeats, **beside)
+
+
+def test_trying_networks_beside_it_is_refused_before_the_archive_is_opened(tmp_path):
+    with pytest.raises(RunError, match="--network auto beside --folds"):
+        train(tmp_path / "none", label="spot", out=tmp_path / "run", network="auto", folds=5, progress=False)
+
+
+@STARTED
+def test_a_plan_that_a_person_changed_stands_in_every_part(whole, cohort, tmp_path, monkeypatch):
+    """Its twin: a plan that nobody handed over is drawn up anew on the patients outside each part."""
+    seen = []
+
+    def caught(store, divided, drawn, *_, **__):
+        seen.append((store, divided, drawn))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(crossed, "learn", caught)
+    for plan in (None, whole / "plan.toml"):
+        with pytest.raises(KeyboardInterrupt):
+            train(cohort, label="spot", out=tmp_path / f"run{len(seen)}", plan=plan, folds=3, repeats=1, progress=False)
+    redrawn = []
+    monkeypatch.setattr(crossed_networks.planned, "draw_up", lambda *_, **__: redrawn.append(1) or seen[0][2])
+    of_rules, of_a_person = (crossed_networks._for_part(*one, seed=5) for one in seen)
+    assert redrawn == [1] and of_rules.seed == of_a_person.seed == 5
+    assert of_a_person.parts == seen[1][2].parts
+
+
+@STARTED
+def test_a_plan_that_answers_studies_is_refused(whole, cohort, tmp_path):
+    plan = tmp_path / "plan.toml"
+    study = '[study]\nunit = "study"\njoin = "auto"\nrule = "told"\nreason = "told"\n'
+    plan.write_text((whole / "plan.toml").read_text() + "\n" + study)
+    with pytest.raises(RunError, match=r"the plan says: \[study\], beside --folds"):
+        train(cohort, label="spot", out=tmp_path / "run", plan=plan, folds=3, progress=False)
+
+
+def test_a_plan_whose_start_may_have_seen_those_who_are_tested_is_refused():
+    drawn = SimpleNamespace(start={"name": "pretrained"}, parts={}, network="residual")
+    with pytest.raises(RunError, match="tested in turn"):
+        crossed._refuse_plan(drawn)
 
 
 def test_a_plan_for_few_patients_advises_it_and_one_that_does_it_does_not():

@@ -23,7 +23,7 @@ from overread.domain.canonical import plain
 from overread.errors import RunError
 from overread.learn import gate as gating
 from overread.learn import plan as planning
-from overread.learn import plan_file, starts
+from overread.learn import plan_file, pretrained_start, starts
 from overread.stats import crossing
 from overread.stats.curves import positive_weights
 from overread.stats.exchangeability import one_each
@@ -33,7 +33,8 @@ from overread.steps import cost, elsewhere, leakage, nearest, shortcuts
 from overread.steps import plan as planned
 from overread.steps.begin import Asked, alone_in, check_options, prepare
 from overread.steps.contradicted import read_contradicted
-from overread.steps.crossed_networks import Learned, Wanted, each_part, learn
+from overread.steps.crossed_networks import DRAWN, Learned, Wanted, each_part, learn
+from overread.steps.crossed_scores import NAME, TOLD
 from overread.steps.describe import card_of
 from overread.steps.finish import Begun, close
 from overread.steps.fitting import keep, make_material
@@ -47,22 +48,37 @@ from overread.steps.run import Run, code_fingerprint, seal, write, write_json, w
 from overread.steps.scores import CROSSED, whose
 from overread.steps.sessions import counted
 
-NAME = "folds.npz"
-"""Every answer that a patient got from a network that had not seen it, and which part it was in; sealed."""
-
-TOLD = "folds.json"
-"""What is told of it: parts, repeats, how many patients each part has, what stands in two of them."""
-
 QUICK_REPEATS, SLOW_REPEATS = 3, 1
 """Repeats where nobody says how many: of a line on frozen features, and of networks that take minutes each."""
 
 
-def check(folds: int | None, repeats: int | None, **beside: object) -> None:
+ONE_AFTER_ANOTHER = "cross-validation alone: what it takes is parts × repeats trainings, which answer together"
+
+BESIDE = {
+    "--budget": ONE_AFTER_ANOTHER,
+    "--search": ONE_AFTER_ANOTHER,
+    "--seeds": ONE_AFTER_ANOTHER,
+    "--cluster": "cross-validation on this machine, one network after another",
+    "--start": "networks that begin with nothing that was learned from these patients: each of them is tested in turn",
+    "--spacing": "the grid of voxels that the plan chooses: the parts share one, and none in millimetres is drawn up for them",
+    "--unit": "one answer an image: the rule that joins images is chosen on a tuning cohort, and there is none",
+}
+"""Option → what is expected in its place."""
+
+ALONE = {
+    "auto": "one network, named: trying several would look at patients who are tested later",
+    "simple-cnn": "networks that can answer together, which the article's cannot",
+}
+"""Network that cannot be cross-validated → what is expected in its place."""
+
+
+def check(folds: int | None, repeats: int | None, *, network: str | None = None, **beside: object) -> None:
     """Refuse what cannot be cross-validated, before any work.
 
     Parameters
     ----------
     folds, repeats : int
+    network : str, optional
     **beside : object
         Options that do not go together with it, by the words a person typed; anything but None is refused.
     """
@@ -75,10 +91,10 @@ def check(folds: int | None, repeats: int | None, **beside: object) -> None:
     given = [option for option, value in beside.items() if value is not None]
     if given:
         raise RunError(
-            f"{', '.join(given)} beside --folds",
-            expected="cross-validation alone: its networks answer together, and what it takes is parts × repeats trainings",
-            do=f"leave out {given[0]}",
-        )
+            f"{', '.join(given)} beside --folds", expected=BESIDE[given[0]], do=f"leave out {given[0]}"
+        )  # fmt: skip
+    if network in ALONE:
+        raise RunError(f"--network {network} beside --folds", expected=ALONE[network], do="leave out --network, or name another")  # fmt: skip
 
 
 def train(
@@ -105,7 +121,10 @@ def train(
     out, path = Path(out), at_hand(archive)
     started, code, meter = time.monotonic(), code_fingerprint(), cost.read_meter()
     check_options(asked, sensitivity)
-    kind, seed = (asked.kind, asked.seed or 0) if asked.plan is None else planned.begun_with(asked.plan)
+    kind, seed = asked.kind, asked.seed or 0
+    if asked.plan is not None:
+        kind, seed, column = planned.drawn_with(asked.plan, label)
+        split_column = split_column or column
     begun = Begun(path, sensitivity, seed, False, meter, started, code, now, progress)
     with ExitStack() as stack:
         store = stack.enter_context(open_archive(path))
@@ -149,6 +168,7 @@ def _take_up_or_draw(out, store, divided, asked: Asked, settings, folds, repeats
         return planned.taken_up(own, store, divided, progress=progress)
     if asked.plan is not None:
         drawn = planned.taken_up(asked.plan, store, divided, progress=progress)
+        _refuse_plan(drawn)
     else:
         network = asked.network or ("features" if starts.available() else "residual")
         drawn = planned.draw_up(store, divided, network=network, side_matters=asked.side_matters, progress=progress)
@@ -159,11 +179,37 @@ def _take_up_or_draw(out, store, divided, asked: Asked, settings, folds, repeats
         f"{folds * repeats} networks answer together"
     )
     drawn = planning.changed(
-        drawn, "ensemble", reason, networks=1, folds=folds, repeats=repeats, rule="repeated cross-validation: told"
+        drawn,
+        "ensemble",
+        reason,
+        networks=1,
+        folds=folds,
+        repeats=repeats,
+        rule=DRAWN if asked.plan is None else OF_A_PLAN,
     )
     prepare(out, settings, resume=resume)
     write(own, plan_file.written(drawn.head, drawn.parts))
     return drawn
+
+
+OF_A_PLAN = "repeated cross-validation: of a plan"
+"""The rule of a plan that a person handed over: no part draws up settings of its own."""
+
+
+def _refuse_plan(drawn: planning.Plan) -> None:
+    """Refuse a person's plan for what the options are refused for, too.
+
+    Raises
+    ------
+    RunError
+    """
+    for given, came, expected in (
+        (drawn.start.get("name") == pretrained_start.NAME, "a start that was learned before", BESIDE["--start"]),
+        ("study" in drawn.parts, "[study]", BESIDE["--unit"]),
+        (drawn.network in ALONE, f"the network {drawn.network}", ALONE.get(drawn.network)),
+    ):
+        if given:
+            raise RunError(f"the plan says: {came}, beside --folds", expected=expected, do="change that part of it")
 
 
 def _pooled(store, divided: Divided) -> Divided:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from overread.errors import RunError
 from overread.learn import linear_head
 from overread.learn import plan as planning
 from overread.stats.curves import positive_weights
@@ -21,6 +20,9 @@ from overread.steps.held_out import Material
 from overread.steps.plan import Divided
 from overread.steps.progress import bar
 from overread.steps.scores import whose
+
+DRAWN = "repeated cross-validation: told"
+"""The rule of a plan that was drawn up for all parts; each part draws up its own settings by the same rules."""
 
 
 @dataclass(frozen=True)
@@ -143,12 +145,9 @@ def _networks(
             history += [{**epoch, "network": number} for epoch in fitted.history]
             seconds += fitted.seconds
             on.update()
-    every = together(built) if all(m.tail == "mean" for m in built) else None
-    if every is None:
-        raise RunError(f"networks of the kind {drawn.network!r} by cross-validation", expected="networks that can answer together: residual, features, fine-tuned, pair, slices", do="choose another --network")  # fmt: skip
     # no row's own network is among those that calibrate it; these had learned from the part that is tested
     inside = [[logits[r, parts[r] != part] for part in range(wanted.folds)] for r in range(wanted.repeats)]
-    return Learned(fitting.Fitted(every, history, seconds), logits, inside)
+    return Learned(fitting.Fitted(together(built), history, seconds), logits, inside)
 
 
 def _for_part(store, divided: Divided, drawn, *, seed: int) -> planning.Plan:
@@ -156,7 +155,7 @@ def _for_part(store, divided: Divided, drawn, *, seed: int) -> planning.Plan:
 
     A plan that a person handed over stands as it is.
     """
-    if drawn.parts["ensemble"].get("rule") != "repeated cross-validation: told":
+    if drawn.parts["ensemble"].get("rule") != DRAWN:
         return replace(drawn, seed=seed, ensemble=1)
     told = {
         "side_matters": None

@@ -16,7 +16,7 @@ from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn import plan_file
 from overread.learn.plan_spacing import parse_spacing
-from overread.learn.plan_study import answered_by
+from overread.learn.plan_study import IMAGE, answered_by
 from overread.steps import cost, crossed, elsewhere, jointly, leakage, shortcuts, so_far, timed
 from overread.steps import plan as planned
 from overread.steps import start as starting
@@ -128,6 +128,17 @@ def train(
     out, path = Path(out), at_hand(archive)
     now, started, code = now or datetime.now().astimezone(), time.monotonic(), code_fingerprint()
     meter = cost.read_meter()
+    if folds is not None or repeats is not None:
+        beside = {
+            "--budget": budget,
+            "--search": search,
+            "--seeds": seeds,
+            "--cluster": cluster,
+            "--start": start,
+            "--spacing": spacing,
+            "--unit": None if unit == IMAGE else unit,
+        }
+        crossed.check(folds, repeats, network=network, **beside)
     asked = Asked(
         network,
         seeds,
@@ -141,17 +152,7 @@ def train(
         unit,
         open_start(start, kept=out / starting.HOME if resume else None),
     )
-    if folds is not None or repeats is not None:
-        beside = {
-            "--budget": budget,
-            "--search": search,
-            "--seeds": seeds,
-            "--cluster": cluster,
-            "--start": start,
-            "--spacing": spacing,
-            "--unit": unit,
-        }
-        crossed.check(folds, repeats, **beside)
+    if folds is not None:
         kept = {
             "split_column": split_column,
             "sensitivity": sensitivity,
