@@ -127,3 +127,11 @@ def test_every_figure_of_a_label_is_widened_and_nothing_else() -> None:
     each = [{"mass": {"auroc": Estimate(v, 0, 1, 9), "confusion": {"tp": 9}}} for v in (0.7, 0.9)]
     found = crossing.all_widened(figures, each)
     assert found["mass"]["auroc"].low < 0.7 and found["mass"]["confusion"] == {"tp": 3}
+
+
+def test_a_figure_that_is_no_share_is_not_cut_off_as_one() -> None:
+    """A likelihood ratio may exceed 1 and a slope fall below 0; a share may do neither (the twin)."""
+    for name in ("lr_minus", "slope", "npv"):
+        each = [{name: Estimate(v, 0.0, 2.0, 40)} for v in (0.2, 0.5, 0.8)]
+        found = crossing.all_widened({name: Estimate(0.5, 0.1, 0.9, 40)}, each)[name]
+        assert (found.low < 0) == (name == "slope") and (found.high > 1) == (name != "npv")

@@ -37,6 +37,13 @@ FEWEST_FOLDS, MOST_FOLDS, MOST_REPEATS = 3, 20, 20
 
 _TINY = 1e-9
 
+ENDS = {
+    "slope": (-np.inf, np.inf), "intercept": (-np.inf, np.inf), "brier_skill": (-np.inf, 1.0), "mcc": (-1.0, 1.0),
+    "kappa_quadratic": (-1.0, 1.0), "brier": (0.0, 2.0), "lr_plus": (0.0, np.inf), "lr_minus": (0.0, np.inf),
+}  # fmt: skip
+"""Figure → between which values it can lie; all others are shares, or areas. (Of several levels the Brier score
+reaches 2.)"""
+
 
 def parts(truth: np.ndarray, units: Sequence[Hashable], *, folds: int, rng: np.random.Generator) -> np.ndarray:
     """Return the part of each row, (n,): whole units, and about the same share of each answer in every part.
@@ -182,7 +189,9 @@ class Possible:
         return self.held
 
 
-def widened(figure: Estimate, each: Sequence[float], *, folds: int = 5) -> Estimate:
+def widened(
+    figure: Estimate, each: Sequence[float], *, folds: int = 5, ends: tuple[float, float] = (0.0, 1.0)
+) -> Estimate:
     """Return a figure whose interval also covers how far it moves when the parts are drawn again.
 
     The half of the interval on each side and the reach of the repeats are added as squares. The reach is that of the
@@ -196,6 +205,8 @@ def widened(figure: Estimate, each: Sequence[float], *, folds: int = 5) -> Estim
     each : sequence of float
         The same figure of each repeat alone.
     folds : int
+    ends : (float, float)
+        Between which the figure can lie; a wider interval is cut there.
 
     References
     ----------
@@ -215,21 +226,23 @@ def widened(figure: Estimate, each: Sequence[float], *, folds: int = 5) -> Estim
     reach = quantile * float(np.sqrt(1 / len(told) + 1 / (folds - 1)) * told.std(ddof=1))
     low = figure.value - np.hypot(figure.value - figure.low, reach)
     high = figure.value + np.hypot(figure.high - figure.value, reach)
-    bottom, top = (0.0 if figure.low >= 0 else -np.inf), (1.0 if figure.high <= 1 and figure.value <= 1 else np.inf)
+    bottom, top = min(ends[0], figure.low), max(ends[1], figure.high)
     method = f"{figure.method}; widened by the spread over {len(told)} repeats of the parts"
     return replace(figure, low=float(max(low, bottom)), high=float(min(high, top)), method=method)
 
 
-def all_widened(figures: Any, each: Sequence[Any], *, folds: int = 5) -> Any:
+def all_widened(figures: Any, each: Sequence[Any], *, folds: int = 5, name: str = "") -> Any:
     """Return nested figures (mappings of mappings of `Estimate`), each widened by the same figure of every repeat.
 
     What is no `Estimate` stays as it is.
     """
     if isinstance(figures, Estimate):
-        return widened(figures, [e.value for e in each if isinstance(e, Estimate)], folds=folds)
+        return widened(
+            figures, [e.value for e in each if isinstance(e, Estimate)], folds=folds, ends=ENDS.get(name, (0.0, 1.0))
+        )
     if isinstance(figures, Mapping):
         return {
-            k: all_widened(v, [e[k] for e in each if isinstance(e, Mapping) and k in e], folds=folds)
+            k: all_widened(v, [e[k] for e in each if isinstance(e, Mapping) and k in e], folds=folds, name=str(k))
             for k, v in figures.items()
         }
     return figures
