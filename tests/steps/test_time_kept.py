@@ -122,3 +122,12 @@ def test_a_long_time_that_is_not_enough_for_one_training_shortens_it(step, seeds
         assert search == 0.0 and "epochs instead of" in plan.parts["training"]["reason"]
     again = timed._shared_out(tmp_path / "time.json", PLAN, MATERIAL, wanted, progress=False)
     assert (planning.executed(again[0]), again[1:]) == (planning.executed(plan), (search, most))  # decided once
+
+
+def test_a_pair_that_ended_early_counts_the_epochs_of_both_halves():
+    halves = (SimpleNamespace(epochs=20), SimpleNamespace(epochs=5))
+    plan = SimpleNamespace(network="pair", epochs=20, parts={"training": {"reason": "told"}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_budget, "halves", lambda _: halves)
+        patch.setattr(plan_budget, "changed", lambda _, part, reason: reason)
+        assert "ended after 22 of 25 epochs" in plan_budget.ended_early(plan, 22)

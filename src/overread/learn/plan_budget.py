@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from overread.learn.plan import Plan, changed
+from overread.learn.plan import Plan, changed, halves
 
 KEPT_BACK = 0.2
 """Share of the time for what comes after training: export, scores, calibration, report."""
@@ -63,7 +63,10 @@ LATEST = 0.9
 def ended_early(plan: Plan, epochs: int) -> Plan:
     """Return the plan with the number of epochs after which the time was up; its values stay those that were followed."""
     words = plan.parts["training"]["reason"]
-    return changed(plan, "training", f"{words}; ended after {epochs} of {plan.epochs} epochs, for the time was up")
+    whole = (
+        sum(half.epochs or 1 for half in halves(plan)) if plan.network == "pair" else plan.epochs
+    )  # a line is one pass
+    return changed(plan, "training", f"{words}; ended after {epochs} of {whole} epochs, for the time was up")
 
 
 def no_longer_than(plan: Plan, seconds: float, *, step: float, n: int, networks: int | None = None) -> Plan:

@@ -93,7 +93,7 @@ def fit(
                 break
             alone[own.seed] = fitted
             if ended:
-                plan = plan_budget.ended_early(plan, ended[-1])
+                plan = plan_budget.ended_early(plan, len(fitted.history))
             now = time.monotonic()
             if number + 1 < plan.ensemble and now + (now - began) > latest:  # the next one would not be whole in time
                 plan = plan_budget.stopped_at(plan, number + 1)
