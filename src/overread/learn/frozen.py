@@ -84,11 +84,24 @@ def fit_head(
 ) -> linear_head.Line:
     """Fit the line on what the head sees of the training images, put it into the network, and return it."""
     images, truth = training
+    return line_through(built, plan, features(built, images, tick=tick), truth, groups=groups, tick=tick)
+
+
+def line_through(
+    built: Built,
+    plan: Plan,
+    seen: np.ndarray,
+    truth: np.ndarray,
+    *,
+    groups: Sequence[Hashable] | None = None,
+    tick: Callable[[], object] = lambda: None,
+) -> linear_head.Line:
+    """Fit the line on what the head sees, (n, maps), put it into the network, and return it."""
     line = linear_head.choose(
-        features(built, images, tick=tick),
+        seen,
         losses.targets(plan.task.kind, truth),
         several=plan.task.kind in ("multiclass", "ordinal"),
-        groups=range(len(images)) if groups is None else groups,
+        groups=range(len(seen)) if groups is None else groups,
         rng=np.random.default_rng(plan.seed),
         positive_weight=positive_weights(truth) if plan.weigh_classes else None,
         tick=lambda n: tick(),

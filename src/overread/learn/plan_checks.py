@@ -196,16 +196,8 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
             _must(word in parts["optimiser"], f"adamw without {word}", PARTS["optimiser"][word][1])
     if parts["optimiser"].get("precision") == "bfloat16":
         _must(name == "residual" and "lower" not in parts["optimiser"], f"precision bfloat16 for the network {name}", 'name = "residual", all of it learning at one rate; or precision = "float32"')  # fmt: skip
-    if name == "features":
-        starts_rules.check(parts)
-    elif name == "pair":
-        starts_rules.check_pair(parts)
-    elif name == "slices":
-        slices_rules.check(parts)
-    elif name == "slice-features":
-        slices_rules.check_features(parts)
-    elif name == "fine-tuned":
-        starts_rules.check_fine_tuned(parts)
+    if name in _OWN_CHECKS:
+        _OWN_CHECKS[name](parts)
     elif name == "simple-cnn":
         _must(size == [64, 64] and parts["input"]["channels"] == 3, f"the article's network on {size} and {parts['input']['channels']} channels", "size = [64, 64], channels = 3")  # fmt: skip
         _must(parts["optimiser"]["name"] == "adam", "the article's network with another optimiser", 'name = "adam"')
@@ -222,6 +214,13 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
             pretrained_rules.check(parts)
         else:
             _must(start == "random", f"the network {name} with a start", 'name = "random"')
+
+
+_OWN_CHECKS = {
+    "features": starts_rules.check, "fine-tuned": starts_rules.check_fine_tuned, "pair": starts_rules.check_pair,
+    "slices": slices_rules.check, "slice-features": slices_rules.check_features,
+}  # fmt: skip
+"""Network → what refuses a plan that says what cannot be done with it."""
 
 
 def _check_steps(steps: list[Mapping[str, Any]]) -> None:

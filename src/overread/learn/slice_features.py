@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from overread.learn import fit as fitting
-from overread.learn import linear_head, losses
 from overread.learn.framework import keras
+from overread.learn.frozen import line_through
 from overread.learn.networks import Built
 from overread.learn.plan import Plan
 from overread.learn.slices import Apart, weighed_by
 from overread.learn.starts_network import built_for
-from overread.stats.curves import positive_weights
 
 layers = keras.layers
 
@@ -65,8 +64,10 @@ def fit(
         tell({"epoch": 0, "epochs": epochs, "step": step, "steps": steps, "loss": float("nan")})
 
     seen = [seen_of(built, volumes, tick=look) for volumes in (training[0], tuning[0])]
-    if not checkpoint.exists():  # else the line is kept there, with everything else
-        _line(built, plan, seen[0], training[1], groups)
+    if (
+        not checkpoint.exists()
+    ):  # else the line is kept there, with everything else; attention begins by counting slices alike
+        line_through(built, plan, seen[0].mean(axis=1, dtype=np.float64), training[1], groups=groups)
     fitted = fitting.fit(
         replace(plan, augmentation={}), training=(seen[0], training[1]), tuning=(seen[1], tuning[1]), score=score,
         checkpoint=checkpoint, built=above(built, plan), tell=lambda news: tell({**news, "epoch": news["epoch"] + 1, "epochs": epochs}),
@@ -101,16 +102,3 @@ def above(built: Built, plan: Plan) -> Built:
     mean = layers.Flatten()(layers.Dot(axes=1)([weights, seen]))
     trained = keras.Model(seen, named["head"](layers.Dropout(plan.build.get("dropout", 0.2))(mean)), name="above")
     return Built(trained, keras.Model(seen, [named["head"](mean), seen]), "mean")
-
-
-def _line(built: Built, plan: Plan, seen: np.ndarray, truth: np.ndarray, groups) -> None:
-    """Put the line through the mean of all slices into the head: attention begins by counting them alike."""
-    line = linear_head.choose(
-        seen.mean(axis=1, dtype=np.float64),
-        losses.targets(plan.task.kind, truth),
-        several=plan.task.kind in ("multiclass", "ordinal"),
-        groups=range(len(seen)) if groups is None else groups,
-        rng=np.random.default_rng(plan.seed),
-        positive_weight=positive_weights(truth) if plan.weigh_classes else None,
-    )
-    built.trained.get_layer("head").set_weights([line.kernel.astype(np.float32), line.bias.astype(np.float32)])
