@@ -6,11 +6,14 @@ import contextlib
 import http.client
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
 from moto.server import ThreadedMotoServer
+
+from overread.sources import s3
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLEOFATEST", "AWS_SECRET_ACCESS_KEY": "averysecretkeythatisnevershown"}
 
@@ -46,6 +49,20 @@ class Service:
         self.line.shutdown()
         self.line.server_close()
         self.server.stop()
+
+
+@contextlib.contextmanager
+def new_bucket(service: Service, monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[str]:
+    """Make an empty bucket, with a good line and the way to it in the environment, as for any other program."""
+    for variable, value in (KEYS | {"AWS_ENDPOINT_URL": service.address, "AWS_REGION": "us-east-1"}).items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(s3, "_PAUSE_S", 0.01)
+    service.spoil = lambda path: ""
+    service.forbidden = set()
+    s3._client.cache_clear()
+    s3.client().create_bucket(Bucket=name)
+    yield name
+    s3._client.cache_clear()
 
 
 def _line_to(service: Service) -> type[BaseHTTPRequestHandler]:

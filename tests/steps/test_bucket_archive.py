@@ -19,7 +19,7 @@ if any(importlib.util.find_spec(name) is None for name in ("botocore", "moto", "
     pytest.skip("no S3 server to test against: pip install moto flask flask-cors botocore", allow_module_level=True)
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
-from bucket import KEYS, Service
+from bucket import KEYS, Service, new_bucket
 from painted import content, paint, run
 from small_run import fill, sealed_again, small_run, spots
 
@@ -28,6 +28,7 @@ from overread.errors import ArchiveError, IntegrityError, SourceError, Unreadabl
 from overread.learn import starts
 from overread.sources import s3
 from overread.sources.s3_place import Place
+from overread.steps import opened
 from overread.steps.copy import copy
 from overread.steps.evaluate import evaluate
 from overread.steps.inspect import inspect
@@ -52,18 +53,10 @@ def service():
 @pytest.fixture
 def bucket(service, monkeypatch, request, tmp_path):
     """A bucket of its own for each test, and a home and a cache of its own on this machine."""
-    for name, value in (KEYS | {"AWS_ENDPOINT_URL": service.address, "AWS_REGION": "us-east-1"}).items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setenv("OVERREAD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OVERREAD_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(s3, "_PAUSE_S", 0.01)
-    service.spoil = lambda path: ""
-    service.forbidden = set()
-    s3._client.cache_clear()
-    name = "b" + str(abs(hash(request.node.name)))
-    s3.client().create_bucket(Bucket=name)
-    yield f"s3://{name}/chest"
-    s3._client.cache_clear()
+    with new_bucket(service, monkeypatch, "b" + str(abs(hash(request.node.name)))) as name:
+        yield f"s3://{name}/chest"
 
 
 @pytest.fixture
@@ -176,6 +169,27 @@ def test_other_things_in_the_place_are_left_alone(bucket, films):
     assert list(inside(bucket)) == ["letter.txt"]
 
 
+def test_a_collector_cut_short_while_it_asks_for_conditions_finds_the_place_free(bucket, films, monkeypatch):
+    drop = Place.drop
+
+    def dies(self, name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Place, "drop", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(films, into=bucket)
+    assert len(inside(bucket)) == 1
+    monkeypatch.setattr(Place, "drop", drop)
+    assert run(films, into=bucket).images == 12
+
+
+def test_books_that_another_process_takes_away_meanwhile_stop_nobody(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")  # listed, and not there when it is looked at
+    assert opened._latest(tmp_path) == tmp_path / "kept"
+    opened._forget_old(tmp_path, tmp_path / "kept")
+
+
 CHILD = """
 import sys, os, signal
 from overread.sources.s3_place import Place
@@ -205,6 +219,7 @@ def test_killed_anywhere_the_same_command_goes_on(bucket, films, tmp_path, at):
 def test_a_kill_between_publishing_and_noting_it_is_seen(bucket, films, monkeypatch):
     from overread.steps import published
 
+    run(films / "ill", into=bucket)
     note = published._note
 
     def dies(folder, **said):
@@ -214,9 +229,13 @@ def test_a_kill_between_publishing_and_noting_it_is_seen(bucket, films, monkeypa
 
     monkeypatch.setattr(published, "_note", dies)
     with pytest.raises(KeyboardInterrupt):
-        run(films / "ill", into=bucket)
+        run(films / "well", into=bucket)
     monkeypatch.setattr(published, "_note", note)
     assert run(films, into=bucket).images == 12
+    paint(films / "ill" / "more.png", seed=77)
+    run(films, into=bucket)
+    kept = [name for name in inside(bucket) if name.startswith("books/")]
+    assert len(kept) == 2  # what stood before the kill was taken away, too
 
 
 @pytest.fixture
@@ -293,6 +312,11 @@ def test_what_is_wrong_in_the_bucket_is_named(bucket, films, tmp_path, monkeypat
     with pytest.raises(IntegrityError):
         verify(bucket, progress=False)
     place.put(name, raw)
+    # the folder as another tool copied it: no archive, in one line
+    (tmp_path / "synced").mkdir()
+    (tmp_path / "synced" / HEAD).write_bytes(place.get(HEAD)[0])
+    with pytest.raises(ArchiveError, match=r"no archive\.sqlite here"):
+        open_archive(tmp_path / "synced")
     # books
     (book,) = {b["sha256"] for n, b in json.loads(place.get(HEAD)[0])["books"].items() if n == "archive.sqlite"}
     whole = place.get(f"books/{book}")[0]

@@ -12,7 +12,7 @@ if any(importlib.util.find_spec(name) is None for name in ("botocore", "moto", "
     pytest.skip("no S3 server to test against: pip install moto flask flask-cors botocore", allow_module_level=True)
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
-from bucket import KEYS, Service
+from bucket import KEYS, Service, new_bucket
 from painted import content, paint, run
 from PIL import Image as Picture
 from small_run import fill, small_run, spots
@@ -37,15 +37,8 @@ def service():
 @pytest.fixture
 def bucket(service, monkeypatch, request):
     """A bucket of its own for each test, and the way to it in the environment, as for any other program."""
-    for name, value in (KEYS | {"AWS_ENDPOINT_URL": service.address, "AWS_REGION": "us-east-1"}).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(s3, "_PAUSE_S", 0.01)
-    service.spoil = lambda path: ""
-    s3._client.cache_clear()
-    name = "t" + str(abs(hash(request.node.name)))
-    s3.client().create_bucket(Bucket=name)
-    yield name
-    s3._client.cache_clear()
+    with new_bucket(service, monkeypatch, "t" + str(abs(hash(request.node.name)))) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ change: whoever has read it finds all books of one moment, or none. Voxels are f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -156,7 +157,7 @@ def open_archive(archive: Any) -> Archive:
 def address_of(folder: Path) -> str | None:
     """Return where an archive lies of which only the books are in this folder; None where all of it is."""
     try:
-        return json.loads((folder / HEAD).read_bytes())["address"]
+        return json.loads((folder / HEAD).read_bytes()).get("address")  # none in a bucket's own: another tool copied it
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -240,9 +241,18 @@ def _is_whole(file: Path, sha256: str) -> bool:
         return hashlib.file_digest(raw, "sha256").hexdigest() == sha256
 
 
+def _used(versions: Path) -> list[tuple[float, Path]]:
+    """Return when each fetched version was last asked for; other processes may take some away, or give one its name, meanwhile."""
+    found = []
+    for folder in versions.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append((folder.stat().st_mtime, folder))
+    return found
+
+
 def _latest(versions: Path) -> Path | None:
-    kept = [folder for folder in versions.iterdir() if not folder.name.startswith(".")]
-    return max(kept, key=lambda folder: folder.stat().st_mtime, default=None)
+    kept = [(used, folder) for used, folder in _used(versions) if not folder.name.startswith(".")]
+    return max(kept, default=(0.0, None))[1]
 
 
 def _take_along(looks: Path, folder: Path) -> None:
@@ -253,8 +263,8 @@ def _take_along(looks: Path, folder: Path) -> None:
 
 def _forget_old(versions: Path, folder: Path) -> None:
     """Remove books that nobody has asked for in a week and that no longer stand."""
-    for other in versions.iterdir():
-        if other != folder and time.time() - other.stat().st_mtime > _STALE_S:
+    for used, other in _used(versions):
+        if other != folder and time.time() - used > _STALE_S:
             shutil.rmtree(other, ignore_errors=True)
 
 

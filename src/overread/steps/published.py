@@ -34,6 +34,7 @@ BOOKS = ("archive.sqlite", contradicted.NAME, people.NAME)
 """What is published, by name: nothing else ever is."""
 
 _STATE = "published.json"
+_PROBE = "books/probe-"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def _see_that_it_is_free(place: Place, folder: Path) -> None:
             expected="the archive that this machine published",
             do=f"restore it, or move {folder} away with its names to begin anew",
         )
-    if next(place.names(), None) is not None and not (folder / "archive.sqlite").is_file():
+    others = (name for name in place.names() if not name.startswith(_PROBE))  # left where asking was cut short
+    if next(others, None) is not None and not (folder / "archive.sqlite").is_file():
         raise ArchiveError(
             f"{place.address} holds other things",
             expected="an archive, an empty folder of the bucket, or a new name",
@@ -133,7 +135,7 @@ def claim(into: Into) -> None:
 
 def see_that_conditions_hold(place: Place) -> None:
     """Refuse a service that writes whatever the condition says: two collectors could overwrite each other's books there."""
-    probe = f"books/probe-{secrets.token_hex(4)}"  # others may ask at the same moment
+    probe = f"{_PROBE}{secrets.token_hex(4)}"  # others may ask at the same moment
     place.put(probe, b"one")
     taken = [place.put(probe, b"two", instead_of=""), place.put(probe, b"three", instead_of='"0"')]
     place.drop(probe)
@@ -160,7 +162,7 @@ def _see_that_it_is_ours(place: Place, folder: Path, remote: Remote, data: bytes
     if state.get("tag") == tag:
         return
     if state.get("publishing") == hashlib.sha256(data).hexdigest():  # killed before it was noted here
-        _note(folder, tag=tag, books={name: digest for name, (digest, _) in head.books.items()})
+        _note_published(folder, head, tag)
         return
     raise _overtaken(place)
 
@@ -218,8 +220,13 @@ def _replace(place: Place, folder: Path, head: Head, *, tag: str) -> None:
     now = place.put(HEAD, data, instead_of=tag)
     if now is None:
         raise _overtaken(place)
+    _note_published(folder, head, now)
+
+
+def _note_published(folder: Path, head: Head, tag: str) -> None:
+    """Note what stands now, and what stood before: the next publication takes that away."""
     books = {name: digest for name, (digest, _) in head.books.items()}
-    _note(folder, tag=now, books=books, before=_state(folder).get("books", {}))
+    _note(folder, tag=tag, books=books, before=_state(folder).get("books", {}))
 
 
 def _overtaken(place: Place) -> ArchiveError:
