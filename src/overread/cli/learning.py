@@ -52,7 +52,7 @@ def pretrain(p: ArgumentParser) -> Callable[[Namespace], object]:
         help="what will be asked: who calibrates and tests it is left out (default: of every label)",
     )
     p.add_argument("--split-column", metavar="NAME", help="the published split that `train` will use")
-    p.add_argument("--kind", default="auto", choices=("auto", "binary", "multiclass", "multilabel", "ordinal"))
+    _kind_option(p)
     p.add_argument("--seed", type=int, default=0, metavar="N", help="that of the training to come (default: 0)")
     p.add_argument("--budget", metavar="TIME", help="90s, 10m, 1h, overnight")
     p.add_argument("--epochs", type=int, metavar="N", help="passes over the images")

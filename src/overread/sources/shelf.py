@@ -88,7 +88,7 @@ class Shelf:
     def there(self, series: Series) -> set[str]:
         """Return the file names that a series has here."""
         place = self.place(series)
-        return {entry.name for entry in os.scandir(place)} if place.is_dir() else set()
+        return set(os.listdir(place)) if place.is_dir() else set()
 
     def missing(self, series: Series, listed: Collection[str]) -> dict[str, Path]:
         """Return which of the instances that a PACS lists of a series are not here, and where each belongs.

@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from overread import engine
+
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Where a container's share of the memory stands (control groups, version 2 and 1)."""
 
@@ -36,10 +38,9 @@ def machine(limits: tuple[Path, ...] = LIMITS) -> dict[str, Any]:
     >>> machine()["cores"] >= 1
     True
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory, cards = _memory(limits), _cards()
     return {
-        "cores": cores,
+        "cores": engine.cores(),
         **({"memory_gb": round(memory / 1e9, 1)} if memory else {}),
         **({"gpus": cards} if cards else {}),
     }
