@@ -102,6 +102,22 @@ def test_a_start_is_not_written_over(start, archive):
         pretrain(archive, out=start.path, progress=False)
 
 
+def test_a_folder_that_cannot_be_used_is_refused_before_the_archive_is_opened(start, tmp_path):
+    with pytest.raises(RunError, match="finished start"):
+        pretrain(tmp_path / "none", out=start.path, progress=False)
+
+
+def test_two_do_not_learn_into_one_folder(archive, tmp_path, monkeypatch):
+    def meanwhile(*_, **__):
+        with pytest.raises(RunError, match="another training goes on"):
+            pretrain(archive, out=tmp_path / "start", epochs=1, resume=True, progress=False, now=NOW)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("overread.steps.pretrain._inputs", meanwhile)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(archive, out=tmp_path / "start", epochs=1, progress=False, now=NOW)
+
+
 def test_a_plan_with_a_start_names_it_and_is_read_back(start, archive, tmp_path):
     made = planned.plan(archive, label="spot", start=start.path, out=tmp_path / "p.toml", progress=False)
     head, parts = plan_file.read(tmp_path / "p.toml")

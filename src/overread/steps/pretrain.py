@@ -7,6 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from overread.learn.pretrained_start import CARD, LICENCE, PRIVACY, Given
 from overread.stats.certificate import Copies
 from overread.steps import cost, leakage
 from overread.steps import plan as planned
-from overread.steps.begin import parse_budget
+from overread.steps.begin import alone_in, parse_budget
 from overread.steps.opened import bring, mark_of, open_archive
 from overread.steps.plan_look import intensities
 from overread.steps.progress import bar, say
@@ -59,15 +60,26 @@ class Pretrained:
 
     Parameters
     ----------
-    path : Path
-    told : mapping
-        ``start.json``.
-    sha256 : str
+    given : Given
+        The start, as `train` takes it up.
     """
 
-    path: Path
-    told: Mapping[str, Any]
-    sha256: str
+    given: Given
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.given.path
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """``start.json``."""
+        return self.given.told
+
+    @property
+    def sha256(self) -> str:
+        """Of ``start.json``."""
+        return self.given.sha256
 
     def to_json(self) -> dict[str, Any]:
         """Return it for ``--json``."""
@@ -150,11 +162,14 @@ def pretrain(
     seconds = None if budget is None else parse_budget(budget)
     if epochs is not None and not 1 <= epochs <= 100_000:
         raise RunError(f"{epochs} epochs", expected="1 to 100,000", do="choose another number")
-    with open_archive(archive) as store:
+    _refuse_folder(out, resume=resume)
+    with ExitStack() as stack:
+        store = stack.enter_context(open_archive(archive))
         chosen = choose(store, label=label, split_column=split_column, kind=kind, seed=seed, progress=progress)
         plan, seen = _plan(store, chosen, seed)
         asked = {"images": fingerprint(chosen.images), "seed": seed, "budget": budget, "epochs": epochs, "network": plain(plan.build)}  # fmt: skip
         begun = _begin(out, asked, resume=resume, progress=progress)
+        stack.enter_context(alone_in(out))
         journal, told = Journal(out / JOURNAL), {"images": len(chosen.images), "people": len(chosen.people)}
         journal.append("resumed" if resume and journal.begun else "begun", told, now=now)
         say(
@@ -170,7 +185,7 @@ def pretrain(
     (out / "checkpoint.npz").unlink(missing_ok=True)
     shutil.rmtree(out / "cache", ignore_errors=True)
     (out / "framework.log").unlink(missing_ok=True)
-    return Pretrained(out, given.told, given.sha256)
+    return Pretrained(given)
 
 
 def person(study: Study) -> str:
@@ -248,21 +263,27 @@ def _facts(records: Iterable[ImageRecord]) -> Iterable[dict[str, Any]]:
     return ({word: getattr(record, word) for word in words} for record in records)
 
 
-def _begin(out: Path, asked: dict[str, Any], *, resume: bool, progress: bool) -> dict[str, Any]:
-    """Make the folder, or take up what was begun in it; return what was decided then."""
+def _refuse_folder(out: Path, *, resume: bool) -> None:
+    """Refuse a folder in which no start can be begun, nor gone on with."""
     if (out / "unfinished").exists():
         if not resume:
             raise RunError(
                 f"{out} holds an unfinished start", expected="--resume, or a new folder", do="add --resume to go on"
             )
+    elif (out / CARD).exists():
+        raise RunError(f"{out} holds a finished start", expected="a new folder", do="name another with --out")
+    elif out.exists() and any(out.iterdir()):
+        raise RunError(f"{out} is not empty", expected="a new or empty folder", do="name another with --out")
+
+
+def _begin(out: Path, asked: dict[str, Any], *, resume: bool, progress: bool) -> dict[str, Any]:
+    """Make the folder, or take up what was begun in it; return what was decided then."""
+    _refuse_folder(out, resume=resume)
+    if (out / "unfinished").exists():
         before = read_json(out / "unfinished")
         if before["asked"] != plain(asked):
             raise RunError("the unfinished start had other images or settings", expected="the same archive and settings when resuming", do="repeat them, or name another folder")  # fmt: skip
         return before
-    if (out / CARD).exists():
-        raise RunError(f"{out} holds a finished start", expected="a new folder", do="name another with --out")
-    if out.exists() and any(out.iterdir()):
-        raise RunError(f"{out} is not empty", expected="a new or empty folder", do="name another with --out")
     say(resume and progress, f"there is nothing to resume in {out}: a new start begins")
     out.mkdir(parents=True, exist_ok=True)
     begun = {"asked": plain(asked), "salt": secrets.token_hex(16)}
