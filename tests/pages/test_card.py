@@ -41,3 +41,9 @@ def test_what_the_program_knows_is_there():
         assert words in page
     assert "not tested yet" in render_card(replace(card(), performance={}))
     assert card().fingerprint in page
+
+
+def test_what_figures_are_counted_by_stands_over_them():
+    assert "95 % intervals, counted by image" in render_card(card())
+    by_study = replace(card(), training={**card().training, "counted_by": "study"})
+    assert "95 % intervals, counted by study" in render_card(by_study)

@@ -54,7 +54,9 @@ def test_without_a_figure_the_mean_stays():
 
 def test_what_is_known_of_a_patient():
     truth = np.array([[1.0, np.nan], [0, 0], [np.nan, np.nan]])
-    np.testing.assert_equal(truth_of(truth, [[0, 1], [2]], levels=False), [[1, 0], [np.nan, np.nan]])
+    np.testing.assert_equal(truth_of(truth, [[0, 1], [2]], levels=False), [[1, np.nan], [np.nan, np.nan]])
+    known = np.array([[1.0, 0], [0, 0]])
+    np.testing.assert_equal(truth_of(known, [[0, 1]], levels=False), [[1, 0]])
     levels = np.array([[1.0, 0], [1, 0], [0, 1]])
     assert truth_of(levels, [[0, 1]], levels=True).tolist() == [[1, 0]]
 

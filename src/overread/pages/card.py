@@ -49,7 +49,10 @@ def render_card(card: ModelCard, answers: Mapping[str, str] | None = None) -> st
     parts.append("## Operating points\n\n" + _points(card))
     crossed = "cross_validated" in card.training and not card.cohorts.get("testing", {}).get("images")
     on = "of the procedure, cross-validated" if crossed else "on the testing cohort"
-    parts.append(f"## Performance {on}, with 95 % intervals, counted by image\n\n" + _performance(card.performance))
+    parts.append(
+        f"## Performance {on}, with 95 % intervals, counted by {card.training.get('counted_by', 'image')}\n\n"
+        + _performance(card.performance)
+    )
     limits = "\n".join(f"- {line}" for line in card.limits) or "none recorded by the program"
     parts.append("## Limits\n\n" + limits)
     parts.append("## Hashes (SHA-256)\n\n" + _list(card.hashes))

@@ -70,12 +70,15 @@ def join(logits: np.ndarray, units: Sequence[Hashable], rule: str) -> tuple[np.n
 
 
 def truth_of(truth: np.ndarray, rows: Sequence[Sequence[int]], *, levels: bool) -> np.ndarray:
-    """Return what is known of each unit: present where any of its images has it; of several levels the one all agree on.
+    """Return what is known of each unit: present where any of its images has it, absent where it is known that none has;
+    of several levels the one all agree on.
 
     Examples
     --------
     >>> truth_of(np.array([[1.0], [0], [np.nan]]), [[0, 1], [2]], levels=False).tolist()
     [[1.0], [nan]]
+    >>> truth_of(np.array([[0.0], [np.nan]]), [[0, 1]], levels=False).tolist()  # unknown is not absent
+    [[nan]]
     >>> truth_of(np.array([[1.0, 0], [0, 1]]), [[0, 1]], levels=True).tolist()
     [[nan, nan]]
     """
@@ -87,9 +90,7 @@ def truth_of(truth: np.ndarray, rows: Sequence[Sequence[int]], *, levels: bool) 
             if len(known) and (known == known[0]).all():
                 out[u] = known[0]
         else:
-            for j in range(truth.shape[1]):
-                there = own[:, j][~np.isnan(own[:, j])]
-                out[u, j] = there.max() if len(there) else np.nan
+            out[u] = np.where((own == 1).any(axis=0), 1.0, np.where((own == 0).all(axis=0), 0.0, np.nan))
     return out
 
 

@@ -69,6 +69,7 @@ def card_of(
             "seconds_in_all": round(time.monotonic() - started, 1),
             "cost": cost,
             **({"rounds": rounds} if (rounds := jointly.rounds(out)) else {}),
+            **({"counted_by": joining["unit"]} if (joining := calibration.get("joining")) else {}),
             **in_short(out),
             "carries": carries(out),
             "machine": f"{platform.machine()}, {platform.system()}",
