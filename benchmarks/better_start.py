@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -132,19 +131,16 @@ def inputs(x, plan) -> np.ndarray:
 
 def run(args) -> dict:
     """Learn from some patients, and return how others were answered."""
-    from overread.learn import fine_tuned, fit, frozen, pair
+    from overread.learn import fit
+    from overread.learn.trainer import trainer_of
 
     x, y, who, kind, learn, tune, judge = _material(args)
     plan = plan_of([x[i] for i in learn], y[learn], kind, changes_of(args.set), network=args.network, seed=args.seed, flips=args.flips)  # fmt: skip
     truth = truth_of(y, kind, int(y.max()) + 1)
     began, cpu = time.monotonic(), time.process_time()
-    how = {
-        "features": partial(frozen.fit, groups=who[learn]),
-        "fine-tuned": partial(fine_tuned.fit, groups=who[learn]),
-        "pair": partial(pair.fit_pair, groups=who[learn]),
-    }
+    _, how = trainer_of(plan, groups=who[learn], n=len(learn))
     with tempfile.TemporaryDirectory() as folder:
-        fitted = how.get(args.network, fit.fit)(
+        fitted = how(
             plan, training=(inputs([x[i] for i in learn], plan), truth[learn]), tuning=(np.zeros((0, *plan.input_shape), "f4"), truth[:0]),
             score=lambda z, t: 0.0, checkpoint=Path(folder) / "checkpoint.npz", tell=_watch(args),
         )  # fmt: skip

@@ -26,7 +26,7 @@ from overread.errors import RunError
 from overread.learn import fit as fitting
 from overread.learn import plan as planning
 from overread.steps import jointly
-from overread.steps.fitting import _watched
+from overread.steps.fitting import watched
 from overread.store.journal import Journal
 
 pytestmark = pytest.mark.timeout(240)
@@ -40,11 +40,11 @@ SAME = 2e-3
 
 SLOWLY = """
 import time
-from overread.steps.fitting import _watched
+from overread.steps.fitting import watched
 
 def score(logits, truth):
     time.sleep(1)  # an epoch of this size is over in a tenth of that: whoever is to be lost in the middle would have finished
-    return _watched(logits, truth)
+    return watched(logits, truth)
 """
 
 
@@ -89,7 +89,7 @@ def material(tmp_path_factory):
     images = rng.normal(size=(IMAGES, SIDE, SIDE, 1)).astype("f") + truth[:, :, None, None] * 0.3
     np.save(home / "images.npy", images)
     images = np.load(home / "images.npy", mmap_mode="r")
-    return {"training": (images, truth), "tuning": (images, truth), "score": _watched}
+    return {"training": (images, truth), "tuning": (images, truth), "score": watched}
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def clock(monkeypatch):
 
     monkeypatch.setattr(fitting, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(fitting, "make_material", lambda *_, **__: MATERIAL)
-    monkeypatch.setattr(fitting, "_trainer", lambda plan, *_: (plan.epochs, train))
+    monkeypatch.setattr(fitting, "trainer_of", lambda plan, **_: (plan.epochs, train))
     monkeypatch.setattr(members, "together", lambda built, views: "+".join(built))
     monkeypatch.setattr(fitting.planned, "within", lambda plan, seconds, *, n, seeds: plan_budget.within(plan, seconds, step=0.01, n=n, networks=seeds))  # fmt: skip
     return clock

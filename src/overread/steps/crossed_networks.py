@@ -12,10 +12,10 @@ import numpy as np
 
 from overread.learn import linear_head
 from overread.learn import plan as planning
+from overread.learn.trainer import trainer_of
 from overread.stats.curves import positive_weights
 from overread.steps import plan as planned
-from overread.steps.fitting import _trainer as trainer_of
-from overread.steps.fitting import _watched as watched
+from overread.steps.fitting import watched
 from overread.steps.held_out import Material
 from overread.steps.plan import Divided
 from overread.steps.progress import bar
@@ -131,7 +131,8 @@ def _networks(
                 overlap=None,
             )
             plan = _for_part(store, replace(divided, split=own), drawn, seed=drawn.seed + number)
-            _, how = trainer_of(plan, own, len(rest))
+            who = [patient or study for _, study, patient in own.cohorts["training"]]
+            _, how = trainer_of(plan, groups=who, n=len(rest))
             fitted = how(
                 plan,
                 training=(np.asarray(inputs[rest]), truth[rest]),

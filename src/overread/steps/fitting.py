@@ -18,6 +18,7 @@ from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn import plan_budget, plan_file
 from overread.learn.pretrained_start import NAME
+from overread.learn.trainer import trainer_of
 from overread.stats import metrics
 from overread.stats.splits import Split
 from overread.steps import jointly
@@ -65,7 +66,8 @@ def fit(
         write(out / planned.NAME, plan_file.written(plan.head, plan.parts))
     write_json(out / "plan.json", planning.record(plan))
     (out / "checkpoint").mkdir(exist_ok=True)
-    total, how = _trainer(plan, split, len(material.inputs["training"]))
+    who = [patient or study for _, study, patient in split.cohorts["training"]]
+    total, how = trainer_of(plan, groups=who, n=len(material.inputs["training"]))
     if cluster is not None and plan.network in NETWORKS and plan.start.get("name") != NAME:
         how = partial(jointly.fit, cluster=cluster, out=out, progress=progress)
     elif cluster is not None:
@@ -84,7 +86,7 @@ def fit(
                 own,
                 training=(material.inputs["training"], material.truth["training"]),
                 tuning=(material.inputs["tuning"], material.truth["tuning"]),
-                score=_watched,
+                score=watched,
                 checkpoint=out / "checkpoint" / f"{plan.network}{f'.{number}' if number else ''}.npz",
                 tell=tell if cluster is not None else _until(latest, tell, ended),
             )
@@ -107,33 +109,9 @@ def fit(
     return first, material, plan
 
 
-def _watched(logits: np.ndarray, known: np.ndarray) -> float:
+def watched(logits: np.ndarray, known: np.ndarray) -> float:
     """Return the figure that is watched on the tuning cohort."""
     return metrics.mean_auroc(known, logits)
-
-
-def _trainer(plan: planning.Plan, split: Split, n: int):
-    """Return how many steps a network of the plan takes, and what trains it."""
-    who = [patient or study for _, study, patient in split.cohorts["training"]]
-    if plan.network == "features":
-        from overread.learn import frozen
-
-        return frozen.steps(n), partial(frozen.fit, groups=who)
-    if plan.network == "fine-tuned" or plan.start.get("name") == NAME:
-        from overread.learn import fine_tuned
-
-        return plan.epochs * max(1, n // plan.batch), partial(fine_tuned.fit, groups=who)
-    if plan.network == "slice-features":
-        from overread.learn import slice_features
-
-        return slice_features.steps(plan, n), partial(slice_features.fit, groups=who)
-    if plan.network == "pair":
-        from overread.learn import pair
-
-        return pair.steps(plan, n), partial(pair.fit_pair, groups=who)
-    from overread.learn import fit as fitting
-
-    return plan.epochs * max(1, n // plan.batch), fitting.fit
 
 
 def _until(latest: float, tell, ended: list[int]):

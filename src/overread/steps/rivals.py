@@ -15,7 +15,8 @@ from overread.domain import Estimate
 from overread.domain.canonical import plain
 from overread.errors import CohortError
 from overread.learn import linear_head, starts
-from overread.learn.pretrained_start import NAME, Given
+from overread.learn.pretrained_start import Given
+from overread.learn.trainer import trainer_of
 from overread.stats.folds import difference
 from overread.stats.metrics import mean_auroc
 from overread.steps import plan as planned
@@ -245,18 +246,12 @@ def _inputs(store: Archive, entries, plan, into: Path) -> np.ndarray:
 
 def _trained(plan, inputs: np.ndarray, known: np.ndarray, who: np.ndarray, checkpoint: Path):
     """Train one network on one side of a part; return what gives its logits."""
-    from overread.learn import fine_tuned, frozen, pair, slice_features
     from overread.learn import fit as fitting  # Keras comes in here
     from overread.learn.framework import natives_to
 
     inputs = np.asarray(inputs)
     nothing = (inputs[:0], known[:0])
-    from_a_start = {
-        "features": frozen.fit, "fine-tuned": fine_tuned.fit, "pair": pair.fit_pair, "slice-features": slice_features.fit,
-    }  # fmt: skip
-    if plan.start.get("name") == NAME:
-        from_a_start["residual"] = fine_tuned.fit
-    how = partial(from_a_start[plan.network], groups=who) if plan.network in from_a_start else fitting.fit
+    _, how = trainer_of(plan, groups=who, n=len(inputs))
     with natives_to(None):
         fitted = how(replace(plan, ensemble=1), training=(inputs, known), tuning=nothing, score=lambda z, t: float("nan"), checkpoint=checkpoint)  # fmt: skip
     return lambda images: fitting.logits(fitted.built, np.asarray(images))
