@@ -17,10 +17,10 @@ from overread.sources import s3
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLEOFATEST", "AWS_SECRET_ACCESS_KEY": "averysecretkeythatisnevershown"}
 
-_SAID = {"503": "SlowDown", "403": "AccessDenied", "400": "ExpiredToken"}
+_SAID = {"503": "SlowDown", "403": "AccessDenied", "400": "ExpiredToken", "409": "ConditionalRequestConflict"}
 
 Spoil = Callable[[str], str]
-"""Given the path of a request, returns what happens to it: "" (nothing), "503", "400" (expired), "cut", "silence"."""
+"""Given the path of a request, returns what happens to it: "" (nothing), "503", "400" (expired), "409" (crowded), "cut", "silence"."""
 
 
 class Service:

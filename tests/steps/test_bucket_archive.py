@@ -471,6 +471,33 @@ def test_a_key_that_expires_in_the_middle_is_said_and_the_same_command_goes_on(b
     assert run(films, into=bucket).images == 12 and verify(bucket, progress=False).images == 12
 
 
+def test_somebody_else_who_writes_the_same_name_is_waited_for_and_then_told(bucket, service):
+    place = Place(bucket)
+    for often, body in ((4, b"one"), (5, b"two")):
+        left = ["409"] * often
+        service.spoil = lambda path, left=left: left.pop() if left else ""
+        service.asked.clear()
+        if often == 4:
+            assert place.put("some", body, instead_of="") is not None
+        else:
+            with pytest.raises(SourceError, match="somebody else writes the same name, 5 times"):
+                place.put("some", body, instead_of='"0"')
+        assert len(service.asked) == 5
+    assert place.get("some")[0] == b"one"
+
+
+def test_without_the_library_it_is_said_what_to_install(bucket, monkeypatch):
+    monkeypatch.setitem(sys.modules, "botocore.config", None)
+    s3._client.cache_clear()
+    for ask in (
+        lambda: Place(bucket).get("x"),
+        lambda: [*Place(bucket).names()],
+        lambda: [*s3.Bucket().listed(bucket)],
+    ):
+        with pytest.raises(SourceError, match="botocore"):
+            ask()
+
+
 def test_a_run_trained_from_a_bucket_finds_it_again_and_goes_on_where_it_cannot(two, monkeypatch, service):
     made, _, _ = two
     home = made.parent / "archive"

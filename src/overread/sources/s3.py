@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import os
 import time
 from collections import deque
@@ -69,22 +70,15 @@ class Bucket:
         bucket, key = parts_of(word)
         folder = key if not key or key.endswith("/") else f"{key}/"
         some = False
-        for found in self._pages(bucket, folder):
-            some = True
-            yield found
-        if not some and folder != key:
-            yield from (one for one in self._pages(bucket, key, most=1) if one[0] == f"{SCHEME}{bucket}/{key}")
-
-    def _pages(self, bucket: str, prefix: str, **most: int) -> Iterator[tuple[str, int, str]]:
-        how = {"MaxKeys": most["most"]} if most else {}
-        while True:
-            ask = functools.partial(client().list_objects_v2, Bucket=bucket, Prefix=prefix, **how)
-            page = _told(ask, f"{SCHEME}{bucket}")
-            for one in page.get("Contents", ()):
+        try:
+            for one in pages(bucket, folder):
+                some = True
                 yield f"{SCHEME}{bucket}/{one['Key']}", one["Size"], one["ETag"]
-            if most or not page.get("IsTruncated"):
-                return
-            how["ContinuationToken"] = page["NextContinuationToken"]
+            for one in pages(bucket, key, most=1) if not some and folder != key else ():
+                if one["Key"] == key:
+                    yield word, one["Size"], one["ETag"]
+        except Exception as error:
+            raise source_error(error, f"{SCHEME}{bucket}") from None
 
     def heads(self, parts: Iterable[Any]) -> Iterator[tuple[Any, bytes | UnreadableFile]]:
         """Yield each object's first bytes, in order, eight being asked for at once."""
@@ -207,17 +201,26 @@ def _refused(error: Exception) -> UnreadableFile | None:
     return UnreadableFile(told[0], code="unreadable", do=told[1]) if told else None
 
 
-def _told(ask: Callable[[], Any], where: str) -> Any:
-    """Ask for a page of a listing, several times where the service is busy."""
-    for tried in range(TRIES):
-        if tried:
-            pause(tried)
+def pages(bucket: str, prefix: str, *, most: int | None = None) -> Iterator[dict[str, Any]]:
+    """Yield what the service tells of every object whose key begins with ``prefix``, page by page; or of the first ``most``."""
+    how: dict[str, Any] = {} if most is None else {"MaxKeys": most}
+    while True:
+        page = again(functools.partial(client().list_objects_v2, Bucket=bucket, Prefix=prefix, **how))
+        yield from page.get("Contents", ())
+        if most is not None or not page.get("IsTruncated"):
+            return
+        how["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def again(ask: Callable[[], Any], *, also: str = "") -> Any:
+    """Ask several times where the service is busy, or answers ``also``; then raise as it did."""
+    for tried in itertools.count(1):
         try:
             return ask()
         except Exception as error:
-            if tried == TRIES - 1 or not is_transient(error):
-                raise source_error(error, where) from None
-    raise AssertionError
+            if tried == TRIES or not (is_transient(error) or (also and code_of(error) == also)):
+                raise
+            pause(tried)
 
 
 def source_error(error: Exception, where: str) -> Exception:
@@ -240,18 +243,25 @@ def source_error(error: Exception, where: str) -> Exception:
     if code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "301"):
         return SourceError(f"{where}: it lies in another region", expected="its region", do="set AWS_REGION")
     if is_transient(error):
-        return SourceError(
-            f"{where}: {in_words(error)}, {TRIES} times",
-            expected="a service that answers",
-            do="check AWS_ENDPOINT_URL, and run the same command again later: what is stored stays",
-        )
+        return unanswered(in_words(error), where)
     if code:
         return SourceError(f"{where}: the service refused ({code})", expected="a listing", do="ask who runs it")
     return error
 
 
+def unanswered(why: str, where: str) -> SourceError:
+    """Return the error for a service that was asked again and again."""
+    return SourceError(
+        f"{where}: {why}, {TRIES} times",
+        expected="a service that answers",
+        do="check AWS_ENDPOINT_URL, and run the same command again later: what is stored stays",
+    )
+
+
 def is_transient(error: Exception) -> bool:
     """True for what another try may mend: the service is busy, or the line is bad."""
+    if isinstance(error, SourceError):  # said already, and perhaps that there is no botocore
+        return False
     import botocore.exceptions as wrong
 
     lines = (wrong.ConnectionError, wrong.HTTPClientError, wrong.IncompleteReadError, wrong.ResponseStreamingError)

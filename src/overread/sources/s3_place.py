@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from overread.errors import SourceError
 from overread.sources import s3
@@ -27,6 +25,7 @@ NOTHING = ""
 
 _BLOCK = 1 << 20
 _GONE = ("NoSuchKey", "404")
+_AT_ONCE = "ConditionalRequestConflict"  # with a write of the same name that had not ended
 _OTHER = ("PreconditionFailed", "412", "InvalidRange", "416")
 
 
@@ -91,7 +90,7 @@ class Place:
                 elif not s3.is_transient(error):
                     raise self._refusal(error, "read", "s3:GetObject and s3:ListBucket") from None
                 why = s3.in_words(error)
-        raise self._unanswered(why)
+        raise s3.unanswered(why, self.address)
 
     def put(self, name: str, body: bytes | BinaryIO, *, instead_of: str | None = ANYTHING) -> str | None:
         """Write an object and return its ETag; None where what lies there is not what it was to be written over.
@@ -106,7 +105,8 @@ class Place:
         """
         how = {} if instead_of is ANYTHING else {"IfMatch": instead_of} if instead_of else {"IfNoneMatch": "*"}
         try:
-            return self._again(lambda: s3.client().put_object(**self._key(name), Body=_anew(body), **how))["ETag"]
+            sent = s3.again(lambda: s3.client().put_object(**self._key(name), Body=_anew(body), **how), also=_AT_ONCE)
+            return sent["ETag"]
         except Exception as error:
             if instead_of is ANYTHING or s3.code_of(error) not in (*_OTHER, *_GONE):
                 raise self._refusal(error, "write", "s3:PutObject") from None
@@ -119,7 +119,7 @@ class Place:
     def size(self, name: str) -> int | None:
         """Return how many bytes an object has; None where there is none."""
         try:
-            return self._again(lambda: s3.client().head_object(**self._key(name)))["ContentLength"]
+            return s3.again(lambda: s3.client().head_object(**self._key(name)))["ContentLength"]
         except Exception as error:
             if s3.code_of(error) in _GONE:
                 return None
@@ -128,22 +128,16 @@ class Place:
     def names(self, folder: str = "") -> Iterator[str]:
         """Yield the name of every object below this place, or below a folder of it that ends in a slash."""
         bucket, prefix = s3.parts_of(f"{self.address}/{folder}")
-        how: dict[str, Any] = {}
-        while True:
-            ask = partial(s3.client().list_objects_v2, Bucket=bucket, Prefix=prefix, **how)
-            try:
-                page = self._again(ask)
-            except Exception as error:
-                raise self._refusal(error, "list", "s3:ListBucket") from None
-            yield from (folder + one["Key"].removeprefix(prefix) for one in page.get("Contents", ()))
-            if not page.get("IsTruncated"):
-                return
-            how["ContinuationToken"] = page["NextContinuationToken"]
+        try:
+            for one in s3.pages(bucket, prefix):
+                yield folder + one["Key"].removeprefix(prefix)
+        except Exception as error:
+            raise self._refusal(error, "list", "s3:ListBucket") from None
 
     def drop(self, name: str) -> None:
         """Delete an object; nothing happens where there is none."""
         try:
-            self._again(lambda: s3.client().delete_object(**self._key(name)))
+            s3.again(lambda: s3.client().delete_object(**self._key(name)))
         except Exception as error:
             raise self._refusal(error, "delete", "s3:DeleteObject") from None
 
@@ -151,35 +145,23 @@ class Place:
         bucket, key = s3.parts_of(f"{self.address}/{name}")
         return {"Bucket": bucket, "Key": key}
 
-    def _again(self, ask: Callable[[], Any]) -> Any:
-        """Ask several times where the service is busy; then raise as it did."""
-        for tried in itertools.count(1):
-            try:
-                return ask()
-            except Exception as error:
-                busy = s3.is_transient(error) or s3.code_of(error) == "ConditionalRequestConflict"
-                if tried == s3.TRIES or not busy:
-                    raise
-                s3.pause(tried)
-
     def _refusal(self, error: Exception, verb: str, leave: str) -> Exception:
         code = s3.code_of(error)
         if code in ("AccessDenied", "403"):
             return SourceError(
                 f"{self.address}: these credentials may not {verb} there", expected=leave, do="ask for it"
             )
+        if code == _AT_ONCE:
+            return SourceError(
+                f"{self.address}: somebody else writes the same name, {s3.TRIES} times",
+                expected="one who writes at a time",
+                do="run the same command again when the other has ended: what is stored stays",
+            )
         if code == "EntityTooLarge":
             return SourceError(f"{self.address}: more than 5 GB at once", expected="less", do="make several archives")
         if code == "InvalidObjectState":
             return SourceError(f"{self.address}: an object in cold storage", do="restore it first")
         return s3.source_error(error, self.address)
-
-    def _unanswered(self, why: str) -> SourceError:
-        return SourceError(
-            f"{self.address}: {why}, {s3.TRIES} times",
-            expected="a service that answers",
-            do="check AWS_ENDPOINT_URL, and run the same command again later: what is stored stays",
-        )
 
 
 def _anew(body: bytes | BinaryIO) -> bytes | BinaryIO:
