@@ -29,9 +29,10 @@ SCRIPT = (
 # On a quick machine all is stored at once, in half a second: with this nothing waits, and the disk takes its time.
 SLOW_DISK = (
     "import time\nimport overread.steps.collect\ncollecting = sys.modules['overread.steps.collect']\n"
-    "collecting._KEEP_AFTER_S, finish = 0, collecting.finish_objects\n"
+    "from overread.store.objects import Here\n"
+    "collecting._KEEP_AFTER_S, finish = 0, Here.finish\n"
     "def slowly(*objects):\n    time.sleep(0.01)\n    return finish(*objects)\n"
-    "collecting.finish_objects = slowly\n"
+    "Here.finish = slowly\n"
 )
 
 
@@ -60,7 +61,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on(many, tmp_
             run(many, into=disk / "a", labels_from_folders=True)
         with Archive.open(disk / "a") as archive:
             archive.verify()
-            assert list(archive.objects.rglob("*.npy"))
+            assert list(archive.objects.folder.rglob("*.npy"))
         subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
         run(many, into=disk / "a", labels_from_folders=True)
         run(many, into=tmp_path / "whole", labels_from_folders=True)

@@ -24,7 +24,7 @@ from small_disk import BLOCK, small_disk
 from overread.domain import Geometry, Image, Study
 from overread.errors import ArchiveError, IntegrityError
 from overread.store.archive import Archive
-from overread.store.objects import content_hash, write_object
+from overread.store.objects import Here, content_hash, write_object
 
 GEOMETRY = Geometry(((0, 0, 0.5, -10), (0, 0.5, 0, 20), (2, 0, 0, 30), (0, 0, 0, 1)))
 CT = Image(
@@ -86,9 +86,9 @@ def test_voxels_are_read_only_and_large_ones_are_mapped(archive):
 
 def test_the_same_image_is_stored_once(archive):
     first = archive.put(CT)
-    before = {p: p.stat().st_mtime_ns for p in archive.objects.rglob("*.npy")}
+    before = {p: p.stat().st_mtime_ns for p in archive.objects.folder.rglob("*.npy")}
     assert archive.put(replace(CT, notes=("another remark",), attributes={})) == first
-    assert {p: p.stat().st_mtime_ns for p in archive.objects.rglob("*.npy")} == before
+    assert {p: p.stat().st_mtime_ns for p in archive.objects.folder.rglob("*.npy")} == before
     assert archive.count() == (1, 0)
 
 
@@ -257,7 +257,7 @@ def test_without_its_names_shelf_an_archive_is_anonymous_and_stays_so(archive):
 
 def test_a_changed_byte_is_found(archive):
     name = archive.put(CT)
-    file = archive.objects / name[:2] / f"{name}.npy"
+    file = archive.objects.folder / name[:2] / f"{name}.npy"
     raw = bytearray(file.read_bytes())
     assert archive.verify() == 1
     raw[-1] ^= 1
@@ -268,7 +268,7 @@ def test_a_changed_byte_is_found(archive):
 
 def test_a_missing_or_short_object_is_told_when_it_is_read(archive):
     name = archive.put(CT)
-    file = archive.objects / name[:2] / f"{name}.npy"
+    file = archive.objects.folder / name[:2] / f"{name}.npy"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(IntegrityError, match="missing or cut short"):
         archive.image(name)
@@ -285,7 +285,7 @@ def test_an_unknown_hash_is_refused(archive):
 
 
 def test_half_written_files_of_a_killed_process_are_swept_after_a_day(archive):
-    folder = archive.objects / "ab"
+    folder = archive.objects.folder / "ab"
     folder.mkdir()
     for name, age_s in (("old", 2 * 24 * 3600), ("new", 60)):
         (folder / f".{name}.npy.1.tmp").write_bytes(b"x")
@@ -377,7 +377,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path):
         resize("4m")
         with Archive.open(disk / "archive") as archive:
             assert archive.verify() == len(numbers)
-            assert not list(archive.objects.rglob("*.tmp"))
+            assert not list(archive.objects.folder.rglob("*.tmp"))
             archive.put(CT)  # with room again, it goes on
 
 
@@ -385,7 +385,7 @@ def test_a_file_that_grows_too_large_for_the_disk_is_told_alike(tmp_path):
     with small_disk(tmp_path / "disk", size=2 * BLOCK):
         large = Image(np.random.default_rng(0).integers(0, 256, (1, 128, 128), np.uint8))
         with pytest.raises(ArchiveError, match=r"the disk of the archive is full.*what is stored already is safe"):
-            write_object(tmp_path / "disk", large)
+            write_object(Here(tmp_path / "disk"), large)
         assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 

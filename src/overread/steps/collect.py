@@ -44,7 +44,6 @@ from overread.steps.said import Said
 from overread.steps.written import Written, read_and_write
 from overread.store.archive import Archive
 from overread.store.crosswalk import Crosswalk, Offered, Source
-from overread.store.objects import finish_objects, local
 from overread.store.places import storable
 
 _KEEP_AFTER_S = 0.5
@@ -209,7 +208,7 @@ class _Run:
                 crew=crew,
                 cluster=cluster,
                 shared=shared,
-                into=next(iter(local(self.archive.objects)), None),
+                into=self.archive.objects.folder,
             )
             kept = time.monotonic()
             try:
@@ -280,7 +279,7 @@ class _Run:
         if self.pending:
             written = (r for _, results in self.pending if not isinstance(results, engine.Failure) for r in results)
             begun = [(image.row[0], image.begun) for image in written if isinstance(image, Written)]
-            self.settling.append((disk.submit(finish_objects, self.archive.objects, begun), self.pending))
+            self.settling.append((disk.submit(self.archive.objects.finish, begun), self.pending))
             self.pending = []
         while len(self.settling) > (not all_of_it):
             settled, these = self.settling[0]

@@ -21,7 +21,7 @@ from overread.steps.reads import beside
 from overread.steps.shared_reads import OBJECT, packed, parts_of
 from overread.store.archive import Archive
 from overread.store.far_objects import FarObjects, several
-from overread.store.objects import ImageRecord, Objects, damaged, read_object, write_atomically, write_object
+from overread.store.objects import Here, ImageRecord, Objects, damaged, read_object, write_atomically, write_object
 
 if TYPE_CHECKING:
     from overread.sources.s3_place import Place
@@ -85,7 +85,7 @@ def copy(archive: Any, *, into: str | os.PathLike, progress: bool = True) -> Cop
             folder = Path(into)
             folder.mkdir(parents=True, exist_ok=True)
             _refuse_others({file.name for file in folder.iterdir() if not file.name.startswith(".copy-")}, {"objects"})
-            goal, end = folder / "objects", partial(_lay_down, store, folder)
+            goal, end = Here(folder / "objects"), partial(_lay_down, store, folder)
         images, studies = store.count()
         with bar(total=images, what="copying", unit="images", show=progress) as line:
             _all(partial(_one, store.objects, goal), store.every_image(), line.update)

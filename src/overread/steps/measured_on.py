@@ -28,7 +28,7 @@ from overread.steps.run import read_json
 from overread.steps.scores import LEVELS, Scores
 from overread.steps.trained import Trained
 from overread.store.archive import Archive
-from overread.store.objects import ImageRecord, Objects, local, read_object
+from overread.store.objects import ImageRecord, Objects, read_object
 
 GONE = "The training archive is not here: no cases are shown, and no subgroup could be looked at."
 
@@ -215,7 +215,11 @@ def _looked_elsewhere(
 ) -> Iterator[tuple[np.ndarray, str, Rows]]:
     """Yield what ``Model.looked`` does, from the hosts of a cluster."""
     records = (archive.describe(name) for name in hashes)
-    how = {"cluster": cluster, "shared": (*local(archive.objects), model.run), "chunk": _CHUNK}
+    how = {
+        "cluster": cluster,
+        "shared": [folder for folder in (archive.objects.folder, model.run) if folder],
+        "chunk": _CHUNK,
+    }
     for seen in engine.map(partial(look, model, archive.objects), records, **how):
         if isinstance(seen, engine.Failure):
             raise RunError(f"an image that cannot be read: {seen.reason}", do="look for it with `overread verify`")

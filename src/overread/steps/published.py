@@ -25,7 +25,7 @@ from overread.steps.opened import HEAD, HOME, Head, half_of, mark_of, place_of, 
 from overread.store.archive import Archive
 from overread.store.far_objects import FarObjects, Remote
 from overread.store.journal import exclusive
-from overread.store.objects import Objects, write_atomically
+from overread.store.objects import Here, Objects, write_atomically
 
 if TYPE_CHECKING:
     from overread.sources.s3_place import Place
@@ -58,7 +58,7 @@ class Into:
     @property
     def objects(self) -> Objects:
         """Where voxels are written."""
-        return self.folder / "objects" if self.remote is None else self.remote.objects
+        return Here(self.folder / "objects") if self.remote is None else self.remote.objects
 
     def told(self) -> list[str]:
         """Tell, where there is something to tell, what stays on this machine."""

@@ -27,9 +27,9 @@ from overread.store import seal
 from overread.store.database import connect, damage_found, disk_full_told, transact
 from overread.store.far_objects import Remote, several
 from overread.store.objects import (
+    Here,
     ImageRecord,
     Objects,
-    check_object,
     damaged,
     read_object,
     write_atomically,
@@ -81,7 +81,7 @@ class Archive:
 
     def __init__(self, path: Path, *, create: bool, remote: Remote | None = None) -> None:
         self.path, self.remote = Path(path), remote
-        self.objects: Objects = self.path / "objects" if remote is None else remote.objects
+        self.objects: Objects = Here(self.path / "objects") if remote is None else remote.objects
         self._lock = RLock()
         self._db = connect(
             self.path / "archive.sqlite",
@@ -391,7 +391,7 @@ class Archive:
         if self._rows("PRAGMA integrity_check") != [("ok",)]:
             raise damaged("archive.sqlite does not pass its own check")
         n = 0
-        check = functools.partial(check_object, self.objects)
+        check = self.objects.check
         checked = several(check, list(self._records("TRUE"))) if self.remote else map(check, self._records("TRUE"))
         for n, _ in enumerate(checked, start=1):
             tick()

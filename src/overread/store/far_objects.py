@@ -46,6 +46,10 @@ class FarObjects:
     place: Elsewhere
     staging: Path | None = None
 
+    @property
+    def folder(self) -> None:
+        """They lie in no folder that a host would have to see."""
+
     def begin(self, name: str, *parts: Any) -> str:
         """Send an object, which is there whole or not at all; or write it into the staging folder and return its name there."""
         if self.staging is not None:

@@ -28,23 +28,18 @@ _MAP_FROM_BYTES = 1 << 20  # a mapped file holds a file descriptor; thousands of
 _FEW = 8  # objects that are forced to the disk one by one
 
 
-class Far(Protocol):
-    """Objects that lie elsewhere (:class:`overread.store.far_objects.FarObjects`)."""
+class Objects(Protocol):
+    """Where voxels lie: in a folder of this machine (:class:`Here`), or elsewhere (``far_objects.FarObjects``)."""
+
+    @property
+    def folder(self) -> Path | None:
+        """What every host must see under one path; None where they lie elsewhere."""
+        ...
 
     def begin(self, name: str, *parts: Any) -> str: ...
     def finish(self, begun: Iterable[tuple[str, str]]) -> None: ...
     def voxels(self, record: ImageRecord) -> np.ndarray: ...
     def check(self, record: ImageRecord) -> None: ...
-    def bring(self, records: Iterable[ImageRecord], tick: Callable[[], object]) -> None: ...
-
-
-Objects = Path | Far
-"""Where objects lie: a folder of this machine, or elsewhere."""
-
-
-def local(objects: Objects) -> list[Path]:
-    """Return what every host must see under one path, where objects lie in a folder; nothing where they lie elsewhere."""
-    return [objects] if isinstance(objects, Path) else []
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ def write_object(objects: Objects, image: Image) -> ImageRecord:
         When the voxels cannot be stored (no numbers, no voxels), or the disk is full.
     """
     record, begun = begin_object(objects, image)
-    finish_objects(objects, [(record.hash, begun)])
+    objects.finish([(record.hash, begun)])
     return record
 
 
@@ -119,7 +114,7 @@ def begin_object(objects: Objects, image: Image) -> tuple[ImageRecord, str]:
     -------
     record : ImageRecord
     begun : str
-        The temporary file's name, for :func:`finish_objects`; "" where the image is stored already.
+        The temporary file's name, for ``objects.finish``; "" where the image is stored already.
 
     Raises
     ------
@@ -135,18 +130,13 @@ def begin_object(objects: Objects, image: Image) -> tuple[ImageRecord, str]:
     voxels = _little_endian(image.voxels)
     name = content_hash(image)
     head = head_of(voxels.dtype, voxels.shape)
-    size = len(head) + voxels.nbytes
     values = voxels.reshape(-1).view(np.uint8).data
-    begun = ""
     with disk_full_told():
-        if not isinstance(objects, Path):
-            begun = objects.begin(name, head, values)
-        elif not _lies_there(target := f"{objects}/{name[:2]}/{name}.npy", size):
-            begun = begin_file(target, head, values)
+        begun = objects.begin(name, head, values)
     low, high = _extremes(voxels)
     record = ImageRecord(
         hash=name,
-        bytes=size,
+        bytes=len(head) + voxels.nbytes,
         dtype=voxels.dtype.str,
         shape=tuple(voxels.shape),
         unit=image.unit,
@@ -162,6 +152,75 @@ def begin_object(objects: Objects, image: Image) -> tuple[ImageRecord, str]:
     return record, begun
 
 
+@dataclass(frozen=True)
+class Here:
+    """The objects of an archive that lie in a folder of this machine.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    folder: Path
+
+    def begin(self, name: str, *parts: Any) -> str:
+        """Write an object under a temporary name and return that; "" where it lies there already."""
+        target = self._file(name)
+        return "" if _lies_there(target, sum(map(len, parts))) else begin_file(target, *parts)
+
+    def finish(self, begun: Iterable[tuple[str, str]]) -> None:
+        """Force begun objects to the disk and give them their names: from now on they are there whole, even after a power cut.
+
+        This waits for the disk and hardly for the processor. Where the system can, many wait together: once for the voxels
+        of all, once for all the names.
+
+        Parameters
+        ----------
+        begun : iterable of (str, str)
+            Hash and temporary name of each, as :func:`begin_object` gave them.
+
+        Raises
+        ------
+        ArchiveError
+            When the disk is full.
+        """
+        moves = {f"{self.folder}/{name[:2]}/{there}": self._file(name) for name, there in begun if there}
+        with disk_full_told():
+            try:
+                _wait_for_disk(list(moves), folders=False)
+                for there, here in moves.items():
+                    os.replace(there, here)
+            except BaseException:
+                for there in moves:
+                    Path(there).unlink(missing_ok=True)  # gone already where it has its name
+                raise
+            _wait_for_disk(list({os.path.dirname(here) for here in moves.values()}), folders=True)
+
+    def voxels(self, record: ImageRecord) -> np.ndarray:
+        """Return the values of an image, mapped from the disk when large.
+
+        Raises
+        ------
+        IntegrityError
+            When its file is missing or has not the size it was stored with.
+        """
+        file = self._file(record.hash)
+        if not _lies_there(file, record.bytes):
+            raise damaged(f"the voxels of image {record.hash[:12]} are missing or cut short")
+        return voxels_in(file, record)
+
+    def check(self, record: ImageRecord) -> None:
+        """Raise IntegrityError where an object, the header that other programs read too, is not what was stored."""
+        same = content_hash(read_object(self, record)) == record.hash
+        head = head_of(np.dtype(record.dtype), tuple(record.shape))
+        with open(self._file(record.hash), "rb") as file:
+            if not same or file.read(len(head)) != head:
+                raise damaged(f"the bytes of image {record.hash[:12]} do not match their hash")
+
+    def _file(self, name: str) -> str:
+        return f"{self.folder}/{name[:2]}/{name}.npy"
+
+
 def begin_file(target: str, *parts: Any) -> str:
     """Write what will be a file under a temporary name beside it, and return that name."""
     return os.path.basename(_write(target, *parts, mode=0o644))
@@ -174,38 +233,6 @@ def head_of(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
     described = np.lib.format.dtype_to_descr(dtype)
     np.lib.format.write_array_header_1_0(head, {"descr": described, "fortran_order": False, "shape": shape})
     return head.getvalue()
-
-
-def finish_objects(objects: Objects, begun: Iterable[tuple[str, str]]) -> None:
-    """Force begun objects to the disk and give them their names: from now on they are there whole, even after a power cut.
-
-    This waits for the disk and hardly for the processor. Where the system can, many wait together: once for the voxels of
-    all, once for all the names.
-
-    Parameters
-    ----------
-    objects : Path, or elsewhere
-    begun : iterable of (str, str)
-        Hash and temporary name of each, as :func:`begin_object` gave them.
-
-    Raises
-    ------
-    ArchiveError
-        When the disk is full.
-    """
-    if not isinstance(objects, Path):
-        return objects.finish(begun)
-    moves = {f"{objects}/{name[:2]}/{there}": f"{objects}/{name[:2]}/{name}.npy" for name, there in begun if there}
-    with disk_full_told():
-        try:
-            _wait_for_disk(list(moves), folders=False)
-            for there, here in moves.items():
-                os.replace(there, here)
-        except BaseException:
-            for there in moves:
-                Path(there).unlink(missing_ok=True)  # gone already where it has its name
-            raise
-        _wait_for_disk(list({os.path.dirname(here) for here in moves.values()}), folders=True)
 
 
 def _wait_for_disk(paths: Sequence[str], *, folders: bool) -> None:
@@ -246,12 +273,7 @@ def read_object(objects: Objects, record: ImageRecord) -> Image:
     IntegrityError
         When its file is missing or is not what was stored.
     """
-    if not isinstance(objects, Path):
-        return image_of(record, objects.voxels(record))
-    file = objects / record.hash[:2] / f"{record.hash}.npy"
-    if not file.is_file() or file.stat().st_size != record.bytes:
-        raise damaged(f"the voxels of image {record.hash[:12]} are missing or cut short")
-    return image_of(record, voxels_in(file, record))
+    return image_of(record, objects.voxels(record))
 
 
 def image_of(record: ImageRecord, voxels: np.ndarray) -> Image:
@@ -269,27 +291,7 @@ def image_of(record: ImageRecord, voxels: np.ndarray) -> Image:
     )
 
 
-def check_object(objects: Objects, record: ImageRecord) -> None:
-    """Compare every byte of an object with what was stored.
-
-    Raises
-    ------
-    IntegrityError
-    """
-    if not isinstance(objects, Path):
-        objects.check(record)
-    elif content_hash(read_object(objects, record)) != record.hash or not head_fits(objects, record):
-        raise damaged(f"the bytes of image {record.hash[:12]} do not match their hash")
-
-
-def head_fits(objects: Path, record: ImageRecord) -> bool:
-    """True where an object begins with the header that its voxels have: other programs read that, and no hash covers it."""
-    head = head_of(np.dtype(record.dtype), tuple(record.shape))
-    with open(objects / record.hash[:2] / f"{record.hash}.npy", "rb") as file:
-        return file.read(len(head)) == head
-
-
-def voxels_in(file: Path, record: ImageRecord) -> np.ndarray:
+def voxels_in(file: str | Path, record: ImageRecord) -> np.ndarray:
     """Read or map the values behind an object's header, whose length is known: the header itself is parsed by nobody."""
     try:
         dtype = np.dtype(record.dtype)
