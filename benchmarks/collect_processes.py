@@ -30,6 +30,7 @@ ROUNDS = 3
 _COLLECT = """
 import json, resource, sys, time
 from overread.steps import collect as step
+from overread.steps.collecting import Collecting
 
 def cpu(who):
     used = resource.getrusage(who)
@@ -40,7 +41,7 @@ def read(run, *given, **said):
     reads(run, *given, **said)
     told["beside"] = cpu(resource.RUSAGE_SELF) - before
 
-told, reads, step._Run.read = {}, step._Run.read, read
+told, reads, Collecting.read = {}, Collecting.read, read
 loaded, began = cpu(resource.RUSAGE_SELF), time.monotonic()
 step.collect(sys.argv[1], into=sys.argv[2], workers=int(sys.argv[3]), progress=False)
 told["wall"], parent = time.monotonic() - began, cpu(resource.RUSAGE_SELF) - loaded

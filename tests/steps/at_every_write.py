@@ -19,7 +19,7 @@ from pathlib import Path
 
 from overread.errors import ArchiveError
 from overread.steps import collect as step
-from overread.steps import written
+from overread.steps import collecting, written
 from overread.store import objects
 from overread.store.archive import Archive
 from overread.store.crosswalk import Crosswalk
@@ -205,9 +205,9 @@ def main(source: Path, base: str, scratch: Path, every: int, few: int, broken: b
 
     ``base`` is an archive to begin with, or "". More than ``few`` objects wait for the disk together, by another call.
     """
-    step.ThreadPoolExecutor = _Here
+    collecting.ThreadPoolExecutor = _Here
     objects._FEW = few
-    step._KEEP_AFTER_S = 0.0  # what was read is recorded file by file: more states to be killed in
+    collecting._KEEP_AFTER_S = 0.0  # what was read is recorded file by file: more states to be killed in
     _begin(base, scratch / "whole")
     _collect(source, scratch / "whole")
     whole = content(scratch / "whole")

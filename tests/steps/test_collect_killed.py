@@ -28,7 +28,7 @@ SCRIPT = (
 
 # On a quick machine all is stored at once, in half a second: with this nothing waits, and the disk takes its time.
 SLOW_DISK = (
-    "import time\nimport overread.steps.collect\ncollecting = sys.modules['overread.steps.collect']\n"
+    "import time\nfrom overread.steps import collecting\n"
     "from overread.store.objects import Here\n"
     "collecting._KEEP_AFTER_S, finish = 0, Here.finish\n"
     "def slowly(*objects):\n    time.sleep(0.01)\n    return finish(*objects)\n"

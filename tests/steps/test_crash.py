@@ -117,7 +117,7 @@ def test_a_store_that_tells_before_it_writes_is_caught(films, tmp_path):
 # -- two at once --------------------------------------------------------------------------------------------------
 
 SCRIPT = (
-    "import sys\nfrom overread.steps import collect as step\nstep._KEEP_AFTER_S = 0.0\n"
+    "import sys\nfrom overread.steps import collect as step, collecting\ncollecting._KEEP_AFTER_S = 0.0\n"
     "step.collect(*sys.argv[2:], into=sys.argv[1], labels_from_folders=True, progress=False, workers=1)\n"
 )
 

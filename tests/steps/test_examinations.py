@@ -8,7 +8,7 @@ import pytest
 
 from overread.errors import LabelError
 from overread.steps.examinations import examinations
-from overread.store.crosswalk import Source
+from overread.store.entries import Source
 
 KEY = bytes(32)
 

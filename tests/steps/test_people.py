@@ -14,7 +14,7 @@ from overread.steps.collect import collect
 from overread.steps.examinations import Examinations, examinations
 from overread.steps.inspect import inspect
 from overread.steps.offered import own_words
-from overread.store.crosswalk import Source
+from overread.store.entries import Source
 
 KEY = bytes(32)
 PATIENT = pseudonym("P", "ANONYMOUS", key=KEY)

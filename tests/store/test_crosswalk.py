@@ -6,7 +6,8 @@ import stat
 
 import pytest
 
-from overread.store.crosswalk import Crosswalk, Offered, Source
+from overread.store.crosswalk import Crosswalk
+from overread.store.entries import Offered, Source
 
 
 @pytest.fixture

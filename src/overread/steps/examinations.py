@@ -11,7 +11,7 @@ from overread.errors import LabelError
 from overread.formats.deid import pseudonym
 from overread.steps.parts import in_parts
 from overread.steps.people import Shared, told_apart
-from overread.store.crosswalk import Source
+from overread.store.entries import Source
 
 MOST_CLASSES = 50
 

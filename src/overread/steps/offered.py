@@ -24,7 +24,8 @@ from overread.steps.progress import bar as moved_bar
 from overread.steps.shelved import Fetched
 from overread.steps.written import read_and_write
 from overread.store.archive import Archive
-from overread.store.crosswalk import Crosswalk, Offered
+from overread.store.crosswalk import Crosswalk
+from overread.store.entries import Offered
 from overread.store.places import storable
 from overread.store.rows import record_of
 

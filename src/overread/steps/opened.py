@@ -29,6 +29,7 @@ from overread.steps.progress import bar
 from overread.store import cache
 from overread.store.archive import Archive
 from overread.store.far_objects import FarObjects, Remote
+from overread.store.names import names_beside
 from overread.store.objects import ImageRecord, write_atomically
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def remote_of(folder: Path) -> Remote | None:
         return None
     place = place_of(address)
     mark = str(json.loads((folder / HEAD).read_bytes())["mark"])
-    return Remote(place.address, FarObjects(place), half_of(place).with_name(half_of(place).name + ".names"), mark)
+    return Remote(place.address, FarObjects(place), names_beside(half_of(place)), mark)
 
 
 def half_of(place: Place) -> Path:

@@ -6,7 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from overread.store.crosswalk import Source
+from overread.store.entries import Source
 
 
 def read_with(keys: Sequence[str]) -> str:

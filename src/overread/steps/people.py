@@ -14,7 +14,7 @@ from overread.formats.deid import pseudonym
 from overread.formats.sidecar import tree_of
 from overread.store import findings
 from overread.store.archive import Archive
-from overread.store.crosswalk import Source
+from overread.store.entries import Source
 
 NAME = "people.json"
 

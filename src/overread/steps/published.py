@@ -25,6 +25,7 @@ from overread.steps.opened import HEAD, HOME, Head, half_of, mark_of, place_of, 
 from overread.store.archive import Archive
 from overread.store.far_objects import FarObjects, Remote
 from overread.store.journal import exclusive
+from overread.store.names import names_beside
 from overread.store.objects import Here, Objects, write_atomically
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ def begun(into: Any, *, hosts: bool = False) -> Into:
         return Into(Path(into))
     place = place_of(into)
     folder = half_of(place)
-    names = folder.with_name(folder.name + ".names")
-    remote = Remote(place.address, FarObjects(place, None if hosts else folder / "objects"), names)
+    objects = FarObjects(place, None if hosts else folder / "objects")
+    remote = Remote(place.address, objects, names_beside(folder))
     with (
         exclusive(folder / ".publish") if folder.is_dir() else nullcontext()
     ):  # another process of ours may be publishing

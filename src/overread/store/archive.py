@@ -1,8 +1,8 @@
 """Images under their own hash, and the studies they belong to. Nothing with a name in it.
 
 An archive is a folder: ``archive.sqlite`` (what is known) and ``objects/ab/<hash>.npy`` (voxels). Beside it lies
-``<ARCHIVE>.names``, readable by its owner only: the pseudonym key and the crosswalk from source files to image
-hashes (:mod:`overread.store.crosswalk`). Delete that folder and the archive is anonymous.
+``<ARCHIVE>.names`` (:mod:`overread.store.names`): the pseudonym key and the crosswalk from source files to image hashes
+(:mod:`overread.store.crosswalk`). Delete that folder and the archive is anonymous.
 
 The objects may lie elsewhere (:class:`Remote`): then the folder holds the books alone.
 
@@ -13,8 +13,6 @@ instant leaves either the whole object or none.
 from __future__ import annotations
 
 import functools
-import os
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -26,37 +24,19 @@ from overread.errors import ArchiveError
 from overread.store import seal
 from overread.store.database import connect, damage_found, disk_full_told, transact
 from overread.store.far_objects import Remote, several
-from overread.store.objects import (
-    Here,
-    ImageRecord,
-    Objects,
-    damaged,
-    read_object,
-    write_atomically,
-    write_object,
+from overread.store.names import is_lost, key_in, make_key, names_beside, names_kept
+from overread.store.objects import Here, ImageRecord, Objects, damaged, read_object, write_object
+from overread.store.rows import (
+    APPLICATION_ID,
+    IMAGE_COLUMNS,
+    MIGRATIONS,
+    REPLACED,
+    record_of,
+    row_of,
+    row_of_study,
+    study_of,
 )
-from overread.store.rows import record_of, row_of, row_of_study, study_of
 
-APPLICATION_ID = 0x6F766172  # "ovar"
-_MIGRATIONS = (
-    """
-    CREATE TABLE images (
-        hash TEXT PRIMARY KEY, bytes INTEGER NOT NULL, dtype TEXT NOT NULL, shape TEXT NOT NULL, unit TEXT NOT NULL,
-        full_range TEXT, geometry TEXT, spacing_mm TEXT, modality TEXT NOT NULL,
-        attributes TEXT NOT NULL, notes TEXT NOT NULL, low REAL, high REAL
-    ) WITHOUT ROWID;
-    CREATE TABLE studies (
-        first_image TEXT NOT NULL, pseudonym TEXT PRIMARY KEY, images TEXT NOT NULL, patient TEXT,
-        labels TEXT NOT NULL, strata TEXT NOT NULL, splits TEXT NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX studies_in_order ON studies (first_image, pseudonym)
-    """,
-)
-_IMAGE_COLUMNS = (
-    "hash, bytes, dtype, shape, unit, full_range, geometry, spacing_mm, modality, attributes, notes, low, high"
-)
-_REPLACED = "CREATE TABLE IF NOT EXISTS replaced (hash TEXT PRIMARY KEY) WITHOUT ROWID"
-"""Images that no study has any longer. Made when the first one is: an archive on a disk that is only read stays as it is."""
 _STALE_AFTER_S = 24 * 3600
 _AT_ONCE = 500  # images asked for in one go
 
@@ -86,7 +66,7 @@ class Archive:
         self._db = connect(
             self.path / "archive.sqlite",
             application_id=APPLICATION_ID,
-            migrations=_MIGRATIONS,
+            migrations=MIGRATIONS,
             create=create,
             only_read=remote is not None and not create,
         )
@@ -124,7 +104,8 @@ class Archive:
             ) from error
         try:
             archive._sweep()
-            archive._make_key()
+            if archive.anonymous and archive.count() == (0, 0):  # images that have lost their key stay anonymous
+                make_key(archive.names)
         except BaseException:
             archive.close()
             raise
@@ -186,7 +167,7 @@ class Archive:
         marks = ",".join("?" * 13)
         with self._lock, transact(self._db) as db:
             how = "REPLACE" if anew else "IGNORE"
-            db.executemany(f"INSERT OR {how} INTO images ({_IMAGE_COLUMNS}) VALUES ({marks})", rows)
+            db.executemany(f"INSERT OR {how} INTO images ({IMAGE_COLUMNS}) VALUES ({marks})", rows)
 
     def image(self, hash: str) -> Image:
         """Return a stored image; its voxels are read-only, and mapped from the disk when large.
@@ -202,7 +183,7 @@ class Archive:
 
     def describe(self, hash: str) -> ImageRecord:
         """Return all that is known of one image but its voxels."""
-        rows = self._rows(f"SELECT {_IMAGE_COLUMNS} FROM images WHERE hash = ?", hash)
+        rows = self._rows(f"SELECT {IMAGE_COLUMNS} FROM images WHERE hash = ?", hash)
         if not rows:
             raise ArchiveError(f"no image {hash[:12]} in this archive", expected="the hash of a stored image")
         return _understood(record_of, rows[0])
@@ -221,7 +202,7 @@ class Archive:
 
     def _records(self, which: str) -> Iterator[ImageRecord]:
         last = ""
-        query = f"SELECT {_IMAGE_COLUMNS} FROM images WHERE hash > ? AND {which} ORDER BY hash LIMIT 1000"
+        query = f"SELECT {IMAGE_COLUMNS} FROM images WHERE hash > ? AND {which} ORDER BY hash LIMIT 1000"
         while rows := self._rows(query, last):
             yield from (_understood(record_of, row) for row in rows)
             last = rows[-1][0]
@@ -287,7 +268,7 @@ class Archive:
         if before - after:
             claimed = {name for (name,) in self._rows("SELECT value FROM studies, json_each(studies.images)")}
             if left := before - after - claimed:
-                self._db.execute(_REPLACED)
+                self._db.execute(REPLACED)
                 self._db.executemany("INSERT OR IGNORE INTO replaced VALUES (?)", [(name,) for name in left])
 
     def stored(self, hashes: Iterable[str]) -> set[str]:
@@ -319,57 +300,21 @@ class Archive:
     @property
     def names(self) -> Path:
         """Folder beside the archive that holds identity (mode 0700)."""
-        if self.remote is not None:
-            return self.remote.names
-        return self.path.absolute().with_name(self.path.absolute().name + ".names")
+        return names_beside(self.path) if self.remote is None else self.remote.names
 
     @property
     def anonymous(self) -> bool:
         """True when the names shelf has been deleted."""
-        return not (self.names / "key").is_file()
+        return is_lost(self.names)
 
     @property
     def key(self) -> bytes:
-        """Secret key of the pseudonyms, from the names shelf.
-
-        Raises
-        ------
-        ArchiveError
-            When the names shelf has been deleted: nothing can then be added under the same pseudonyms.
-        """
-        return (self.shelf() / "key").read_bytes()
+        """Secret key of the pseudonyms, from the names shelf; :class:`ArchiveError` when that has been deleted."""
+        return key_in(self.names)
 
     def shelf(self) -> Path:
-        """Return the names shelf of an archive that can still be added to.
-
-        Raises
-        ------
-        ArchiveError
-            When it has been deleted.
-        """
-        if self.anonymous:
-            raise ArchiveError(
-                "this archive's names shelf has been deleted, so it is anonymous",
-                expected="the folder beside the archive that ends in .names",
-                do="collect into a new archive",
-            )
-        return self.names
-
-    def _make_key(self) -> None:
-        """Make the pseudonym key once; an archive that holds images and has lost its key stays anonymous."""
-        if not self.anonymous or self.count() != (0, 0):
-            return
-        with disk_full_told():
-            self.names.mkdir(mode=0o700, exist_ok=True)
-            self.names.chmod(0o700)
-            fresh = self.names / f".key.{os.getpid()}.{secrets.token_hex(4)}"
-            write_atomically(fresh, secrets.token_bytes(32), mode=0o600)
-            try:
-                os.link(fresh, self.names / "key")  # never over another process's key
-            except FileExistsError:
-                pass  # two collectors began at once; the first one's key holds for both
-            finally:
-                fresh.unlink()
+        """Return the names shelf of an archive that can still be added to; :class:`ArchiveError` when it has been deleted."""
+        return names_kept(self.names)
 
     # -- care ---------------------------------------------------------------------------------------------------
 
@@ -391,8 +336,8 @@ class Archive:
         if self._rows("PRAGMA integrity_check") != [("ok",)]:
             raise damaged("archive.sqlite does not pass its own check")
         n = 0
-        check = self.objects.check
-        checked = several(check, list(self._records("TRUE"))) if self.remote else map(check, self._records("TRUE"))
+        check, records = self.objects.check, self._records("TRUE")
+        checked = several(check, list(records)) if self.remote else map(check, records)
         for n, _ in enumerate(checked, start=1):
             tick()
         known = {record.hash for record in self._records("TRUE")}

@@ -11,12 +11,12 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from overread.domain import canonical_json
 from overread.store.database import connect, transact
+from overread.store.entries import Offered, Source
 from overread.store.places import lies_there
 
 APPLICATION_ID = 0x6F76786B  # "ovxk"
@@ -53,63 +53,6 @@ _OF_THIS_RUN = """(
         WHEN 'missing-file' THEN substr(offered.key, 1, instr(offered.key || '?', '?') - 1)
         ELSE substr(offered.key, 1, instr(offered.key || '!', '!') - 1) END)
 )"""  # the second is ``Offered.within``
-
-
-@dataclass(frozen=True)
-class Offered:
-    """One file, zip member or chunk of an array that was offered; ``code`` and ``reason`` say why it was refused.
-
-    ``lost`` files beside it could not be read, and may have been of its series.
-    """
-
-    key: str
-    name: str
-    size: int
-    mtime_ns: int
-    code: str | None = None
-    reason: str | None = None
-    reader: str = ""
-    lost: int = 0
-
-    @property
-    def is_chunk(self) -> bool:
-        """True for a part of an array: its name is that of the whole file, its key says which images."""
-        return "!" in self.key and "!" not in self.name
-
-    @property
-    def within(self) -> str:
-        """The file on disk that it is a part of, or the label table that names it."""
-        return self.key.partition("?")[0] if self.code == "missing-file" else self.key.partition("!")[0]
-
-
-@dataclass(frozen=True)
-class Source:
-    """One image's origin.
-
-    Parameters
-    ----------
-    file : str
-        Absolute path of its first file (``…!member`` in an archive).
-    digest, image : str
-        SHA-256 of the source bytes; content hash of the image.
-    own, said : mapping
-        What the file says of itself, and what a table or a folder says of it: ``patient`` and ``study`` (pseudonyms),
-        ``labels``, ``strata``, ``splits``, ``folder``; a file's own ``series`` (a pseudonym, too).
-    keys : tuple of str
-        Of everything offered that it was read from.
-    """
-
-    file: str
-    digest: str
-    image: str
-    own: Mapping[str, Any] = field(default_factory=dict)
-    said: Mapping[str, Any] = field(default_factory=dict)
-    keys: tuple[str, ...] = ()
-
-    @property
-    def base(self) -> str:
-        """The file's bare name."""
-        return self.file.replace("!", "/").rsplit("/", 1)[-1]
 
 
 def _look(offered: Offered | None) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Images and studies as rows of the archive's database, and back."""
+"""The tables of the archive's database: images and studies as rows of it, and back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,27 @@ from collections.abc import Mapping
 
 from overread.domain import Geometry, Study, canonical_json
 from overread.store.objects import ImageRecord
+
+APPLICATION_ID = 0x6F766172  # "ovar"
+MIGRATIONS = (
+    """
+    CREATE TABLE images (
+        hash TEXT PRIMARY KEY, bytes INTEGER NOT NULL, dtype TEXT NOT NULL, shape TEXT NOT NULL, unit TEXT NOT NULL,
+        full_range TEXT, geometry TEXT, spacing_mm TEXT, modality TEXT NOT NULL,
+        attributes TEXT NOT NULL, notes TEXT NOT NULL, low REAL, high REAL
+    ) WITHOUT ROWID;
+    CREATE TABLE studies (
+        first_image TEXT NOT NULL, pseudonym TEXT PRIMARY KEY, images TEXT NOT NULL, patient TEXT,
+        labels TEXT NOT NULL, strata TEXT NOT NULL, splits TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX studies_in_order ON studies (first_image, pseudonym)
+    """,
+)
+IMAGE_COLUMNS = (
+    "hash, bytes, dtype, shape, unit, full_range, geometry, spacing_mm, modality, attributes, notes, low, high"
+)
+REPLACED = "CREATE TABLE IF NOT EXISTS replaced (hash TEXT PRIMARY KEY) WITHOUT ROWID"
+"""Images that no study has any longer. Made when the first one is: an archive on a disk that is only read stays as it is."""
 
 
 def row_of(record: ImageRecord) -> tuple[str | float | None, ...]:
