@@ -28,12 +28,13 @@ from overread.errors import ArchiveError, IntegrityError, SourceError, Unreadabl
 from overread.learn import starts
 from overread.sources import s3
 from overread.sources.s3_place import Place
-from overread.steps import opened
+from overread.steps import opened, shared_reads
 from overread.steps.copy import copy
 from overread.steps.evaluate import evaluate
 from overread.steps.inspect import inspect
 from overread.steps.opened import HEAD, at_hand, half_of, open_archive
 from overread.steps.plan import plan as planned
+from overread.steps.reads import beside
 from overread.steps.shared_reads import OBJECT
 from overread.steps.train import train
 from overread.steps.verify import verify
@@ -289,6 +290,28 @@ def test_every_figure_on_a_bucket_is_that_on_the_folder_and_the_read_is_counted_
     assert verify(bucket, progress=False).reads == 2
     # the twin: another answer in the books is another figure
     assert figures(one)["metrics.json"] != json.dumps({}).encode()
+
+
+def test_reads_that_others_count_at_the_same_moment_are_waited_for_and_all_of_them_stand(
+    bucket, films, tmp_path, monkeypatch
+):
+    run(films, into=bucket)
+    ours = beside(at_hand(bucket))
+    other = beside(Path(shutil.copytree(at_hand(bucket), tmp_path / "other machine")))
+    put, waited, busy = Place.put, [], []
+
+    def crowded(self, name, body, *, instead_of=None):
+        if name == OBJECT and not busy and len(waited) < 3:
+            busy.append(name)
+            shared_reads.add(other, "read", {"by": "another"}, now=NOW)
+            busy.clear()
+        return put(self, name, body, instead_of=instead_of)
+
+    monkeypatch.setattr(Place, "put", crowded)
+    monkeypatch.setattr(shared_reads, "_pause", waited.append)
+    shared_reads.add(ours, "read", {"by": "us"}, now=NOW)
+    assert waited == [1, 2, 3] and shared_reads.fetched(other).verify() == 4
+    assert [entry["record"]["by"] for entry in other.records()] == ["another"] * 3 + ["us"]
 
 
 def test_what_is_wrong_in_the_bucket_is_named(bucket, films, tmp_path, monkeypatch):

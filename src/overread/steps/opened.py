@@ -157,20 +157,24 @@ def open_archive(archive: Any) -> Archive:
 
 def address_of(folder: Path) -> str | None:
     """Return where an archive lies of which only the books are in this folder; None where all of it is."""
-    try:
-        return json.loads((folder / HEAD).read_bytes()).get("address")  # none in a bucket's own: another tool copied it
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    return _whence(folder).get("address")  # none in a bucket's own: another tool copied it
 
 
 def remote_of(folder: Path) -> Remote | None:
     """Return where the rest of an archive lies of which only the books are in this folder; None where all of it is."""
-    address = address_of(folder)
-    if address is None:
+    said = _whence(folder)
+    if said.get("address") is None:
         return None
-    place = place_of(address)
-    mark = str(json.loads((folder / HEAD).read_bytes())["mark"])
-    return Remote(place.address, FarObjects(place), names_beside(half_of(place)), mark)
+    place = place_of(said["address"])
+    return Remote(place.address, FarObjects(place), names_beside(half_of(place)), str(said["mark"]))
+
+
+def _whence(folder: Path) -> dict[str, Any]:
+    """Return what lies beside fetched books: where they came from, and which key their pseudonyms were made with."""
+    try:
+        return json.loads((folder / HEAD).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
 
 
 def half_of(place: Place) -> Path:

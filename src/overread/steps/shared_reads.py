@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +19,7 @@ OBJECT = "testing-reads.json"
 """In the bucket: the journal and its head together, so that they are always of one moment."""
 
 _TRIES = 20
+_PAUSE_S, _LONGEST_S = 0.1, 2.0  # doubled with every try; half a minute in all
 
 
 def add(journal: Journal, kind: str, record: Mapping[str, Any], *, now: datetime) -> None:
@@ -36,13 +39,20 @@ def add(journal: Journal, kind: str, record: Mapping[str, Any], *, now: datetime
         return
     place = place_of(address)
     with exclusive(journal.path.with_name(".reads")):
-        for _ in range(_TRIES):
+        for tried in range(_TRIES):
+            if tried:
+                _pause(tried)
             tag = _take(journal, place.get(OBJECT), address)
             journal.append(kind, record, now=now)
             journal.verify()
             if place.put(OBJECT, packed(journal), instead_of=tag) is not None:
                 return
     raise SourceError(f"{place.address}: others write its reads all the time", expected="a moment", do="try again")
+
+
+def _pause(tried: int) -> None:
+    """Wait before another try, each time longer, and not as long as whoever else waits."""
+    time.sleep(random.uniform(0.5, 1.0) * min(_PAUSE_S * 2 ** (tried - 1), _LONGEST_S))
 
 
 def fetched(journal: Journal) -> Journal:
