@@ -222,3 +222,67 @@ def test_quick_items_that_kill_are_found_among_those_that_travelled_with_them():
     assert len(answers) == 601
     assert isinstance(answers[300], Failure) and answers[300].item == 5
     assert sum(isinstance(a, Failure) for a in answers) == 1
+
+
+# -- an item that holds its process for ever ---------------------------------------------------------------------------
+
+
+def hang_at_five(x: int) -> int:
+    if x == 5:
+        time.sleep(3600)
+    return x
+
+
+def slow_at_five(x: int) -> int:
+    time.sleep(1.0 if x == 5 else 0.0)
+    return x
+
+
+@pytest.mark.parametrize(("chunk", "items"), [(1, 24), (64, 300)], ids=["alone", "among others"])
+def test_an_item_that_never_ends_is_stopped_and_named_and_the_rest_goes_on(chunk, items):
+    answers = list(engine.map(hang_at_five, range(items), workers=2, chunk=chunk, patience_s=0.6))
+    assert [a for a in answers if not isinstance(a, Failure)] == [x for x in range(items) if x != 5]
+    assert answers[5] == Failure(5, "it was not done in 0.6 s, and was stopped")
+
+
+def test_a_first_item_that_never_ends_is_stopped_too():
+    """The word that a process is ready is not taken for its answer."""
+    answers = list(engine.map(hang_at_five, [5, *range(6, 30)], workers=2, chunk=1, patience_s=0.6))
+    assert isinstance(answers[0], Failure) and answers[1:] == list(range(6, 30))
+
+
+def test_an_item_that_takes_long_but_not_too_long_is_waited_for():
+    assert list(engine.map(slow_at_five, range(24), workers=2, chunk=1, patience_s=20)) == list(range(24))
+
+
+def test_who_reads_the_answers_late_stops_nobody():
+    answers = engine.map(double, range(60), workers=2, chunk=2, patience_s=0.3)
+    got = [next(answers)]
+    time.sleep(0.8)
+    assert got + list(answers) == [2 * x for x in range(60)]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says whom it ends first")
+def test_where_memory_runs_out_a_worker_goes_before_the_program():
+    ours = int(Path("/proc/self/oom_score_adj").read_text())
+    assert set(engine.map(_oom_score, range(20), workers=2)) == {max(ours, 500)}
+
+
+def _oom_score(_: int) -> int:
+    return int(Path("/proc/self/oom_score_adj").read_text())
+
+
+def eat_at_five(x: int) -> int:
+    if x == 5:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+        return len([bytearray(64 << 20) for _ in range(100)])  # more than it may have
+    return x
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere a process's memory cannot be bounded")
+def test_an_item_that_eats_the_memory_is_named_and_the_rest_goes_on():
+    answers = list(engine.map(eat_at_five, range(24), workers=2, chunk=4))
+    assert answers[5] == Failure(5, "it needs more memory than there is")
+    assert [a for a in answers if not isinstance(a, Failure)] == [x for x in range(24) if x != 5]

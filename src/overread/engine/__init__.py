@@ -2,7 +2,7 @@
 
 A decoder is C code that a broken file can crash, and a huge image can have a process killed for memory. Neither may end
 a run over ten thousand files: the item is tried once more, alone in a fresh process, and then given back as a
-:class:`Failure`. Results stream in the order of the items; only a few are in flight at any time.
+:class:`Failure`. An item that holds its process for ever is stopped with it after a quarter of an hour. Results stream in the order of the items; only a few are in flight at any time.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import wait
 from typing import Any
 
 from overread.engine.forked import forks
-from overread.engine.workers import Answer, Entry, Starting, Worker, context_of, quiet_start
+from overread.engine.workers import PATIENCE_S, Answer, Entry, Starting, Worker, context_of, quiet_start, stopped
 
 __all__ = ["INLINE", "Failure", "cores", "forks", "map", "warm"]
 
 INLINE = 16  # fewer items are done in this process: starting others costs about a second
 _AHEAD_S = 0.2  # a worker has so much work waiting, for the time that we are busy; but not more, or others had none
 _TOGETHER = 16  # quick items that travel in one letter, and so do their answers
+_LOOK_S = 1.0  # so often a worker that says nothing is looked at
 _WORTH_S = 2.0  # less work than this is done here: others would hardly have started
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An item that could not be finished because it killed its process, or took all memory, twice."""
+    """An item that could not be finished: it killed its process, or took all memory, twice, or was not done in time."""
 
     item: Any
     reason: str
@@ -57,6 +59,7 @@ def map(
     shared: Sequence[str | os.PathLike] = (),
     into: str | os.PathLike | None = None,
     crew: list[Worker] | None = None,
+    patience_s: float = PATIENCE_S,
 ) -> Iterator[Any]:
     """Yield ``fn(item)`` for each item, in the order of the items.
 
@@ -89,12 +92,14 @@ def map(
         The folder that ``fn`` writes into, the same one for every host of that cluster.
     crew : list of Worker, optional
         From :func:`forks`: these do the work, if there are any, and are taken out of the list.
+    patience_s : float
+        Seconds that one item may take in another process; what this process does itself cannot be stopped.
 
     Yields
     ------
     object
         What ``fn`` returned; or a :class:`Failure` where the process that did the item died (killed for memory, crashed
-        in a decoder) and died again when it did this item alone.
+        in a decoder) and died again when it did this item alone, or was stopped because the item took too long.
 
     Raises
     ------
@@ -109,7 +114,9 @@ def map(
     if cluster is not None:
         from overread.engine.cluster import on_cluster  # only for those who have one
 
-        return on_cluster(fn, items, cluster=cluster, shared=shared, into=into, chunk=chunk, ahead=ahead)
+        return on_cluster(
+            fn, items, cluster=cluster, shared=shared, into=into, chunk=chunk, ahead=ahead, patience_s=patience_s
+        )
     workers = cores() if workers is None else workers
     if workers < 1 or chunk < 1:
         raise ValueError(f"{workers} workers and a chunk of {chunk}, expected at least 1 of each")
@@ -122,10 +129,12 @@ def map(
     items = itertools.chain(first, items)
     if crew:
         taken, crew[:] = crew[:], []
-        return _in_processes(fn, items, crew=taken, chunk=chunk, ahead=ahead)
+        return _in_processes(fn, items, crew=taken, chunk=chunk, ahead=ahead, patience_s=patience_s)
     if here is None:
-        return _in_processes(fn, items, crew=[Worker(fn) for _ in range(workers)], chunk=chunk, ahead=ahead)
-    return _as_needed(fn, items, workers=workers, chunk=chunk, ahead=ahead, here=here, left=left)
+        crew = [Worker(fn) for _ in range(workers)]
+        return _in_processes(fn, items, crew=crew, chunk=chunk, ahead=ahead, patience_s=patience_s)
+    far = partial(_in_processes, fn, chunk=chunk, ahead=ahead, patience_s=patience_s)
+    return _as_needed(fn, items, far, workers=workers, here=here, left=left)
 
 
 def _here(fn: Callable, items: Iterable) -> Iterator:
@@ -142,14 +151,13 @@ def _do_here(fn: Callable, item: Any) -> Any:
 def _as_needed(
     fn: Callable,
     items: Iterator,
+    far: Callable[..., Iterator],
     *,
     workers: int,
-    chunk: int,
-    ahead: int,
     here: Callable[[Any], bool],
     left: Callable[[], int] | None,
 ) -> Iterator:
-    """Do what is small here until it shows that others are worth their start, and until they have started."""
+    """Do what is small here until it shows that others are worth their start, and until they have started: then ``far`` goes on."""
     starting = Starting(fn, workers)
     done, each = 0, 0.0  # the first item, which loads libraries, does not count; then the later ones weigh most
     try:
@@ -158,7 +166,7 @@ def _as_needed(
                 starting.begin()
             if starting.over() or (starting.begun and not here(item)):
                 crew, rest = starting.crew(), itertools.chain((item,), items)
-                yield from _in_processes(fn, rest, crew=crew, chunk=chunk, ahead=ahead)
+                yield from far(rest, crew=crew)
                 return
             began = time.monotonic()
             answer = _do_here(fn, item)
@@ -217,7 +225,9 @@ class _Work:
                     hungry.remove(worker)
 
 
-def _in_processes(fn: Callable, items: Iterator, *, crew: list[Worker], chunk: int, ahead: int) -> Iterator:
+def _in_processes(
+    fn: Callable, items: Iterator, *, crew: list[Worker], chunk: int, ahead: int, patience_s: float
+) -> Iterator:
     work = _Work(items, ahead=ahead)
     finished: dict[int, Answer] = {}  # answers that wait for their turn
     suspects: deque[Entry] = deque()  # what a worker died of
@@ -237,9 +247,12 @@ def _in_processes(fn: Callable, items: Iterator, *, crew: list[Worker], chunk: i
                 return
             if not busy:
                 entry = suspects.popleft()
-                finished[entry.index] = _alone(fn, entry)
-            for pipe in wait(list(busy)) if busy else ():
+                finished[entry.index] = _alone(fn, entry, patience_s)
+            for pipe in wait(list(busy), min(_LOOK_S, patience_s)) if busy else ():
                 worker = busy[pipe]
+                if not worker.started:
+                    worker.ready()
+                    continue
                 answers = worker.answers()
                 if not answers:
                     _bury(worker, work, suspects)
@@ -251,29 +264,50 @@ def _in_processes(fn: Callable, items: Iterator, *, crew: list[Worker], chunk: i
                     else:
                         finished[entry.index] = answer
                         each += (answer[2] - each) / 8
+            for worker in [w for w in crew if w.late(patience_s)]:
+                finished |= _stop(worker, work, suspects, patience_s)
+                crew[crew.index(worker)] = Worker(fn)
     finally:
         for worker in crew:
             worker.end()
 
 
-def _bury(worker: Worker, work: _Work, suspects: deque[Entry]) -> None:
+def _stop(worker: Worker, work: _Work, suspects: deque[Entry], patience_s: float) -> dict[int, Answer]:
+    """End a worker whose item takes too long, and say so of it where it travelled alone: it is not tried again."""
+    entry, _, alone = worker.given[0]
+    blamed = alone and worker.started
+    if blamed:
+        worker.given.popleft()
+        worker.end()
+        work.again.extend(Entry(e.index, e.item, watched=True) for e, *_ in worker.given)
+        return {entry.index: ("done", Failure(entry.item, stopped(patience_s)), 0.0)}
+    _bury(worker, work, suspects, died=False)
+    return {}
+
+
+def _bury(worker: Worker, work: _Work, suspects: deque[Entry], *, died: bool = True) -> None:
     """Take back what a dead worker has not answered: it died of the first item, where that one travelled alone."""
-    worker.end(died=True)
+    worker.end(died=died)
     left = [entry for entry, *_ in worker.given]
     if worker.given[0][2]:  # else any of those that travelled with it may be to blame
         suspects.append(left.pop(0))
     work.again.extend(Entry(entry.index, entry.item, watched=True) for entry in left)
 
 
-def _alone(fn: Callable, entry: Entry) -> Answer:
+def _alone(fn: Callable, entry: Entry, patience_s: float) -> Answer:
     """Try an item once more with a process, and the memory, all to itself."""
     worker = Worker(fn)
     answers: list[Answer] = []
+    late = False
     try:
+        worker.ready()
         worker.give([entry])
-        answers = worker.answers()
+        late = not worker.pipe.poll(patience_s)
+        answers = [] if late else worker.answers()
     finally:
-        reason = worker.end(died=not answers)
+        reason = worker.end(died=not answers and not late)
+    if late:
+        return "done", Failure(entry.item, stopped(patience_s)), 0.0
     if not answers:
         return "done", Failure(entry.item, reason), 0.0
     if answers[0][0] == "memory":

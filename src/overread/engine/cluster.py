@@ -22,11 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from overread.engine.hosted import FAILED, Order, call, code, do
-from overread.engine.workers import Answer, Entry
+from overread.engine.workers import PATIENCE_S, Answer, Entry
 from overread.errors import SourceError
-
-PATIENCE_S = 900.0
-"""So long one item may take; a volume of a gigabyte takes a minute."""
 
 _BLOCK_S = 1.0  # the work that travels together: a task costs Ray about a millisecond
 _DEEP = 2  # blocks at a processor: one in work, one waiting

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import overread
-from overread.engine.workers import Answer, Entry, Worker
+from overread.engine.workers import Answer, Entry, Worker, stopped
 from overread.errors import SourceError
 
 FAILED = "failed"
@@ -110,7 +110,7 @@ def _ask(order: Order, items: Sequence[Any]) -> tuple[list[Answer], Answer]:
         if not worker.pipe.poll(order.patience_s):
             worker.process.kill()
             _end(what)
-            return answers, (FAILED, f"it was not done in {_long(order.patience_s)}, and was stopped", 0.0)
+            return answers, (FAILED, stopped(order.patience_s), 0.0)
         if not worker.started:
             _started(worker)
             continue
@@ -145,10 +145,6 @@ def _worker(what: tuple[bytes, str]) -> Worker:
 
 def _end(what: tuple[bytes, str], *, died: bool = True) -> str:
     return _beside.pop(what).end(died=died)
-
-
-def _long(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:g} s"
 
 
 _checked: set[Order] = set()

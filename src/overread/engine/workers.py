@@ -20,7 +20,11 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+_FIRST_TO_GO = 500  # of -1000 to 1000: where memory runs out, Linux ends a worker, not the program that waits for it
 _AHEAD_BYTES = 32 << 10  # never so much is on the way to a worker that the pipe to it could be full
+PATIENCE_S = 900.0
+"""So long one item may take; a volume of a gigabyte takes a minute."""
+
 _TELL_S = 0.05  # a worker tells after so long what it has done of a letter
 
 Answer = tuple[str, Any, float]
@@ -66,6 +70,7 @@ class Worker:
         self.pipe, theirs = context.Pipe()
         self.given: deque[tuple[Entry, int, bool]] = deque()  # its share of the bytes on the way; whether it went alone
         self.started = False
+        self.heard = time.monotonic()  # when it last said something, or was given something to do
         ours = () if beside is None else (self.pipe, *(worker.pipe for worker in beside))
         self.process: BaseProcess = context.Process(target=_serve, args=(theirs, fn, ours), daemon=True)
         with quiet_start(fn):
@@ -77,6 +82,8 @@ class Worker:
         raw = ForkingPickler.dumps([entry.item for entry in entries])
         if self.given and sum(size for _, size, _ in self.given) + len(raw) > _AHEAD_BYTES:
             return False
+        if not self.given:
+            self.heard = time.monotonic()
         self.given.extend((entry, -(-len(raw) // len(entries)), len(entries) == 1) for entry in entries)
         try:
             self.pipe.send_bytes(raw)
@@ -84,17 +91,28 @@ class Worker:
             pass  # it has died; reading from its pipe will say so
         return True
 
+    def ready(self) -> None:
+        """Wait for the word that the process has started."""
+        try:
+            self.pipe.recv()
+        except (EOFError, ConnectionResetError) as error:
+            raise RuntimeError("a worker process could not start; its own message stands above") from error
+        self.started, self.heard = True, time.monotonic()
+
     def answers(self) -> list[Answer]:
         """Wait for the next answers, in the order of what was given; none when the process has died."""
+        if not self.started:
+            self.ready()
         try:
-            if not self.started:
-                self.pipe.recv()
-                self.started = True
-            return self.pipe.recv()
-        except (EOFError, ConnectionResetError) as error:
-            if not self.started:
-                raise RuntimeError("a worker process could not start; its own message stands above") from error
+            answers = self.pipe.recv()
+        except (EOFError, ConnectionResetError):
             return []
+        self.heard = time.monotonic()
+        return answers
+
+    def late(self, patience_s: float) -> bool:
+        """True where it has been at work on one item for longer than that, and has no answer waiting in the pipe."""
+        return bool(self.given) and time.monotonic() - self.heard > patience_s and not self.pipe.poll()
 
     def end(self, *, died: bool = False) -> str:
         """Stop the process and say how it ended."""
@@ -108,6 +126,18 @@ class Worker:
         if name == "SIGKILL":
             return "the process that read it was killed, probably because the memory ran out"
         return f"the process that read it crashed ({name})"
+
+
+def stopped(patience_s: float) -> str:
+    """Say of an item that its time was over.
+
+    Examples
+    --------
+    >>> stopped(900.0)
+    'it was not done in 15 minutes, and was stopped'
+    """
+    long = f"{patience_s / 60:.0f} minutes" if patience_s >= 120 else f"{patience_s:g} s"
+    return f"it was not done in {long}, and was stopped"
 
 
 class Starting:
@@ -163,6 +193,7 @@ def _serve(pipe: Connection, fn: Callable, inherited: Sequence[Connection] = ())
     if inherited:
         gc.freeze()  # what the parent has made is not ours to sweep; looking at it alone would copy it
         _forget_signals()
+    _go_first()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     try:
         pipe.send("ready")
@@ -178,6 +209,17 @@ def _serve(pipe: Connection, fn: Callable, inherited: Sequence[Connection] = ())
                 pipe.send_bytes(_letter(answers))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent has ended
+
+
+def _go_first() -> None:
+    """Be the one that the system ends where memory runs out: a worker is replaced, the program is not."""
+    try:
+        with open("/proc/self/oom_score_adj", "r+") as score:
+            if int(score.read()) < _FIRST_TO_GO:
+                score.seek(0)
+                score.write(str(_FIRST_TO_GO))
+    except OSError:  # not Linux, or not allowed
+        pass
 
 
 def _forget_signals() -> None:
