@@ -176,7 +176,7 @@ def _plan_options(p: ArgumentParser) -> None:
     p.add_argument(
         "--start",
         metavar="START",
-        help="begin with what `overread pretrain` wrote, or with a run of pictures or volumes",
+        help="begin with what `overread pretrain` wrote, a run, or weights of Keras' applications: FILE.weights.h5, .keras, imagenet:NAME",
     )
     p.add_argument("--split-column", metavar="NAME", help="use this published split; none: draw one")
     p.add_argument("--budget", metavar="TIME", help="90s, 10m, 1h, overnight: a good network first, then more of them")

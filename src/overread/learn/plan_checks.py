@@ -8,7 +8,15 @@ from typing import Any
 
 from overread.errors import RunError
 from overread.imaging.preprocess import DARKEST
-from overread.learn import pretrained_rules, pretrained_start, slices_rules, starts, starts_rules
+from overread.learn import (
+    applications,
+    applications_rules,
+    pretrained_rules,
+    pretrained_start,
+    slices_rules,
+    starts,
+    starts_rules,
+)
 from overread.learn.plan_cohort import AXES
 from overread.stats.joined import RULES, UNITS
 
@@ -20,7 +28,7 @@ HEAD = ("question", "cohort", "machine")
 FLIPS = ("left-right", "up-down", "slices")
 TURNS = tuple(a for a in AXES["volumes"] if a not in FLIPS)
 
-STARTS = ("random", pretrained_start.NAME, *starts.STARTS)
+STARTS = ("random", pretrained_start.NAME, applications.NAME, *starts.STARTS)
 """What weights may begin with."""
 
 
@@ -128,6 +136,7 @@ PARTS: dict[str, Mapping[str, Check]] = {
     "start": {
         "name": one_of(*STARTS), "held": whole(0, 11), "epochs": whole(0, 10_000), "learning_rate": number(1e-7, 1.0),
         "lower": number(1e-4, 1.0), "path": _TEXT, "sha256": _TEXT, "inflated": _YES_OR_NO,
+        "application": one_of(*applications.APPLICATIONS),
     },
     "training": {"batch": whole(1, 4096), "epochs": whole(1, 10_000)},
     "optimiser": {
@@ -196,6 +205,8 @@ def check_together(parts: Mapping[str, Mapping[str, Any]]) -> None:
             _must(word in parts["optimiser"], f"adamw without {word}", PARTS["optimiser"][word][1])
     if parts["optimiser"].get("precision") == "bfloat16":
         _must(name == "residual" and "lower" not in parts["optimiser"], f"precision bfloat16 for the network {name}", 'name = "residual", all of it learning at one rate; or precision = "float32"')  # fmt: skip
+    if start.get("name") == applications.NAME:
+        applications_rules.check(parts)
     if name in _OWN_CHECKS:
         _OWN_CHECKS[name](parts)
     elif name == "simple-cnn":

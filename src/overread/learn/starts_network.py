@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from overread.errors import RunError
-from overread.learn import starts
+from overread.learn import applications, applications_network, starts
 from overread.learn.enlarge import Enlarge
 from overread.learn.framework import keras
 from overread.learn.networks import Built
@@ -136,6 +136,8 @@ def features(
 def built_for(plan: Plan) -> Built:
     """Return the plan's network with the start's weights and a head that says nothing yet."""
     name = plan.start.get("name", starts.DEFAULT)
+    if name == applications.NAME:
+        return applications_network.built_for(plan)
     return features(
         input_shape=plan.input_shape,
         outputs=len(plan.task.labels),

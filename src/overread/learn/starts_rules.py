@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from overread.errors import RunError
-from overread.learn import starts
+from overread.learn import applications, starts
 
 SIDE = 224
 """Input side: of 128, 224 and 320 the best or as good as the best on what it was tried with (docs/starts.md)."""
@@ -31,6 +31,11 @@ def features(parts: Mapping[str, Part], *, volumes: bool, name: str = starts.DEF
         When the start is not installed.
     """
     installed(name)
+    return line(parts, volumes=volumes, name=name)
+
+
+def line(parts: Mapping[str, Part], *, volumes: bool, name: str) -> dict[str, Part]:
+    """Return the same for a start that is known to be here."""
     intensity, channels = _seen(parts, volumes=volumes)
     because = {"rule": "frozen features", "reason": "nothing but a linear layer is learned, and that in one go"}
     return {
@@ -189,7 +194,11 @@ def check(parts: Mapping[str, Part]) -> None:
         ),
         (channels in (1, 3), f"{channels} channels", "one or three"),
         (not extra, f"{', '.join(extra)} for a network that comes as it is", "its name alone"),
-        (parts.get("start", {}).get("name") in starts.STARTS, "no start", "one of " + ", ".join(starts.STARTS)),
+        (
+            parts.get("start", {}).get("name") in (*starts.STARTS, applications.NAME),
+            "no start",
+            "one of " + ", ".join(starts.STARTS),
+        ),
         (parts["optimiser"]["name"] == "one go", "an optimiser", 'name = "one go": a linear layer needs none'),
         (not parts["augmentation"].keys() - {"rule", "reason"}, "augmentation", "none: each image is seen once"),
         (parts["ensemble"]["networks"] == 1, "several networks", "networks = 1: the seed changes nothing in them"),

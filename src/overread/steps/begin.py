@@ -13,6 +13,7 @@ from overread.domain import Study
 from overread.errors import RunError
 from overread.learn import plan as planning
 from overread.learn import search as searching
+from overread.learn.applications import Brought
 from overread.learn.plan_spacing import Asked as Spacing
 from overread.learn.plan_study import check_unit
 from overread.learn.pretrained_start import Given
@@ -53,7 +54,7 @@ class Asked:
     search: int | None = None
     spacing: Spacing = None
     unit: str | None = None
-    start: Given | None = None
+    start: Given | Brought | None = None
 
     def told(self) -> list[Any]:
         """Return all of it as plain values, a plan by its content."""
@@ -97,7 +98,9 @@ def check_options(asked: Asked, sensitivity: float) -> float | None:
 
 def _can_start(asked: Asked) -> None:
     """Refuse a start that could not be used, before any work."""
-    if asked.network not in (None, "residual", "auto"):
+    if isinstance(asked.start, Brought) and asked.network not in (None, "features"):
+        raise RunError(f"weights of one of Keras' applications for the network {asked.network}", expected="the network features: a line is fitted on what they see", do="leave out --network, or --start")  # fmt: skip
+    if not isinstance(asked.start, Brought) and asked.network not in (None, "residual", "auto"):
         raise RunError(f"a start for the network {asked.network}", expected="the residual network, or auto", do="leave out --start or --network")  # fmt: skip
     if asked.search is not None:
         raise RunError("a search beside --start", expected="one of the two: the start has decided the network", do="leave out --search or --start")  # fmt: skip

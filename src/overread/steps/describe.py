@@ -14,8 +14,8 @@ import numpy as np
 from overread import __version__
 from overread.domain import COHORTS, ModelCard, Study, Task, fingerprint
 from overread.domain.canonical import plain
+from overread.learn import applications, pretrained_start
 from overread.learn import plan as planning
-from overread.learn import pretrained_start
 from overread.learn.starts import STARTS
 from overread.steps import elsewhere, jointly, nearest
 from overread.steps.origin import in_short
@@ -86,6 +86,8 @@ def _start_told(out: Path, plan: planning.Plan) -> str:
     name = plan.start.get("name")
     if name == pretrained_start.NAME:
         return f"{name}: {pretrained_start.read(out / HOME, expected=plan.start['sha256']).in_words}"
+    if name == applications.NAME:
+        return applications.in_words(plan.start["application"], plan.start["sha256"])
     return STARTS[name].in_words if name in STARTS else "random, by seed"
 
 

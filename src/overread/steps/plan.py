@@ -9,8 +9,9 @@ from typing import Any
 
 from overread.domain import Study, Task, fingerprint
 from overread.errors import CohortError, RunError
+from overread.learn import applications_rules, plan_budget, plan_default, plan_file, pretrained_rules, starts
 from overread.learn import plan as planning
-from overread.learn import plan_budget, plan_default, plan_file, pretrained_rules, starts
+from overread.learn.applications import Brought
 from overread.learn.plan_checks import check_together
 from overread.learn.plan_spacing import Asked as Spacing
 from overread.learn.plan_spacing import parse_spacing
@@ -101,7 +102,8 @@ def plan(
     budget : str, optional
         Time for training, as `train` takes it: steps are timed on this machine, and the plan says what fits.
     start : path, optional
-        What `overread pretrain` wrote, or a finished run: the network begins with these weights.
+        What `overread pretrain` wrote, or a finished run: the network begins with these weights. Or a file of weights of
+        one of Keras' applications: a line is fitted on what they see.
     spacing : "auto", float or three floats, optional
         State the spacing of volumes, in mm: what the cohort suggests, one number, or (slices, rows, columns).
     unit : "image", "study" or "patient", optional
@@ -133,8 +135,8 @@ def plan(
         drawn = answered_by(draw_up(store, divided, network=network, **told, progress=progress), unit)
     if seconds is not None and drawn.network != "features":
         drawn = within(drawn, seconds, n=len(divided.split.cohorts["training"]), seeds=seeds)
-    if start is not None:
-        drawn = starting.moved(drawn, start)
+    if given is not None:
+        drawn = starting.moved(drawn, given.path if isinstance(given, Brought) else str(start))
     if out is not None:
         write(Path(out), plan_file.written(drawn.head, drawn.parts, paths=True))
     return Planned(drawn.head, drawn.parts, str(out or ""))
@@ -174,7 +176,7 @@ def draw_up(
     seeds: int | None = None,
     alone: str = "",
     spacing: Spacing = None,
-    start: Given | None = None,
+    start: Given | Brought | None = None,
     progress: bool,
 ) -> planning.Plan:
     """Look at the training cohort and draw up the plan; for ``AUTO`` after trying which network reads patients held out best.
@@ -183,7 +185,7 @@ def draw_up(
     """
     if start is not None:
         starting.refuse_seen(start, divided.split)
-        network = network or "residual"
+        network = network or ("features" if isinstance(start, Brought) else "residual")
     if network == AUTO:
         return _best_of(store, divided, side_matters=side_matters, seeds=seeds, start=start, progress=progress)
     sides = network in (None, "residual", "fine-tuned", "pair", "slices") and side_matters is None
@@ -191,8 +193,11 @@ def draw_up(
     seen = replace(seen, side_told=side_matters)
     task = with_header(divided.task, seen)
     chosen, reason = (network, "") if network is not None else plan_default.by_rule(seen, alone=alone)
-    drawn = planning.draw_up(task, seen, network=chosen, seed=divided.seed, spacing=spacing)
-    if start is not None:
+    nothing = "residual" if isinstance(start, Brought) else chosen  # what the parts are changed from
+    drawn = planning.draw_up(task, seen, network=nothing, seed=divided.seed, spacing=spacing)
+    if isinstance(start, Brought):
+        drawn = planning.planned(drawn.task, applications_rules.begun(drawn.parts, start, volumes=bool(seen.volumes)))
+    elif start is not None:
         drawn = planning.planned(drawn.task, pretrained_rules.begun(drawn.parts, seen, start))
     _refuse_without_spacing(store, divided, drawn.parts)
     if reason:
@@ -242,7 +247,13 @@ def _several(drawn: planning.Plan, seeds: int) -> None:
 
 
 def _best_of(
-    store: Archive, divided: Divided, *, side_matters, seeds: int | None, start: Given | None = None, progress: bool
+    store: Archive,
+    divided: Divided,
+    *,
+    side_matters,
+    seeds: int | None,
+    start: Given | Brought | None = None,
+    progress: bool,
 ) -> planning.Plan:
     """Draw up the plan of the network that read training and tuning patients best which it had not learned from."""
     from overread.steps import rivals  # which draws up plans itself

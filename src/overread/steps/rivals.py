@@ -13,8 +13,9 @@ import numpy as np
 
 from overread.domain import Estimate
 from overread.domain.canonical import plain
-from overread.errors import CohortError
+from overread.errors import CohortError, RunError
 from overread.learn import linear_head, starts
+from overread.learn.applications import Brought
 from overread.learn.pretrained_start import Given
 from overread.learn.trainer import trainer_of
 from overread.stats.folds import difference
@@ -124,6 +125,8 @@ def rivals(
         When the extras [train] and [starts] are not installed.
     """
     given = None if start is None else open_start(start)
+    if isinstance(given, Brought):
+        raise RunError("weights of one of Keras' applications among rivals", expected="a start of the residual network", do="train with --start alone, and compare the runs with `overread compare`")  # fmt: skip
     with open_archive(archive) as store:
         divided = planned.divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
         return compare(store, divided, repeats=repeats, most=most, start=given, progress=progress)

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from overread.errors import CohortError, IntegrityError, RunError
+from overread.learn import applications, pretrained_start
 from overread.learn import plan as planning
-from overread.learn import pretrained_start
+from overread.learn.applications import IMAGENET, Brought
 from overread.learn.pretrained_start import CARD, NAME, Given
 from overread.stats.splits import Entry, Split
 from overread.steps.start_run import of_run
@@ -22,8 +23,12 @@ APART = ("calibration", "testing")
 """Cohorts of which no start may have learned."""
 
 
-def open_start(path: str | Path | None, *, kept: Path | None = None) -> Given | None:
-    """Open a start: a folder that `pretrain` wrote, or a finished run of a residual network; None where none is named.
+FILES = (".h5", ".hdf5", ".keras")
+"""How files of weights end; anything else that is a file is opened as well, and refused with what it is."""
+
+
+def open_start(path: str | Path | None, *, kept: Path | None = None) -> Given | Brought | None:
+    """Open a start: what `pretrain` wrote, a run of a residual network, a file of weights; None where none is named.
 
     Parameters
     ----------
@@ -40,6 +45,10 @@ def open_start(path: str | Path | None, *, kept: Path | None = None) -> Given | 
     """
     if path is None:
         return None
+    if str(path).startswith(IMAGENET):
+        return _fetched(str(path))
+    if Path(path).suffix in FILES or Path(path).is_file():
+        return applications.read(path)
     folder = kept if kept is not None and (kept / CARD).is_file() else Path(path)
     if (folder / "unfinished").is_file():
         raise RunError(f"{folder.name} holds something unfinished", expected="a finished start or run", do="finish it: the same command with --resume")  # fmt: skip
@@ -61,13 +70,26 @@ def person_of(entry: Entry) -> str:
     return patient or study
 
 
-def refuse_seen(given: Given, split: Split) -> None:
+def _fetched(asked: str) -> Brought:
+    """Let Keras fetch published weights, kept beside its own."""
+    from overread.learn.framework import natives_to
+
+    with natives_to(None):
+        from overread.learn import applications_network
+
+        file = applications_network.fetched(asked)
+    return applications.read(file)
+
+
+def refuse_seen(given: Given | Brought, split: Split) -> None:
     """Refuse a start that has learned from a patient, or a picture, who is to calibrate or to test.
 
     Raises
     ------
     CohortError
     """
+    if isinstance(given, Brought):
+        return  # nobody here can know whom it has seen; the plan and the card say so
     apart = [entry for cohort in APART for entry in split.cohorts.get(cohort, ())]
     pictures, people = given.knows((e[0] for e in apart), (person_of(e) for e in apart))
     if pictures or people:
@@ -96,7 +118,7 @@ def at_home(drawn: planning.Plan, split: Split, out: Path) -> planning.Plan:
 
 def moved(drawn: planning.Plan, path: str | Path) -> planning.Plan:
     """Return the plan whose start lies elsewhere; one without such a start as it is."""
-    if drawn.start.get("name") != NAME:
+    if drawn.start.get("name") not in (NAME, applications.NAME):
         return drawn
     return planning.changed(drawn, "start", drawn.parts["start"].get("reason", ""), path=str(path))
 
@@ -112,7 +134,8 @@ def _of(drawn: planning.Plan) -> Given:
     if path is None:
         raise RunError("the plan begins with a start and does not say where it lies", expected='path = "…" in [start]', do="write it there")  # fmt: skip
     given = open_start(path)
-    assert given is not None
+    if not isinstance(given, Given):
+        raise RunError("the plan's start is a file", expected="a folder that `overread pretrain` wrote, or a run", do="mend the path in [start]")  # fmt: skip
     if given.sha256 != drawn.start["sha256"]:
         raise IntegrityError(f"the start has the SHA-256 {given.sha256[:12]}…", expected=f"{drawn.start['sha256'][:12]}…, which the plan names", do="name that start, or draw up the plan again")  # fmt: skip
     return given

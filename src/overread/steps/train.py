@@ -15,6 +15,7 @@ from overread.domain import COHORTS, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn import plan_file
+from overread.learn.applications import Brought
 from overread.learn.plan_spacing import parse_spacing
 from overread.learn.plan_study import IMAGE, answered_by
 from overread.steps import cost, crossed, elsewhere, jointly, leakage, shortcuts, so_far, timed
@@ -236,7 +237,10 @@ def _take_up_or_draw(
     own = out / planned.NAME
     if resume and own.exists():
         prepare(out, settings, resume=True)
-        return starting.at_home(planned.taken_up(own, store, divided, progress=progress), divided.split, out)
+        drawn = planned.taken_up(own, store, divided, progress=progress)
+        if isinstance(asked.start, Brought):  # of which a run keeps no copy
+            drawn = starting.moved(drawn, asked.start.path)
+        return starting.at_home(drawn, divided.split, out)
     say(resume and progress, f"there is nothing to resume in {out}: a new training begins")
     trying = asked.network == planned.AUTO and asked.plan is None
     if trying:  # takes minutes: what is wrong with the folder is said before
