@@ -6,8 +6,7 @@ pytest.importorskip("keras")
 import tensorflow as tf
 
 from overread.domain import Task
-from overread.errors import RunError
-from overread.learn import fit, networks, plan, rounded
+from overread.learn import fit, networks, plan, precision, rounded
 
 BINARY = Task(("x",), "binary", "x")
 
@@ -75,15 +74,8 @@ def test_an_answer_is_computed_in_32_bits():
     assert (np.asarray(step(x, training=True)) != np.asarray(network(x, training=True))).any()
 
 
-def test_a_processor_without_such_products_is_refused_in_a_line():
-    rounded.refuse("fpu avx512_bf16")
-    rounded.refuse("amx_bf16")
-    with pytest.raises(RunError, match="does not multiply so"):
-        rounded.refuse("fpu avx512f avx2")
-
-
 def test_the_same_plan_gives_the_same_weights_and_goes_on_to_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(rounded, "refuse", lambda: None)  # the sums are the same anywhere, only slower
+    monkeypatch.setattr(precision, "refuse", lambda: None)  # the sums are the same anywhere, only slower
     seen = plan.Fingerprint(96, (1, 16, 16), 1, "", "stored", 0)
     drawn = plan.with_epochs(plan.draw_up(BINARY, seen, network="residual", seed=0), 3, "a test")
     half = plan.changed(drawn, "optimiser", "a test", precision="bfloat16")

@@ -11,8 +11,9 @@ from overread.cli import main
 from overread.domain import Image, Study
 from overread.errors import RunError
 from overread.learn import plan as planning
-from overread.learn import plan_file
+from overread.learn import plan_file, precision
 from overread.steps import plan as planned
+from overread.steps.begin import Asked, check_options
 from overread.steps.plan import plan
 from overread.steps.plan_look import look, side_words
 from overread.store.archive import Archive
@@ -243,3 +244,18 @@ def test_seeds_for_a_network_that_is_trained_once_are_refused_without_naming_a_p
         with pytest.raises(RunError, match="3 seeds for the network 'simple-cnn', of which one is trained") as refused:
             planned.draw_up(store, divided, network="simple-cnn", side_matters=None, seeds=3, progress=False)
     assert "plan says" not in str(refused.value) and "leave out --seeds" in str(refused.value)
+
+
+def test_precision_stands_in_the_plan_with_its_reason_and_beside_no_plan(archive, tmp_path, monkeypatch, capsys):
+    """The twin: a plan that nobody asked this of has no such word."""
+    monkeypatch.setattr(precision, "refuse", lambda: None)
+    out, ask = tmp_path / "plan.toml", ["--label", "blob", "--network", "residual", "--side-matters", "--quiet"]
+    assert main(["plan", str(archive), *ask, "--precision", "bfloat16", "--out", str(out)]) == 0
+    assert "bfloat16" in capsys.readouterr().out
+    written = tomllib.loads(out.read_text())["optimiser"]
+    assert written["precision"] == "bfloat16" and "as was asked" in written["reason"]
+    assert plan_file.read(out)[1]["optimiser"] == written
+    assert "precision" not in plan(archive, label="blob", network="residual", side_matters=True, progress=False).parts["optimiser"]  # fmt: skip
+    with pytest.raises(RunError, match="--precision beside --plan"):
+        check_options(Asked(plan=out, precision="bfloat16"), 0.95)
+    assert Asked(precision="bfloat16").told() != Asked().told()

@@ -37,6 +37,7 @@ def plan(p: ArgumentParser) -> Callable[[Namespace], object]:
             start=o.start,
             spacing=o.spacing,
             unit=o.unit,
+            precision=o.precision,
             progress=not o.quiet,
         )
 
@@ -140,6 +141,7 @@ def train(p: ArgumentParser) -> Callable[[Namespace], object]:
             folds=o.folds,
             repeats=o.repeats,
             start=o.start,
+            precision=o.precision,
             progress=not o.quiet,
         )
 
@@ -185,6 +187,9 @@ def _plan_options(p: ArgumentParser) -> None:
     _kind_option(p)
     p.add_argument("--spacing", metavar="MM|Z,Y,X|auto", help="read volumes at this spacing in mm (docs/plan.md)")
     p.add_argument("--unit", choices=("image", "study", "patient"), help="what one answer is for (default: each image)")
+    p.add_argument(
+        "--precision", choices=("float32", "bfloat16"), help="products of the residual network (docs/plan.md)"
+    )
     sides = p.add_mutually_exclusive_group()
     sides.add_argument(
         "--side-matters",

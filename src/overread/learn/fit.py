@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from overread.errors import RunError
-from overread.learn import augment, batches, losses, networks, pretrained, pretrained_start, rates
+from overread.learn import augment, batches, losses, networks, precision, pretrained, pretrained_start, rates
 from overread.learn.framework import keras
 from overread.learn.plan import Plan, executed, halves
 from overread.learn.starts_network import built_for
@@ -177,7 +177,7 @@ def _at_precision(network: keras.Model, plan: Plan, *, alone: bool = True) -> ke
         )
     from overread.learn import rounded
 
-    rounded.refuse()
+    precision.refuse()
     return rounded.Rounded(network)
 
 

@@ -7,42 +7,17 @@ maps forward and two backward (a small compiled function each), together with th
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from overread.errors import RunError
 from overread.learn.framework import keras
 
 layers = keras.layers
 
-INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
-"""Names under which Linux lists a processor's instructions for such products, any of which will do."""
-
 COLUMNS = 192
 """Maps are summed as rows of at least so many numbers: a vector register is never half empty."""
-
-
-def refuse(flags: str | None = None) -> None:
-    """Refuse where the processor has no instructions for it: there such a step takes longer, not shorter.
-
-    Parameters
-    ----------
-    flags : str, optional
-        The processor's instructions; read from Linux when not given.
-    """
-    if flags is None:
-        told = Path("/proc/cpuinfo")
-        flags = told.read_text() if told.exists() else ""
-    if not any(word in flags.split() for word in INSTRUCTIONS):
-        raise RunError(
-            f"precision bfloat16 on a processor ({platform.machine()}) that does not multiply so",
-            expected="AVX512_BF16 or AMX_BF16 among its instructions",
-            do='write [optimiser] precision = "float32" into the plan',
-        )
 
 
 @keras.saving.register_keras_serializable(package="overread")

@@ -12,6 +12,7 @@ from typing import Any
 from overread.domain import Study
 from overread.errors import RunError
 from overread.learn import plan as planning
+from overread.learn import precision as rounding
 from overread.learn import search as searching
 from overread.learn.applications import Brought
 from overread.learn.plan_spacing import Asked as Spacing
@@ -55,6 +56,7 @@ class Asked:
     spacing: Spacing = None
     unit: str | None = None
     start: Given | Brought | None = None
+    precision: str | None = None
 
     def told(self) -> list[Any]:
         """Return all of it as plain values, a plan by its content."""
@@ -63,6 +65,7 @@ class Asked:
         told += [] if self.search is None else [self.search]
         told += [] if self.start is None else [{"start": self.start.sha256}]
         told += [] if self.spacing is None else [{"spacing_mm": self.spacing}]
+        told += [] if self.precision is None else [{"precision": self.precision}]
         return told if self.unit is None else [*told, {"unit": self.unit}]
 
 
@@ -87,6 +90,7 @@ def check_options(asked: Asked, sensitivity: float) -> float | None:
     if asked.search is not None:
         _can_search(asked)
     check_unit(asked.unit)
+    rounding.check(asked.precision, network=asked.network, **{"--start": asked.start})
     if asked.spacing is not None and asked.network == "auto":
         raise RunError(
             "--spacing beside --network auto", expected="a network that reads whole volumes", do="leave one of them out"
@@ -126,6 +130,7 @@ def _nothing_beside_a_plan(asked: Asked) -> None:
         "--start": asked.start is not None,
         "--spacing": asked.spacing is not None,
         "--unit": asked.unit is not None,
+        "--precision": asked.precision is not None,
     }
     for option, given in beside.items():
         if given:

@@ -11,6 +11,7 @@ from overread.domain import Study, Task, fingerprint
 from overread.errors import CohortError, RunError
 from overread.learn import applications_rules, plan_budget, plan_default, plan_file, pretrained_rules, starts
 from overread.learn import plan as planning
+from overread.learn import precision as rounding
 from overread.learn.applications import Brought
 from overread.learn.plan_checks import check_together
 from overread.learn.plan_spacing import Asked as Spacing
@@ -75,6 +76,7 @@ def plan(
     start: str | Path | None = None,
     spacing: str | float | Sequence[float] | None = None,
     unit: str | None = None,
+    precision: str | None = None,
     progress: bool = True,
 ) -> Planned:
     """Look at the training cohort of a question and say what `train` would do with it, and why.
@@ -108,6 +110,8 @@ def plan(
         State the spacing of volumes, in mm: what the cohort suggests, one number, or (slices, rows, columns).
     unit : "image", "study" or "patient", optional
         What is answered with one answer (docs/plan.md); each image when not given.
+    precision : "float32" or "bfloat16", optional
+        Products of the residual network in 16 bits (docs/plan.md); 32 when not given.
     progress : bool
 
     Returns
@@ -121,7 +125,10 @@ def plan(
     mm = parse_spacing(spacing)
     given = starting.open_start(start)
     seconds = check_options(
-        Asked(network, seeds, seed, kind, side_matters, budget, spacing=mm, unit=unit, start=given), 0.95
+        Asked(
+            network, seeds, seed, kind, side_matters, budget, spacing=mm, unit=unit, start=given, precision=precision
+        ),
+        0.95,
     )
     with open_archive(archive) as store:
         divided = divide(store, label=label, kind=kind, split_column=split_column, seed=seed, progress=progress)
@@ -133,6 +140,7 @@ def plan(
             "start": given,
         }
         drawn = answered_by(draw_up(store, divided, network=network, **told, progress=progress), unit)
+        drawn = rounding.at(drawn, precision)
     if seconds is not None and drawn.network != "features":
         drawn = within(drawn, seconds, n=len(divided.split.cohorts["training"]), seeds=seeds)
     if given is not None:
@@ -325,7 +333,9 @@ def taken_up(path: str | Path, store: Archive, divided: Divided, *, progress: bo
             do="mend that line",
         )
     _refuse_without_spacing(store, divided, parts)
-    return replace(planning.planned(with_header(divided.task, seen), parts), head=head)
+    found = replace(planning.planned(with_header(divided.task, seen), parts), head=head)
+    rounding.refuse_of(found)
+    return found
 
 
 def begun_with(path: str | Path) -> tuple[str, int]:

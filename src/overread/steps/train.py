@@ -15,6 +15,7 @@ from overread.domain import COHORTS, fingerprint
 from overread.domain.canonical import plain
 from overread.learn import plan as planning
 from overread.learn import plan_file
+from overread.learn import precision as rounding
 from overread.learn.applications import Brought
 from overread.learn.plan_spacing import parse_spacing
 from overread.learn.plan_study import IMAGE, answered_by
@@ -57,6 +58,7 @@ def train(
     start: str | Path | None = None,
     folds: int | None = None,
     repeats: int | None = None,
+    precision: str | None = None,
     progress: bool = True,
     now: datetime | None = None,
 ) -> Run:
@@ -114,6 +116,8 @@ def train(
         Cross-validate in so many parts instead of dividing once: for some hundred patients (docs/starts.md).
     repeats : int, optional
         How often the parts are drawn.
+    precision : "float32" or "bfloat16", optional
+        Products of the residual network in 16 bits (docs/plan.md); 32 when not given.
     progress : bool
     now : datetime, optional
         The time that the records carry.
@@ -152,6 +156,7 @@ def train(
         parse_spacing(spacing),
         unit,
         open_start(start, kept=out / starting.HOME if resume else None),
+        precision,
     )
     if folds is not None:
         kept = {
@@ -162,6 +167,7 @@ def train(
         }
         return crossed.train(archive, label=label, out=out, folds=folds, repeats=repeats, asked=asked, **kept, progress=progress, now=now)  # fmt: skip
     seconds, several = check_options(asked, sensitivity), jointly.asked(cluster, processes)
+    rounding.check(precision, **{"--cluster": several})
     if plan is not None:
         kind, seed, column = planned.drawn_with(plan, label)
         split_column = split_column or column
@@ -260,7 +266,7 @@ def _take_up_or_draw(
             start=asked.start,
             progress=progress,
         )
-        drawn = answered_by(drawn, asked.unit)
+        drawn = rounding.at(answered_by(drawn, asked.unit), asked.precision)
     if not trying:
         prepare(out, settings, resume=resume)
     drawn = starting.at_home(drawn, divided.split, out)
