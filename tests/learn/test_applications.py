@@ -144,6 +144,7 @@ def centre(home, name, *, centred: bool) -> float:
     return float(slope.sum(1) @ (np.arange(side) + 0.5) / slope.sum() - (row + 0.5) * 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_it_leaves_as_one_graph_with_its_slopes(home, name, tmp_path):
     keras.utils.set_random_seed(0)
