@@ -10,9 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from overread.errors import IntegrityError, RunError
-from overread.learn import linear_head, starts
-from overread.steps import crossed, crossed_networks, crossed_scores
+from overread.errors import CohortError, IntegrityError, RunError
+from overread.learn import applications, linear_head, precision, starts
+from overread.learn.plan_checks import check_together
+from overread.steps import crossed, crossed_asked, crossed_networks, crossed_scores
+from overread.steps.collect import collect
 from overread.steps.compare import compare
 from overread.steps.evaluate import evaluate
 from overread.steps.plan_printed import few_advice
@@ -21,6 +23,7 @@ from overread.steps.scores import CROSSED, read_scores
 from overread.steps.train import train
 from overread.steps.verify import verify
 from tests.steps.small_run import fill, spots
+from tests.steps.test_spacing import volumes
 
 STARTED = pytest.mark.skipif(not starts.available(), reason="the extra [starts] is not installed")
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -133,16 +136,13 @@ def test_random_answers_are_read_no_better_than_chance(cohort, tmp_path):
         (5, 0, {}, "0 repeats"),
         (None, 3, {}, "--repeats without --folds"),
         (5, 3, {"--budget": "1h", "--seeds": None}, "--budget beside --folds"),
-        (5, 3, {"--start": "start"}, "each of them is tested in turn"),
-        (5, 3, {"--spacing": "2"}, "--spacing beside --folds.*millimetres"),
-        (5, 3, {"--unit": "study"}, "chosen on a tuning cohort"),
         (5, 3, {"network": "auto"}, "--network auto beside --folds.*tested later"),
         (5, 3, {"network": "simple-cnn"}, "--network simple-cnn beside --folds"),
     ],
 )
 def test_what_cannot_be_cross_validated_is_refused_before_any_work(folds, repeats, beside, words):
     with pytest.raises(RunError, match=words):
-        crossed.check(folds, repeats, **beside)
+        crossed_asked.check(folds, repeats, **beside)
 
 
 def test_trying_networks_beside_it_is_refused_before_the_archive_is_opened(tmp_path):
@@ -170,19 +170,74 @@ def test_a_plan_that_a_person_changed_stands_in_every_part(whole, cohort, tmp_pa
     assert of_a_person.parts == seen[1][2].parts
 
 
-@STARTED
-def test_a_plan_that_answers_studies_is_refused(whole, cohort, tmp_path):
-    plan = tmp_path / "plan.toml"
-    study = '[study]\nunit = "study"\njoin = "auto"\nrule = "told"\nreason = "told"\n'
-    plan.write_text((whole / "plan.toml").read_text() + "\n" + study)
-    with pytest.raises(RunError, match=r"the plan says: \[study\], beside --folds"):
-        train(cohort, label="spot", out=tmp_path / "run", plan=plan, folds=3, progress=False)
+@pytest.mark.parametrize(("pictures", "people"), [(0, 1), (1, 0)])
+def test_a_start_that_has_seen_anybody_who_is_tested_is_refused(pictures, people, monkeypatch):
+    """Its twin: one that has seen none of them is taken."""
+    split = SimpleNamespace(cohorts={"training": (("image", "S1", "P1"),), "testing": (("other", "S2", None),)})
 
+    class Start:
+        def __init__(self, *seen):
+            self.seen = seen
 
-def test_a_plan_whose_start_may_have_seen_those_who_are_tested_is_refused():
+        def knows(self, images, people):
+            assert (list(images), list(people)) == (["image", "other"], ["P1", "S2"])
+            return self.seen
+
+    crossed_asked.refuse_start(None, split)
+    crossed_asked.refuse_start(Start(0, 0), split)
+    with pytest.raises(CohortError, match=f"{pictures} pictures and {people} patients of this cohort"):
+        crossed_asked.refuse_start(Start(pictures, people), split)
+    monkeypatch.setattr(crossed_asked, "of_plan", lambda _: Start(pictures, people))
     drawn = SimpleNamespace(start={"name": "pretrained"}, parts={}, network="residual")
-    with pytest.raises(RunError, match="tested in turn"):
-        crossed._refuse_plan(drawn)
+    with pytest.raises(CohortError, match="tested in turn"):
+        crossed_asked.refuse_plan(drawn, split)
+
+
+def test_weights_of_a_file_whose_patients_nobody_knows_are_refused():
+    drawn = SimpleNamespace(start={"name": applications.NAME}, parts={}, network="features")
+    with pytest.raises(RunError, match="nobody here knows whom they have seen, beside --folds"):
+        crossed_asked.refuse_plan(drawn, None)
+
+
+@pytest.fixture
+def caught(monkeypatch):
+    """Called with a training, returns the plan of the run, and that of its first part."""
+
+    def run(*args, **how):
+        seen = []
+
+        def stop(store, divided, drawn, *_, **__):
+            seen.append((drawn, crossed_networks._for_part(store, divided, drawn, seed=5)))
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(crossed, "learn", stop)
+            with pytest.raises(KeyboardInterrupt):
+                train(*args, **how, progress=False)
+        return seen[0]
+
+    return run
+
+
+def test_a_stated_spacing_is_the_grid_of_every_part(tmp_path, caught):
+    """Its twin: without a word the parts share the grid that the plan chooses, and none is in millimetres."""
+    collect(volumes(tmp_path / "in"), into=tmp_path / "a", labels_from_folders=True, workers=1, progress=False)
+    ask = {"label": "ball", "folds": 3, "side_matters": False}
+    drawn, own = caught(tmp_path / "a", **ask, out=tmp_path / "r", spacing=(3, 3, 4))
+    assert drawn.network == "residual" and drawn.parts["input"]["spacing_mm"] == [3.0, 3.0, 4.0]
+    assert own.parts["input"] == drawn.parts["input"]
+    assert not own.parts["sides"]["turns"]  # of voxels of 3 × 4 mm no quarter turn is one
+    check_together(own.parts)
+    _, plain = caught(tmp_path / "a", **ask, out=tmp_path / "s", network="residual")
+    assert "spacing_mm" not in plain.parts["input"]
+
+
+def test_precision_is_that_of_every_part(cohort, tmp_path, caught, monkeypatch):
+    monkeypatch.setattr(precision, "refuse", lambda: None)
+    ask = {"label": "spot", "folds": 3, "network": "residual", "side_matters": True}
+    for k, asked in enumerate(("bfloat16", None)):  # the second is the twin
+        drawn, own = caught(cohort, **ask, out=tmp_path / f"r{k}", precision=asked)
+        assert drawn.optimiser.get("precision") == own.optimiser.get("precision") == asked
 
 
 def test_a_plan_for_few_patients_advises_it_and_one_that_does_it_does_not():

@@ -103,7 +103,7 @@ def stated(parts: Mapping[str, Part], seen: Fingerprint, asked: Asked) -> dict[s
         **parts,
         "input": input_,
         "network": _network(parts["network"], mm),
-        "sides": _sides(parts["sides"], size, mm),
+        "sides": square_sides(parts["sides"], size, mm),
     }
 
 
@@ -176,7 +176,7 @@ def _network(part: Part, mm: Sequence[float]) -> Part:
     return {**kept, **({"flat": flat} if flat else {}), "reason": reason + more}
 
 
-def _sides(part: Part, size: list[int], mm: Sequence[float]) -> Part:
+def square_sides(part: Part, size: list[int], mm: Sequence[float]) -> Part:
     """Take away the turns for which the stated grid is not square."""
     planes = {"quarter turns": (1, 2), "turns rows-slices": (0, 1), "turns columns-slices": (0, 2)}
 

@@ -95,7 +95,7 @@ def truth_of(truth: np.ndarray, rows: Sequence[Sequence[int]], *, levels: bool) 
 
 
 def chosen(
-    logits: np.ndarray, truth: np.ndarray, units: Sequence[Hashable], *, asked: str, levels: bool
+    logits: np.ndarray, truth: np.ndarray, units: Sequence[Hashable], *, asked: str, levels: bool, of: str = "tuning"
 ) -> dict[str, Any]:
     """Return the rule that ranks the units of a cohort best, and how well each does: ``{"rule", "auroc", "units", "told"}``.
 
@@ -108,6 +108,8 @@ def chosen(
         A rule that a person names is taken.
     levels : bool
         True for a label of several levels: their scores are relative to one another, and only a mean keeps them so.
+    of : str
+        Whose units they are, for the words.
 
     Examples
     --------
@@ -127,9 +129,7 @@ def chosen(
         rule = "mean" if levels else asked
         return {"rule": rule, "auroc": found, "units": n, "told": "the levels of one label are joined by their mean" if levels else "as the plan says"}  # fmt: skip
     better = found["max"] > found["mean"]  # never for a figure that is not defined: the mean is the simpler
-    told = (
-        f"AUROC of {n:,} tuning units: mean {found['mean']:.3f}, max {found['max']:.3f}; the mean where they are equal"
-    )
+    told = f"AUROC of {n:,} {of} units: mean {found['mean']:.3f}, max {found['max']:.3f}; the mean where they are equal"
     return {"rule": "max" if better else "mean", "auroc": found, "units": n, "told": told}
 
 

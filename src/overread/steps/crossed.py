@@ -20,25 +20,29 @@ import numpy as np
 
 from overread.domain import COHORTS, fingerprint
 from overread.domain.canonical import plain
-from overread.errors import RunError
 from overread.learn import gate as gating
 from overread.learn import plan as planning
-from overread.learn import plan_file, pretrained_start, starts
+from overread.learn import plan_file, starts
+from overread.learn import precision as rounding
+from overread.learn.plan_study import answered_by
 from overread.stats import crossing
-from overread.stats.curves import positive_weights
 from overread.stats.exchangeability import one_each
 from overread.stats.splits import Split
 from overread.stats.units import units
 from overread.steps import cost, elsewhere, leakage, nearest, shortcuts
 from overread.steps import plan as planned
+from overread.steps import start as starting
 from overread.steps.begin import Asked, alone_in, check_options, prepare
 from overread.steps.contradicted import read_contradicted
-from overread.steps.crossed_networks import DRAWN, Learned, Wanted, each_part, learn
+from overread.steps.crossed_answers import Rows, answered, exported, joined_told, kept
+from overread.steps.crossed_asked import refuse_plan, refuse_start
+from overread.steps.crossed_networks import DRAWN, Learned, Wanted, learn
 from overread.steps.crossed_scores import NAME, TOLD
+from overread.steps.crossed_told import NOT_ONE_NETWORK, guarantee, how_calibrated, in_words, parts_told
 from overread.steps.describe import card_of
 from overread.steps.finish import Begun, close
 from overread.steps.fitting import keep, make_material
-from overread.steps.held_out import Held, Material, calibrate, scored
+from overread.steps.held_out import Material, calibrate, scored
 from overread.steps.opened import at_hand, open_archive
 from overread.steps.plan import Divided
 from overread.steps.progress import say
@@ -50,51 +54,6 @@ from overread.steps.sessions import counted
 
 QUICK_REPEATS, SLOW_REPEATS = 3, 1
 """Repeats where nobody says how many: of a line on frozen features, and of networks that take minutes each."""
-
-
-ONE_AFTER_ANOTHER = "cross-validation alone: what it takes is parts × repeats trainings, which answer together"
-
-BESIDE = {
-    "--budget": ONE_AFTER_ANOTHER,
-    "--search": ONE_AFTER_ANOTHER,
-    "--seeds": ONE_AFTER_ANOTHER,
-    "--cluster": "cross-validation on this machine, one network after another",
-    "--start": "networks that begin with nothing that was learned from these patients: each of them is tested in turn",
-    "--spacing": "the grid of voxels that the plan chooses: the parts share one, and none in millimetres is drawn up for them",
-    "--unit": "one answer an image: the rule that joins images is chosen on a tuning cohort, and there is none",
-}
-"""Option → what is expected in its place."""
-
-ALONE = {
-    "auto": "one network, named: trying several would look at patients who are tested later",
-    "simple-cnn": "networks that can answer together, which the article's cannot",
-}
-"""Network that cannot be cross-validated → what is expected in its place."""
-
-
-def check(folds: int | None, repeats: int | None, *, network: str | None = None, **beside: object) -> None:
-    """Refuse what cannot be cross-validated, before any work.
-
-    Parameters
-    ----------
-    folds, repeats : int
-    network : str, optional
-    **beside : object
-        Options that do not go together with it, by the words a person typed; anything but None is refused.
-    """
-    if folds is None:
-        raise RunError("--repeats without --folds", expected="both, or --folds alone", do="add --folds 5")
-    if not crossing.FEWEST_FOLDS <= folds <= crossing.MOST_FOLDS:
-        raise RunError(f"{folds} parts", expected=f"{crossing.FEWEST_FOLDS} to {crossing.MOST_FOLDS}", do="choose another number for --folds")  # fmt: skip
-    if repeats is not None and not 1 <= repeats <= crossing.MOST_REPEATS:
-        raise RunError(f"{repeats} repeats", expected=f"1 to {crossing.MOST_REPEATS}", do="choose another number for --repeats")  # fmt: skip
-    given = [option for option, value in beside.items() if value is not None]
-    if given:
-        raise RunError(
-            f"{', '.join(given)} beside --folds", expected=BESIDE[given[0]], do=f"leave out {given[0]}"
-        )  # fmt: skip
-    if network in ALONE:
-        raise RunError(f"--network {network} beside --folds", expected=ALONE[network], do="leave out --network, or name another")  # fmt: skip
 
 
 def train(
@@ -165,13 +124,21 @@ def _take_up_or_draw(out, store, divided, asked: Asked, settings, folds, repeats
     own = out / planned.NAME
     if resume and own.exists():
         prepare(out, settings, resume=True)
-        return planned.taken_up(own, store, divided, progress=progress)
+        drawn = planned.taken_up(own, store, divided, progress=progress)
+        refuse_plan(drawn, divided.split)
+        return drawn
     if asked.plan is not None:
         drawn = planned.taken_up(asked.plan, store, divided, progress=progress)
-        _refuse_plan(drawn)
+        refuse_plan(drawn, divided.split)
     else:
-        network = asked.network or ("features" if starts.available() else "residual")
-        drawn = planned.draw_up(store, divided, network=network, side_matters=asked.side_matters, progress=progress)
+        refuse_start(asked.start, divided.split)
+        whole = asked.spacing or asked.start  # neither is of frozen features, which read single slices
+        network = asked.network or ("features" if starts.available() and not whole else "residual")
+        how = {"side_matters": asked.side_matters, "spacing": asked.spacing, "start": asked.start}
+        drawn = planned.draw_up(store, divided, network=network, **how, progress=progress)
+        drawn = rounding.at(answered_by(drawn, asked.unit), asked.precision)
+        if "study" in drawn.parts:
+            drawn = planning.changed(drawn, "study", JOINED.format(unit=asked.unit))
     quick = drawn.network == "features"
     repeats = repeats or (QUICK_REPEATS if quick else SLOW_REPEATS)
     reason = (
@@ -188,28 +155,21 @@ def _take_up_or_draw(out, store, divided, asked: Asked, settings, folds, repeats
         rule=DRAWN if asked.plan is None else OF_A_PLAN,
     )
     prepare(out, settings, resume=resume)
+    drawn = starting.at_home(drawn, divided.split, out)
     write(own, plan_file.written(drawn.head, drawn.parts))
     return drawn
 
 
+JOINED = (
+    "the answer belongs to the {unit}: the network learns from every image of it with the {unit}'s label, and the raw scores "
+    "of its images are joined. auto: for each part that one of mean and max which ranks the {unit}s outside it better, by "
+    "networks that had not seen them; the mean where they are equal. No answer of a part is among those that choose its rule, "
+    "and every figure is counted by {unit}. The exported networks' rule is chosen on all answers, which then calibrate it"
+)
+"""Why images of a study, or a patient, are joined as they are."""
+
 OF_A_PLAN = "repeated cross-validation: of a plan"
 """The rule of a plan that a person handed over: no part draws up settings of its own."""
-
-
-def _refuse_plan(drawn: planning.Plan) -> None:
-    """Refuse a person's plan for what the options are refused for, too.
-
-    Raises
-    ------
-    RunError
-    """
-    for given, came, expected in (
-        (drawn.start.get("name") == pretrained_start.NAME, "a start that was learned before", BESIDE["--start"]),
-        ("study" in drawn.parts, "[study]", BESIDE["--unit"]),
-        (drawn.network in ALONE, f"the network {drawn.network}", ALONE.get(drawn.network)),
-    ):
-        if given:
-            raise RunError(f"the plan says: {came}, beside --folds", expected=expected, do="change that part of it")
 
 
 def _pooled(store, divided: Divided) -> Divided:
@@ -249,42 +209,6 @@ def dealt(divided: Divided, wanted: Wanted) -> np.ndarray:
     )
 
 
-def parts_told(divided: Divided, parts: np.ndarray, wanted: Wanted) -> dict[str, Any]:
-    """Return what is told of the parts: how large they are, and what stands in two of one repeat, counted.
-
-    Raises
-    ------
-    RunError
-        When anything does: it would be tested by a network that saw it.
-    """
-    entries = divided.split.cohorts["training"]
-    shared = {"patients": 0, "studies": 0, "images": 0, "near": 0}
-    for row in parts:
-        seen: dict[tuple[str, str], set[int]] = {}
-        for (image, study, patient), part in zip(entries, row, strict=True):
-            near = (divided.copies.near or {}).get(image)
-            keys = [("studies", study), ("images", image), ("patients", patient), ("near", near)]
-            for key in keys:
-                if key[1] is not None:
-                    seen.setdefault(key, set()).add(int(part))
-        for (what, _), where in seen.items():
-            shared[what] += len(where) > 1
-    if any(shared.values()):
-        raise RunError(
-            f"parts that share {', '.join(f'{n} {what}' for what, n in shared.items() if n)}",
-            expected="parts that share nothing",
-            do="report this as a defect",
-        )
-    return {
-        "folds": wanted.folds,
-        "repeats": wanted.repeats,
-        "networks": wanted.networks,
-        "images": len(entries),
-        "sizes": [np.bincount(row, minlength=wanted.folds).tolist() for row in parts],
-        "in_two_parts": shared,
-    }
-
-
 def _truth(divided: Divided, entries) -> np.ndarray:
     return truth_of([divided.by_name[study] for _, study, _ in entries], divided.task)
 
@@ -300,12 +224,11 @@ def _finish(
     entries, truth = split.cohorts["training"], material.truth["training"]
     copies = divided.certificate["copies"]
     patients = whose(entries, copies)
-    crossed = _answered(learned, truth, patients, parts, drawn, begun)
+    how = Rows(entries, truth, patients, drawn.parts.get("study", {}), task.kind, drawn.weigh_classes)
+    crossed, rules = answered(learned, how, parts, begun)
     mean = learned.logits.mean(axis=0)
-    weights = positive_weights(truth).tolist() if drawn.weigh_classes else None
-    calibrate(
-        out, Held(mean, truth, patients, weights), task, sensitivity=begun.sensitivity, seed=begun.seed, cohort=CROSSED
-    )
+    held = exported(mean, how)
+    calibrate(out, held, task, sensitivity=begun.sensitivity, seed=begun.seed, cohort=CROSSED)
     looked = scored(out, {c: material.inputs[c] for c in ("training", "testing")}, progress=begun.progress)
     unlike = _gate(out, looked["training"][1], parts[0], patients, entries)
     write(out / "neighbours.npz", _npz(nearest.kept(looked["training"][1], entries)))
@@ -325,8 +248,10 @@ def _finish(
         "interval": crossed.interval,
     }
     arrays |= {"threshold": crossed.threshold, "slack": crossed.slack, "levels": np.array(crossed.levels)}
+    arrays |= kept(how, held.joining)
     write(out / NAME, _npz({**arrays, "images": np.array([e[0] for e in entries], dtype=str)}))
-    write_json(out / TOLD, {**told, "calibrated": _how_calibrated(drawn), "in_words": in_words(told, drawn, split)})
+    told = {**told, **joined_told(held.joining, rules)}
+    write_json(out / TOLD, {**told, "calibrated": how_calibrated(drawn), "in_words": in_words(told, drawn, split)})
     hashes = seal(out)
     few = (store.image(image) for image, _, _ in entries[:32])
     paid = {
@@ -340,24 +265,6 @@ def _finish(
     card = replace(card, training=training, limits=(*card.limits, NOT_ONE_NETWORK, guarantee(drawn)))
     write_json(out / "card.json", plain(card))
     seal(out, card=card.fingerprint)
-
-
-def _answered(learned: Learned, truth, patients, parts, drawn, begun: Begun) -> crossing.Crossed:
-    """Return what each row was answered, with probabilities and lines of other patients."""
-    who = np.empty(len(patients), object)
-    who[:] = patients
-    answered: list[list[crossing.Crossed]] = [[] for _ in parts]
-    folds = int(parts.max()) + 1
-    for repeat, part, rest, test in each_part(parts, folds):
-        weights = positive_weights(truth[rest]).tolist() if drawn.weigh_classes else None
-        answered[repeat].append(
-            crossing.answer(
-                learned.logits[repeat, test], (learned.inside[repeat][part], truth[rest], list(who[rest])),
-                kind=drawn.task.kind, sensitivity=begun.sensitivity,
-                rng=np.random.default_rng([begun.seed, repeat, part]), weights=weights,
-            )
-        )  # fmt: skip
-    return crossing.together(parts, answered)
 
 
 def _gate(out: Path, rows: Sequence[gating.Rows], part: np.ndarray, patients, entries) -> list[str]:
@@ -390,45 +297,3 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     held = io.BytesIO()
     np.savez(held, **arrays)
     return held.getvalue()
-
-
-# --- in words -------------------------------------------------------------------------------------------------------------
-
-NOT_ONE_NETWORK = (
-    "cross-validated: the figures are of the procedure, by networks that each learned from a part of these patients; the "
-    "exported networks together were never tested on patients whom none of them had seen. Intervals of the main figures know "
-    "that the parts were drawn by chance; those of subgroups, referrals and differences to the floors do not, and are too narrow"
-)
-
-
-def _how_calibrated(drawn) -> str:
-    if drawn.network == "features":
-        return "on the patients outside the part, by lines that had seen neither them nor the part"
-    return (
-        "on the patients outside the part, by networks that had not seen them; these networks had learned from the part, so "
-        "that what is tested touched its own line by way of other patients' scores only"
-    )
-
-
-def in_words(told: Mapping[str, Any], drawn, split: Split) -> str:
-    """Say in a few sentences what was done."""
-    sizes = [n for row in told["sizes"] for n in row]
-    end = (
-        "the published testing cohort was kept aside and read once, by all networks together"
-        if split.cohorts["testing"]
-        else "there is no testing cohort that nothing was learned from"
-    )
-    return (
-        f"{told['images']:,} images were divided by {split.unit} into {told['folds']} parts of {min(sizes):,} to {max(sizes):,}, "
-        f"{told['repeats']} times anew; each part was answered by a network that had not seen it ({told['networks']} in all), "
-        f"its probabilities and its threshold were learned {_how_calibrated(drawn)}. The figures are of this procedure; {end}"
-    )
-
-
-def guarantee(drawn) -> str:
-    """Say what holds of the sets of possible answers of the exported networks."""
-    return (
-        "the sets of possible answers were learned on answers from outside each part, in the manner of CV+, but the mean of "
-        "all networks answers at work: the bound of 1 − 2α that Barber et al. 2021 prove (doi:10.1214/20-AOS1965) is of sets "
-        "that ask each network by itself and is not claimed; what was measured is told"
-    )

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from overread.learn import linear_head
+from overread.learn import linear_head, pretrained_start
 from overread.learn import plan as planning
+from overread.learn import precision as rounding
+from overread.learn.plan_spacing import square_sides
 from overread.learn.trainer import trainer_of
 from overread.stats.curves import positive_weights
 from overread.steps import plan as planned
@@ -20,6 +22,7 @@ from overread.steps.held_out import Material
 from overread.steps.plan import Divided
 from overread.steps.progress import bar
 from overread.steps.scores import whose
+from overread.steps.start import of_plan
 
 DRAWN = "repeated cross-validation: told"
 """The rule of a plan that was drawn up for all parts; each part draws up its own settings by the same rules."""
@@ -163,12 +166,17 @@ def _for_part(store, divided: Divided, drawn, *, seed: int) -> planning.Plan:
         if drawn.parts["sides"]["rule"] not in _TOLD
         else "left-right" not in drawn.parts["sides"]["flips"]
     }
-    own = planned.draw_up(store, divided, network=drawn.network, **told, progress=False)
+    start = of_plan(drawn) if drawn.start.get("name") == pretrained_start.NAME else None
+    own = planned.draw_up(store, divided, network=drawn.network, start=start, **told, progress=False)
     shared = {
         name: drawn.parts[name]
         for name in ("intensity", "input", "network", *(("start",) if "start" in drawn.parts else ()))
     }
-    return replace(planning.planned(drawn.task, {**own.parts, **shared}), seed=seed, ensemble=1)
+    parts = {**own.parts, **shared}
+    if "spacing_mm" in shared["input"]:  # the grid of all, on which not every turn that a part's own grid allows is one
+        parts["sides"] = square_sides(parts["sides"], shared["input"]["size"], shared["input"]["spacing_mm"])
+    one = rounding.at(planning.planned(drawn.task, parts), drawn.optimiser.get("precision"))
+    return replace(one, seed=seed, ensemble=1)
 
 
 _TOLD = ("side matters: told", "side does not matter: told")

@@ -12,6 +12,7 @@ import numpy as np
 from overread.errors import IntegrityError
 from overread.stats import floors
 from overread.stats.crossing import Crossed, all_widened
+from overread.stats.joined import join
 from overread.stats.metrics import mean_auroc
 from overread.steps.run import is_sealed, read_json
 from overread.steps.scores import CROSSED, Question, Scores
@@ -44,8 +45,11 @@ def crossed_rows(run: Path, scores: Scores) -> Scores:
     rows = scores.of(CROSSED)
     with np.load(run / NAME, allow_pickle=False) as held:
         kept = {name: held[name] for name in held.files}
-    same = [e[1] for e in rows.entries] == [str(v) for v in kept["images"]]
-    if not same or np.abs(kept["logits"].mean(axis=0) - rows.logits).max() > APART:
+    mean, images = kept["logits"].mean(axis=0), [str(v) for v in kept["images"]]
+    if "unit" in kept:  # a row a study, or a patient
+        mean, some = join(mean, kept["unit"].tolist(), str(kept["rule"]))
+        images = [images[i] for own in some for i in own]
+    if rows.images != images or np.abs(mean - rows.logits).max() > APART:
         raise IntegrityError(
             "scores.csv and folds.npz do not belong together",
             expected="the files that training wrote",

@@ -103,7 +103,7 @@ def refuse_seen(given: Given | Brought, split: Split) -> None:
 def checked(drawn: planning.Plan, split: Split) -> None:
     """Refuse a plan of a file whose start is not there, is another one, or has seen who is to calibrate or to test."""
     if drawn.start.get("name") == NAME:
-        refuse_seen(_of(drawn), split)
+        refuse_seen(of_plan(drawn), split)
 
 
 def at_home(drawn: planning.Plan, split: Split, out: Path) -> planning.Plan:
@@ -111,7 +111,7 @@ def at_home(drawn: planning.Plan, split: Split, out: Path) -> planning.Plan:
     if drawn.start.get("name") != NAME:
         return drawn
     home = out / HOME
-    given = pretrained_start.copied(_of(drawn), home) if not (home / CARD).is_file() else pretrained_start.read(home, expected=drawn.start["sha256"])  # fmt: skip
+    given = pretrained_start.copied(of_plan(drawn), home) if not (home / CARD).is_file() else pretrained_start.read(home, expected=drawn.start["sha256"])  # fmt: skip
     refuse_seen(given, split)
     return planning.changed(drawn, "start", drawn.parts["start"].get("reason", ""), path=str(home.resolve()))
 
@@ -129,7 +129,8 @@ def unseen(given: Given, entries: Iterable[Entry]):
     return given.unseen((e[0] for e in rows), (person_of(e) for e in rows))
 
 
-def _of(drawn: planning.Plan) -> Given:
+def of_plan(drawn: planning.Plan) -> Given:
+    """Return the start that a plan names, checked against the SHA-256 that stands in it."""
     path = drawn.start.get("path")
     if path is None:
         raise RunError("the plan begins with a start and does not say where it lies", expected='path = "…" in [start]', do="write it there")  # fmt: skip

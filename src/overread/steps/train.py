@@ -18,8 +18,8 @@ from overread.learn import plan_file
 from overread.learn import precision as rounding
 from overread.learn.applications import Brought
 from overread.learn.plan_spacing import parse_spacing
-from overread.learn.plan_study import IMAGE, answered_by
-from overread.steps import cost, crossed, elsewhere, jointly, leakage, shortcuts, so_far, timed
+from overread.learn.plan_study import answered_by
+from overread.steps import cost, crossed, crossed_asked, elsewhere, jointly, leakage, shortcuts, so_far, timed
 from overread.steps import plan as planned
 from overread.steps import start as starting
 from overread.steps.begin import Asked, alone_in, check_options, prepare
@@ -139,11 +139,8 @@ def train(
             "--search": search,
             "--seeds": seeds,
             "--cluster": cluster,
-            "--start": start,
-            "--spacing": spacing,
-            "--unit": None if unit == IMAGE else unit,
         }
-        crossed.check(folds, repeats, network=network, **beside)
+        crossed_asked.check(folds, repeats, network=network, **beside)
     asked = Asked(
         network,
         seeds,
