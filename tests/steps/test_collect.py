@@ -80,7 +80,12 @@ def test_class_folders_are_labels(films, tmp_path):
         "values": {"sick": 5, "well": 4},
     }
     assert done.labels["sick"] == {"true": 5, "false": 4, "unknown": 0}
-    assert "patients   not known" in str(done)
+    assert "patients   not known" in str(done) and "none known" not in str(done)
+
+
+def test_an_archive_without_a_label_says_how_one_is_given(films, tmp_path):
+    told = str(run(films / "sick", films / "well", into=tmp_path / "a"))
+    assert "label      none known" in told and "--labels-from-folders" in told
 
 
 def test_a_picture_beside_the_class_folders_has_no_class(films, tmp_path):

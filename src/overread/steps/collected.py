@@ -80,7 +80,9 @@ class Collected:
             f"  studies    {self.studies:,}",
             f"  patients   {patients_told(self.patients, self.studies_without_patient, shared=self.shared_numbers)}",
         ]
-        lines += label_lines(self.labels)
+        lines += label_lines(self.labels) or [
+            "  label      none known: give a table (--labels), or say that folders are classes (--labels-from-folders)"
+        ]
         lines += refused_lines(refused)
         lines += refused_lines([r for r in self.refused if r["code"] == "missing-file"], title="missing")
         lines += [f"  note       {note}" for note in self.notes]
