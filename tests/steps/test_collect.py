@@ -86,6 +86,8 @@ def test_class_folders_are_labels(films, tmp_path):
 def test_an_archive_without_a_label_says_how_one_is_given(films, tmp_path):
     told = str(run(films / "sick", films / "well", into=tmp_path / "a"))
     assert "label      none known" in told and "--labels-from-folders" in told
+    told = str(run(films, into=tmp_path / "b"))
+    assert "labels.csv is the table of labels, give it with --labels" in told
 
 
 def test_a_picture_beside_the_class_folders_has_no_class(films, tmp_path):

@@ -80,9 +80,7 @@ class Collected:
             f"  studies    {self.studies:,}",
             f"  patients   {patients_told(self.patients, self.studies_without_patient, shared=self.shared_numbers)}",
         ]
-        lines += label_lines(self.labels) or [
-            "  label      none known: give a table (--labels), or say that folders are classes (--labels-from-folders)"
-        ]
+        lines += label_lines(self.labels) or [no_labels_line(refused)]
         lines += refused_lines(refused)
         lines += refused_lines([r for r in self.refused if r["code"] == "missing-file"], title="missing")
         lines += [f"  note       {note}" for note in self.notes]
@@ -210,6 +208,22 @@ def label_lines(labels: Mapping[str, Any]) -> list[str]:
         said.append(f"unknown {count['unknown']:,}")
         lines.append(f"  label      {name}: {' · '.join(said)}")
     return lines
+
+
+def no_labels_line(refused: Iterable[Mapping[str, str]]) -> str:
+    """Say how labels are given where none is known; a table that lay among the images is named.
+
+    Examples
+    --------
+    >>> no_labels_line([{"file": "films/labels.csv", "code": "not-an-image"}])
+    '  label      none known: if films/labels.csv is the table of labels, give it with --labels'
+    >>> no_labels_line([])
+    '  label      none known: give a table (--labels), or say that folders are classes (--labels-from-folders)'
+    """
+    table = next((r["file"] for r in refused if r["file"].lower().endswith((".csv", ".tsv"))), None)
+    if table is not None:
+        return f"  label      none known: if {table} is the table of labels, give it with --labels"
+    return "  label      none known: give a table (--labels), or say that folders are classes (--labels-from-folders)"
 
 
 def telling(refused: Iterable[Mapping[str, str]]) -> str:
