@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from overread.steps.collect import collect
 from overread.steps.compare import compare
 from overread.steps.evaluate import evaluate
 from overread.steps.plan_printed import few_advice
+from overread.steps.pretrain import pretrain
 from overread.steps.run import read_json
 from overread.steps.scores import CROSSED, read_scores
 from overread.steps.train import train
@@ -238,6 +240,31 @@ def test_precision_is_that_of_every_part(cohort, tmp_path, caught, monkeypatch):
     for k, asked in enumerate(("bfloat16", None)):  # the second is the twin
         drawn, own = caught(cohort, **ask, out=tmp_path / f"r{k}", precision=asked)
         assert drawn.optimiser.get("precision") == own.optimiser.get("precision") == asked
+
+
+@pytest.mark.slow
+def test_a_start_of_other_patients_is_where_every_part_begins(cohort, tmp_path, caught):
+    """Its twin: what was learned from pictures of this very cohort is refused, for all of them are tested."""
+    pytest.importorskip("keras")
+    for name, seed in (("start", 8), ("seen", 5)):
+        fill(tmp_path / f"of-{name}", spots(72, seed=seed)[0], [{}] * 72, others=True).close()
+        pretrain(tmp_path / f"of-{name}", out=tmp_path / name, epochs=1, progress=False, now=NOW)
+    ask = {"label": "spot", "folds": 3, "side_matters": True}
+    drawn, own = caught(cohort, **ask, out=tmp_path / "r", start=tmp_path / "start")
+    assert own.start == drawn.start and own.start["name"] == "pretrained" and own.network == "residual"
+    assert own.start["path"] == str((tmp_path / "r/start").resolve()) and "lower" in own.optimiser
+    again, _ = caught(cohort, **ask, out=tmp_path / "r", start=tmp_path / "start", resume=True)
+    assert again.start == drawn.start
+    text = re.sub(r"(?m)^epochs = \d+", "epochs = 1", (tmp_path / "r/plan.toml").read_text())
+    where = json.dumps(str(tmp_path / "start"))  # a run's own plan names no folder of its user
+    (tmp_path / "plan.toml").write_text(text.replace("[start]\n", f"[start]\npath = {where}\n"))
+    found = train(
+        cohort, label="spot", out=tmp_path / "s", plan=tmp_path / "plan.toml", folds=3, progress=False, now=NOW
+    )
+    assert found.metrics["on"] == CROSSED
+    with pytest.raises(CohortError, match="from 72 pictures and 0 patients of this cohort, beside --folds"):
+        train(cohort, **ask, out=tmp_path / "t", start=tmp_path / "seen", progress=False)
+    assert not (tmp_path / "t").exists()
 
 
 def test_a_plan_for_few_patients_advises_it_and_one_that_does_it_does_not():

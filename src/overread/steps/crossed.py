@@ -124,7 +124,7 @@ def _take_up_or_draw(out, store, divided, asked: Asked, settings, folds, repeats
     own = out / planned.NAME
     if resume and own.exists():
         prepare(out, settings, resume=True)
-        drawn = planned.taken_up(own, store, divided, progress=progress)
+        drawn = starting.at_home(planned.taken_up(own, store, divided, progress=progress), divided.split, out)
         refuse_plan(drawn, divided.split)
         return drawn
     if asked.plan is not None:
