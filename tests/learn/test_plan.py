@@ -217,3 +217,21 @@ def test_pictures_in_colour_are_changed_gently_and_grey_ones_strongly():
     colour = drawn(dataclasses.replace(films(), channels=3))
     assert (colour.augmentation["gamma"], colour.augmentation["blur"]) == (0.2, 0.0)
     assert (drawn(films()).augmentation["gamma"], drawn(films()).augmentation["blur"]) == (0.6, 0.5)
+
+
+def test_forty_pictures_are_shown_in_small_batches_and_so_take_hundreds_of_steps():
+    """With batches of 32 a hundred passes over 40 pictures were a hundred steps; volumes gained nothing by it."""
+    for n, batch in ((40, 8), (63, 8), (64, 16), (127, 16), (128, 32)):
+        p = drawn(films(n=n))
+        assert p.batch == batch
+        assert p.epochs * max(1, n // batch) >= 400
+    assert drawn(volumes(n=40)).batch == 32
+
+
+def test_very_many_small_pictures_are_learned_by_one_network():
+    """The fewest passes over them take longer than the recipe's steps; three networks would take an hour."""
+    small = {"shape": (1, 28, 28)}
+    many, few = (drawn(dataclasses.replace(films(n=n), **small)) for n in (90_000, 14_000))
+    assert (many.ensemble, few.ensemble) == (1, 3)
+    assert "90,000 images" in many.parts["ensemble"]["reason"]
+    assert "pictures" in few.parts["ensemble"]["reason"] and "volumes" not in few.parts["ensemble"]["reason"]

@@ -35,6 +35,14 @@ STEPS = {"volumes": 400, "mirrored volumes": 1000, "many": 2800, "few": 1200}
 
 LEAST_EPOCHS, MOST_EPOCHS = 12, 100
 
+TINY = {64: 8, 128: 16}
+"""Below so many training pictures a batch is so small: else 100 passes over 40 were 100 steps, with which a network reads
+others worse. Volumes gained nothing by it (docs/decisions/0016)."""
+
+VERY_MANY = 15_000
+"""From so many training images the fewest passes take more steps than the recipe was tried with, and one network is planned:
+three of 90,000 pictures took an hour."""
+
 STRONG = {
     "rotation": 12.0, "scale": 0.12, "aspect": 0.15, "shift": 0.09, "margin": 0.1, "blur": 0.5, "gamma": 0.6,
     "contrast": 0.4, "brightness": 0.2, "noise": 0.08,
@@ -87,7 +95,7 @@ def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[st
         "start": {"name": "random", "rule": "no start", "reason": "weights drawn by the seed: nothing was learned before"},
         "training": {**batch, **_length(seen, batch["batch"], mirrored=bool(sides["flips"]))},
         "optimiser": _optimiser(),
-        "average": {"ema": 0.995, "rule": "average of the weights", "reason": "the network that is kept is a moving average over about the last 200 steps"},
+        "average": {"ema": 0.995, "rule": "average of the weights", "reason": "the network that is kept is a moving average over about the last 200 steps, over fewer while few were taken"},
         "loss": _loss(task),
         "sides": sides,
         "augmentation": _augmentation(seen),
@@ -247,6 +255,9 @@ def _network(seen: Fingerprint, size: list[int]) -> Part:
 
 
 def _batch(seen: Fingerprint) -> Part:
+    for below, batch in TINY.items():
+        if seen.n < below and not seen.volumes:
+            return {"batch": batch}
     return {"batch": 64 if seen.n >= MANY and not seen.volumes else 32}
 
 
@@ -363,10 +374,15 @@ def _gained(gains: Sequence[Mapping[str, Any]], helps: Mapping[str, Any] | None)
 def _ensemble(seen: Fingerprint, seed: int) -> Part:
     """How many networks answer together when neither a number nor a time was named."""
     small = max(seen.shape) <= CHEAP["volumes" if seen.volumes else "pictures"]
-    if small and seen.n >= FEW:
-        reason = "such small images are learned in minutes; three networks read volumes better in cross-validation (AUROC .854 against .840)"
+    if small and FEW <= seen.n < VERY_MANY:
+        read = "read volumes better in cross-validation (AUROC .854 against .840)"
+        if not seen.volumes:
+            read = "read pictures about as well as one in cross-validation (AUROC .778 against .776), and show how far chance goes"
+        reason = f"such small images are learned in minutes; three networks {read}"
         return {"networks": 3, "first_seed": seed, "rule": "three small networks", "reason": reason}
     reason = "more are trained when asked for (--seeds) or when a budget leaves the time"
+    if small and seen.n >= VERY_MANY:
+        reason = f"{seen.n:,} images take long to go through; {reason}"
     return {"networks": 1, "first_seed": seed, "rule": "one network", "reason": reason}
 
 

@@ -29,7 +29,7 @@ from overread.steps.opened import open_archive
 from overread.steps.plan_look import look
 from overread.steps.plan_printed import Planned
 from overread.steps.progress import say
-from overread.steps.question import as_said, ask, columns, truth
+from overread.steps.question import as_said, ask, columns, truth, without_rare
 from overread.steps.run import write
 from overread.store.archive import Archive
 
@@ -158,8 +158,9 @@ def divide(store: Archive, *, label: str, kind: str, split_column: str | None, s
     task = ask(studies, label, kind=kind)
     column = split_to_use(studies, columns(task), split_column)
     copies = leakage.find_copies(store, progress=progress)
+    studies, task, told = without_rare(studies, task, alike=copies.near)
     split = splits.divide(studies, labels=columns(task), seed=seed, published=column, alike=copies.near)
-    split = replace(split, warnings=(*split.warnings, *splits_not_used(studies, columns(task), split_column)))
+    split = replace(split, warnings=(*told, *split.warnings, *splits_not_used(studies, columns(task), split_column)))
     against = read_contradicted(store)
     certificate = leakage.certify(split, copies, studies=studies, labels=columns(task), contradicted=against)
     leakage.refuse_too_little(certificate, split)

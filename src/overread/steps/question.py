@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from overread.domain import LabelValue, Study, Task
 from overread.errors import LabelError
+from overread.stats.rare import rare_levels
 
 KINDS = ("auto", "binary", "multiclass", "multilabel", "ordinal")
 
@@ -135,6 +137,34 @@ def never_learned(studies: Sequence[Study], task: Task) -> str:
     if count == 1:
         return f"1 study has a level the model never learned: {told}. It is left out of every figure."
     return f"{count:,} studies have levels the model never learned: {told}. They are left out of every figure."
+
+
+def without_rare(
+    studies: Sequence[Study], task: Task, *, alike: Mapping[str, str]
+) -> tuple[list[Study], Task, tuple[str, ...]]:
+    """Leave out levels that too few patients have to be learned and tested (`stats.rare`), and say so.
+
+    Levels with an order all stay: between two grades none can be missing. Of them and of yes and no too few are refused later.
+
+    Examples
+    --------
+    >>> cohort = [Study(f"S{i}", (str(i),), labels={"class": "abc"[i % 2 if i < 98 else 2]}) for i in range(100)]
+    >>> kept, task, told = without_rare(cohort, ask(cohort, "class"), alike={})
+    >>> len(kept), task.labels, told[0][:67]
+    (98, ('class=a', 'class=b'), "1 level of 'class' is too rare to be learned and tested ('c' 2): 2 ")
+    """
+    rare = rare_levels(studies, task.name, alike=alike) if task.kind == "multiclass" else {}
+    if not rare:
+        return list(studies), task, ()
+    kept = [s for s in studies if s.labels.get(task.name) not in rare]
+    outputs = tuple(label for label in task.labels if label.removeprefix(f"{task.name}=") not in rare)
+    each = ", ".join(f"{level!r} {n}" for level, n in rare.items())
+    told = (
+        (f"1 level of {task.name!r} is" if len(rare) == 1 else f"{len(rare)} levels of {task.name!r} are")
+        + f" too rare to be learned and tested ({each}): {len(studies) - len(kept)} studies are left out, and this network "
+        "never gives these answers: a case of one gets another. Merge them with another level, or collect more."
+    )
+    return kept, replace(task, labels=outputs), (told,)
 
 
 def _refuse_other_answers(studies: Sequence[Study], task: Task, *, many: bool) -> None:
