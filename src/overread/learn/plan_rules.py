@@ -13,15 +13,13 @@ from typing import Any
 from overread.domain import Task
 from overread.learn import slices_rules, starts_rules
 from overread.learn.plan_cohort import AXES, Fingerprint
+from overread.learn.plan_together import ensemble, views
 
 Part = dict[str, Any]
 """Values of one part of a plan, beside them ``rule`` and ``reason``."""
 
 LARGEST_PICTURE, LARGEST_VOLUME = 96, 48
 """Most pixels a side; docs/decisions/0005 for pictures, memory and time on two cores for volumes."""
-
-CHEAP = {"pictures": 64, "volumes": 32}
-"""Up to so many pixels a side three networks are trained in the time of a report."""
 
 THICK = 3.0
 """Slices that lie so many times further apart than pixels are not mixed with their neighbours until pixels are as coarse."""
@@ -38,10 +36,6 @@ LEAST_EPOCHS, MOST_EPOCHS = 12, 100
 TINY = {64: 8, 128: 16}
 """Below so many training pictures a batch is so small: else 100 passes over 40 were 100 steps, with which a network reads
 others worse. Volumes gained nothing by it (docs/decisions/0016)."""
-
-VERY_MANY = 15_000
-"""From so many training images the fewest passes take more steps than the recipe was tried with, and one network is planned:
-three of 90,000 pictures took an hour."""
 
 STRONG = {
     "rotation": 12.0, "scale": 0.12, "aspect": 0.15, "shift": 0.09, "margin": 0.1, "blur": 0.5, "gamma": 0.6,
@@ -84,7 +78,7 @@ def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[st
             "networks": 1, "first_seed": seed, "rule": "one line", "reason": "a line learned in one go has no chance in it",
         }  # fmt: skip
         features = starts_rules.features({**parts, **plain}, volumes=bool(seen.volumes))
-        return {**features, "ensemble": alone, "views": _views(seen, [])}
+        return {**features, "ensemble": alone, "views": views(seen, [])}
     size = _input(seen)
     batch = _batch(seen)
     sides = _sides(task, seen)
@@ -99,8 +93,8 @@ def choose(task: Task, seen: Fingerprint, *, network: str, seed: int) -> dict[st
         "loss": _loss(task),
         "sides": sides,
         "augmentation": _augmentation(seen),
-        "ensemble": _ensemble(seen, seed),
-        "views": _views(seen, sides["flips"]),
+        "ensemble": ensemble(seen, seed, fewest=FEW),
+        "views": views(seen, sides["flips"]),
     }  # fmt: skip
 
 
@@ -369,32 +363,6 @@ def _gained(gains: Sequence[Mapping[str, Any]], helps: Mapping[str, Any] | None)
     if helps:
         return f"{asked}, helps most with {axes}: {figure}; so these are mirrored"
     return f"{asked}, shows no gain that is sure (the best is {axes}: {figure})"
-
-
-def _ensemble(seen: Fingerprint, seed: int) -> Part:
-    """How many networks answer together when neither a number nor a time was named."""
-    small = max(seen.shape) <= CHEAP["volumes" if seen.volumes else "pictures"]
-    if small and FEW <= seen.n < VERY_MANY:
-        read = "read volumes better in cross-validation (AUROC .854 against .840)"
-        if not seen.volumes:
-            read = "read pictures about as well as one in cross-validation (AUROC .778 against .776), and show how far chance goes"
-        reason = f"such small images are learned in minutes; three networks {read}"
-        return {"networks": 3, "first_seed": seed, "rule": "three small networks", "reason": reason}
-    reason = "more are trained when asked for (--seeds) or when a budget leaves the time"
-    if small and seen.n >= VERY_MANY:
-        reason = f"{seen.n:,} images take long to go through; {reason}"
-    return {"networks": 1, "first_seed": seed, "rule": "one network", "reason": reason}
-
-
-def _views(seen: Fingerprint, flips: list[str]) -> Part:
-    """Whether an image is also read mirrored: never along an axis that training was not."""
-    if seen.volumes and flips:
-        reason = f"a volume is read in {2 ** len(flips)} ways, mirrored as in training, and the mean counts: worth its time in cross-validation"
-        return {"mirrored": list(flips), "rule": "mirrored views of volumes", "reason": reason}
-    reason = "each image is read once" + (
-        "; mirrored views of pictures gained nothing in cross-validation" if flips else ""
-    )
-    return {"mirrored": [], "rule": "no views", "reason": reason}
 
 
 _FLIPS = ("left-right", "up-down", "slices")
