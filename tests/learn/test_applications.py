@@ -171,6 +171,28 @@ def test_a_file_is_known_by_its_layers_whatever_it_is_called(home, name, tmp_pat
                 np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_file_of_before_keras_renamed_its_layers_is_read_in_their_order(home, tmp_path, swapped):
+    """Keras reads such a file in that order, too; with two layers in each other's place (the twin) it is refused."""
+    with h5py.File(home / "MobileNetV2.h5") as now, h5py.File(tmp_path / "old.h5", "w") as old:
+        there = now["model_weights"]
+        names = [n for n in map(str, there.attrs["layer_names"]) if len(there[n].attrs["weight_names"])]
+        for number, name in enumerate(names):
+            there.copy(name, old, f"mobl{number}")
+        order = [f"mobl{number}".encode() for number in range(len(names))]
+        if swapped:
+            order[3], order[5] = order[5], order[3]
+        old.attrs["layer_names"] = order
+    if swapped:
+        with pytest.raises(RunError, match="not known here"):
+            applications.read(tmp_path / "old.h5")
+        return
+    assert applications.read(tmp_path / "old.h5").application == "MobileNetV2"
+    for layer, values in applications.arrays(home / "MobileNetV2.h5", "MobileNetV2").items():
+        for a, b in zip(values, applications.arrays(tmp_path / "old.h5", "MobileNetV2")[layer], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_the_published_variance_is_a_spread():
     """Keras' published EfficientNet keeps spreads where variances belong; another file's variances are taken as they are."""
     layer = keras.layers.Normalization(axis=-1)

@@ -99,7 +99,7 @@ def read(path: str | Path) -> Brought:
         When it is cut short, or a number in it is none.
     """
     file = Path(path)
-    found = _recognised(layers_of(file))
+    found = _recognised(_in_keras_words(layers_of(file)))
     arrays(file, found)
     return Brought(file.resolve(), found, hashlib.sha256(file.read_bytes()).hexdigest())
 
@@ -121,7 +121,7 @@ def arrays(path: str | Path, application: str, *, expected: str = "") -> dict[st
     file = Path(path)
     if expected and (not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != expected):
         raise IntegrityError(f"{file.name} is missing or is another file than the plan names", expected=f"the SHA-256 {expected[:12]}…", do="bring that file, or draw up the plan again")  # fmt: skip
-    there, out = layers_of(file), {}
+    there, out = _in_keras_words(layers_of(file)), {}
     for layer, shapes in shapes_of(application).items():
         values = there.get(layer)
         if values is None:
@@ -182,6 +182,22 @@ def _efficient() -> dict[str, list[tuple[int, ...]]]:
             out |= {f"{block}project_conv": [(1, 1, wide, channels)], f"{block}project_bn": [(channels,)] * 4}
             width = channels
     return out
+
+
+def _in_keras_words(there: Mapping[str, list[np.ndarray]]) -> Mapping[str, list[np.ndarray]]:
+    """Return a file's layers under the names that Keras gives them today.
+
+    Files that were published before Keras renamed its layers (MobileNetV2's of 2018) are loaded by Keras in the order of
+    their layers. So are they here: where hardly a name is known, and every shape stands in its place.
+    """
+    for name in APPLICATIONS:
+        wanted = shapes_of(name)
+        known = sum(layer in there for layer in wanted)
+        if known < len(wanted) / 2 and [[v.shape for v in values] for values in there.values()][: len(wanted)] == [
+            *wanted.values()
+        ]:
+            return dict(zip(wanted, there.values(), strict=False))
+    return there
 
 
 def _recognised(there: Mapping[str, list[np.ndarray]]) -> str:
