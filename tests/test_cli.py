@@ -1,10 +1,12 @@
 """The words a person types: exit 0 done · 1 refused in one line · 2 misused."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from small_hospital import write_run
@@ -140,3 +142,12 @@ def test_ctrl_c_ends_in_one_line(tmp_path):
         _, told = walking.communicate()
     assert walking.returncode == 1
     assert told.startswith("overread: stopped by Ctrl-C") and told.count("\n") == 1
+
+
+def test_who_is_stopped_is_told_which_commands_go_on_only_when_asked_to():
+    """Every command that has --resume stands in the words of Ctrl-C and of a full disk, and no other."""
+    words = Path(cli.__file__).read_text(encoding="utf-8")
+    told = re.findall(r"\((\w+(?:, \w+)*): with --resume\)", words)
+    verbs = next(a for a in cli.parser()._actions if a.dest not in ("help", "version")).choices
+    resumed = {name for name, sub in verbs.items() if "--resume" in sub._option_string_actions}
+    assert len(told) == 2 and all(set(names.split(", ")) == resumed for names in told)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from overread.cli import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -52,6 +54,13 @@ def missing(page: Path, text: str) -> list[str]:
     return lost
 
 
+def torn_rows(text: str) -> list[int]:
+    """Return the numbers of the lines where a table begins without a ruled line beneath its head: shown as plain text."""
+    lines = [*re.sub(r"^```.*?^```$", lambda m: "\n" * m[0].count("\n"), text, flags=re.M | re.S).splitlines(), ""]
+    begins = (n for n, line in enumerate(lines) if line.startswith("|") and not (n and lines[n - 1].startswith("|")))
+    return [n + 1 for n in begins if not re.fullmatch(r"\|[ :|-]+\|", lines[n + 1])]
+
+
 WITH_CODE = [p for p in PAGES if blocks(p.read_text(encoding="utf-8"))]
 
 
@@ -85,6 +94,21 @@ def test_a_broken_link_is_found():
     """Twin: a file and a heading that do not exist are both reported; an address elsewhere is not our affair."""
     text = "# Here\n[a](no-such.md) [b](architecture.md) [c](#here) [d](#there) [e](https://example.org/x)"
     assert missing(ROOT / "docs" / "page.md", text) == ["no-such.md", "#there"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_row_of_a_table_belongs_to_one(page):
+    assert torn_rows(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_torn_table_is_found():
+    """Twin: a row behind an empty line is no row; a whole table and code that looks like one are."""
+    assert torn_rows("| a |\n|---|\n| 1 |\n\n```\n| x |\n```\n| 2 |\n") == [8]
+
+
+def test_every_command_is_named_in_the_readme():
+    named = set(re.findall(r"overread (\w+)|`(\w+)`", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert set(COMMANDS) <= {a or b for a, b in named}
 
 
 def test_the_worked_example_is_on_the_page():

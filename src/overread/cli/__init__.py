@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(str(refusal))
     except KeyboardInterrupt:
         return _refuse(
-            "stopped by Ctrl-C; what was finished is kept; run the same command again (train: with --resume)"
+            "stopped by Ctrl-C; what was finished is kept; run the same command again (train, pretrain, distil: with --resume)"
         )
     except BrokenPipeError:
         return 1
@@ -114,7 +114,7 @@ def _refuse(line: str) -> int:
 
 
 def _system_told(error: OSError) -> str:
-    room = "expected room to write; free some, then run the same command again (train: with --resume)"
+    room = "expected room to write; free some, then run the same command again (train, pretrain, distil: with --resume)"
     name = error.filename
     what = {
         errno.ENOSPC: f"the disk is full; {room}",
